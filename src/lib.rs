@@ -1,0 +1,1 @@
+//! SQL over live telemetry, kept up to date by differential dataflow.
