@@ -1,1 +1,4 @@
 //! SQL over live telemetry, kept up to date by differential dataflow.
+
+pub mod detect;
+pub mod sql;

@@ -1,0 +1,11 @@
+//! Pure numerics: values in, values out. No clock, no log, no IO, and no knowledge of SQL.
+//!
+//! What aggregates over telemetry here has one property in common: the state is a function of the
+//! *multiset* of values, never of their order, batching or partitioning, and a value that is added
+//! and then retracted leaves no trace. That is what lets a continuous view equal the batch query.
+
+mod bytes;
+pub mod exact_sum;
+pub mod quantile_sketch;
+
+pub use bytes::DecodeError;

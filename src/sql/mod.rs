@@ -1,0 +1,3 @@
+//! SQL: DataFusion's session with functions of our own.
+
+pub mod functions;
