@@ -1,0 +1,187 @@
+//! Aggregates that count: `count`, `bool_and`, `bool_or`, and DISTINCT before any other.
+
+use std::sync::Arc;
+
+use arrow::array::{Array, ArrayRef, BooleanArray, Int64Array, RecordBatch, UInt32Array};
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use datafusion::error::Result as DataFusionResult;
+
+use super::accumulator::{Accumulator, downcast, one, retain};
+use crate::delta::keys::Keys;
+use crate::delta::updates::{Diff, Run, take_rows};
+
+/// Rows whose arguments are all not null.
+pub(super) struct CountAccumulator {
+    arguments: Vec<usize>,
+    counts: Vec<Diff>,
+}
+
+impl CountAccumulator {
+    pub fn new(arguments: Vec<usize>) -> Self {
+        CountAccumulator { arguments, counts: vec![] }
+    }
+}
+
+impl Accumulator for CountAccumulator {
+    fn grow(&mut self, groups: usize) {
+        self.counts.resize(groups, 0);
+    }
+
+    fn update(&mut self, rows: &RecordBatch, groups: &[u32], diffs: &Run<Diff>) -> DataFusionResult<()> {
+        let nullable: Vec<&ArrayRef> =
+            self.arguments.iter().map(|a| rows.column(*a)).filter(|c| c.logical_null_count() > 0).collect();
+        let nulls: Vec<_> = nullable.iter().filter_map(|c| c.logical_nulls()).collect();
+        for (row, group) in groups.iter().enumerate() {
+            if nulls.iter().all(|n| n.is_valid(row)) {
+                self.counts[*group as usize] += diffs.get(row);
+            }
+        }
+        Ok(())
+    }
+
+    fn evaluate(&self, groups: &[u32]) -> DataFusionResult<Vec<ArrayRef>> {
+        Ok(one(Int64Array::from_iter_values(groups.iter().map(|g| self.counts[*g as usize]))))
+    }
+
+    fn retain(&mut self, kept: &[u32]) {
+        retain(&mut self.counts, kept);
+    }
+
+    fn bytes(&self) -> usize {
+        self.counts.len() * 8
+    }
+}
+
+/// Whether all, or any, of the values that are not null are true; null without one.
+pub(super) struct BoolAccumulator {
+    is_and: bool,
+    column: usize,
+    /// How many are false and how many true.
+    counts: Vec<[Diff; 2]>,
+}
+
+impl BoolAccumulator {
+    pub fn new(is_and: bool, column: usize) -> Self {
+        BoolAccumulator { is_and, column, counts: vec![] }
+    }
+}
+
+impl Accumulator for BoolAccumulator {
+    fn grow(&mut self, groups: usize) {
+        self.counts.resize(groups, [0, 0]);
+    }
+
+    fn update(&mut self, rows: &RecordBatch, groups: &[u32], diffs: &Run<Diff>) -> DataFusionResult<()> {
+        let values: &BooleanArray = downcast(rows.column(self.column))?;
+        for (row, group) in groups.iter().enumerate() {
+            if values.is_valid(row) {
+                self.counts[*group as usize][values.value(row) as usize] += diffs.get(row);
+            }
+        }
+        Ok(())
+    }
+
+    fn evaluate(&self, groups: &[u32]) -> DataFusionResult<Vec<ArrayRef>> {
+        let values = groups.iter().map(|group| {
+            let [no, yes] = self.counts[*group as usize];
+            let result = if self.is_and { no <= 0 } else { yes > 0 };
+            (no > 0 || yes > 0).then_some(result)
+        });
+        Ok(one(values.collect::<BooleanArray>()))
+    }
+
+    fn retain(&mut self, kept: &[u32]) {
+        retain(&mut self.counts, kept);
+    }
+
+    fn bytes(&self) -> usize {
+        self.counts.len() * 16
+    }
+}
+
+/// Lets each value of a group through once: in with its first row, out with its last.
+pub(super) struct DistinctAccumulator {
+    inner: Box<dyn Accumulator>,
+    arguments: Vec<usize>,
+    schema: SchemaRef,
+    /// Numbers (group, arguments), and how many rows each has.
+    keys: Keys,
+    counts: Vec<Diff>,
+}
+
+impl DistinctAccumulator {
+    pub fn new(
+        inner: Box<dyn Accumulator>,
+        arguments: Vec<usize>,
+        input: &SchemaRef,
+    ) -> DataFusionResult<Self> {
+        let mut fields = vec![Field::new("group", DataType::UInt32, false)];
+        fields.extend(arguments.iter().map(|a| input.field(*a).clone()));
+        let schema = Arc::new(Schema::new(fields));
+        Ok(DistinctAccumulator { inner, arguments, keys: Keys::new(schema.clone())?, schema, counts: vec![] })
+    }
+}
+
+impl Accumulator for DistinctAccumulator {
+    fn grow(&mut self, groups: usize) {
+        self.inner.grow(groups);
+    }
+
+    fn update(&mut self, rows: &RecordBatch, groups: &[u32], diffs: &Run<Diff>) -> DataFusionResult<()> {
+        let mut columns: Vec<ArrayRef> = vec![Arc::new(UInt32Array::from(groups.to_vec()))];
+        columns.extend(self.arguments.iter().map(|a| rows.column(*a).clone()));
+        let mut numbers = Vec::new();
+        self.keys.number(&columns, rows.num_rows(), &mut numbers)?;
+        self.counts.resize(self.keys.len(), 0);
+        let (mut picks, mut steps) = (vec![], vec![]);
+        for (row, number) in numbers.iter().enumerate() {
+            let before = self.counts[*number];
+            self.counts[*number] += diffs.get(row);
+            let step = (self.counts[*number] > 0) as Diff - (before > 0) as Diff;
+            if step != 0 {
+                picks.push(row as u32);
+                steps.push(step);
+            }
+        }
+        let kept: Vec<u32> = picks.iter().map(|i| groups[*i as usize]).collect();
+        self.inner.update(&take_rows(rows, &picks.into()), &kept, &Run::from_vec(steps))
+    }
+
+    fn evaluate(&self, groups: &[u32]) -> DataFusionResult<Vec<ArrayRef>> {
+        self.inner.evaluate(groups)
+    }
+
+    fn retain(&mut self, kept: &[u32]) {
+        self.inner.retain(kept);
+        self.renumber(kept);
+    }
+
+    fn bytes(&self) -> usize {
+        self.inner.bytes() + self.keys.bytes() + self.counts.len() * 8
+    }
+}
+
+impl DistinctAccumulator {
+    /// Values of vanished groups go; the groups of the others get their new numbers.
+    fn renumber(&mut self, kept: &[u32]) {
+        let Ok(columns) = self.keys.take_all() else { return };
+        let Some(groups) = columns.first().and_then(|c| c.as_any().downcast_ref::<UInt32Array>()) else { return };
+        let (mut picks, mut renumbered) = (vec![], vec![]);
+        for (row, group) in groups.values().iter().enumerate() {
+            if let (Ok(new), true) = (kept.binary_search(group), self.counts[row] != 0) {
+                picks.push(row as u32);
+                renumbered.push(new as u32);
+            }
+        }
+        let counts = picks.iter().map(|i| self.counts[*i as usize]).collect();
+        let indices = UInt32Array::from(picks);
+        let mut columns: Vec<ArrayRef> = columns
+            .iter()
+            .map(|c| arrow::compute::take(c, &indices, None).expect("indices inside the column"))
+            .collect();
+        columns[0] = Arc::new(UInt32Array::from(renumbered));
+        let mut keys = Keys::new(self.schema.clone()).expect("a schema that was fine before");
+        keys.number(&columns, indices.len(), &mut Vec::new()).expect("fewer keys than before");
+        (self.keys, self.counts) = (keys, counts);
+    }
+}

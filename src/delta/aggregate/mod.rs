@@ -1,0 +1,244 @@
+//! Rows grouped, each group with its aggregates.
+
+mod accumulator;
+mod count;
+mod extreme;
+mod float;
+mod integer;
+mod percentile;
+
+use std::sync::Arc;
+
+use arrow::array::{Array, ArrayRef, BooleanArray, RecordBatch, RecordBatchOptions, UInt32Array};
+use arrow::compute::{interleave, kernels::cmp::distinct, take};
+use arrow::datatypes::{Schema, SchemaRef};
+use arrow::array::make_comparator;
+use datafusion::error::{DataFusionError, Result as DataFusionResult};
+
+pub use self::accumulator::{AggregateSpec, Function};
+use self::accumulator::{Accumulator, new_accumulator};
+use super::distinct::COMPACT_ROWS_MIN;
+use super::expression::message;
+use super::keys::Keys;
+use super::operator::{Changes, Operator, Part};
+use super::stats::Counters;
+use super::updates::{Diff, Run, Tick};
+
+/// An aggregation, as written in a plan: the first `group_columns` columns of the input are the
+/// group, the others arguments and filters of the aggregates.
+#[derive(Clone, Debug)]
+pub struct GroupBySpec {
+    /// How many columns make the group; none for an aggregate over everything.
+    pub group_columns: usize,
+    /// The aggregates, in the order of their columns in the result.
+    pub aggregates: Vec<AggregateSpec>,
+    /// The schema of the input.
+    pub input: SchemaRef,
+    /// The schema of the result: the group, then the outputs of each aggregate.
+    pub schema: SchemaRef,
+    /// Whether rows of the input can be retracted.
+    pub retracts: bool,
+}
+
+/// One row a group: the group's columns and its aggregates.
+///
+/// Input: any multiset. Output: a group with its current aggregates, for every group with a positive
+/// row count; without group columns there is always exactly one. A changed group is retracted and
+/// inserted within the tick. State: what each aggregate needs a group (see [`Function`]). Late and
+/// retracted rows correct their group. Aggregates do not depend on the order of rows: floats are
+/// summed exactly.
+pub struct Aggregate {
+    spec: GroupBySpec,
+    keys: Keys,
+    /// Rows in each group.
+    counts: Vec<Diff>,
+    accumulators: Vec<Box<dyn Accumulator>>,
+    /// The last tick that touched each group, and the ticks so far.
+    touched_in: Vec<u32>,
+    round: u32,
+    /// Whether the single row of an aggregate without groups is out.
+    is_started: bool,
+    counters: Arc<Counters>,
+}
+
+/// The groups that a tick touches, each with the place of one of its rows in the input.
+#[derive(Default)]
+struct Touched {
+    groups: Vec<u32>,
+    places: Vec<(usize, usize)>,
+}
+
+impl Aggregate {
+    /// No groups yet. Fails where DataFusion cannot group by a type.
+    pub fn new(spec: GroupBySpec, counters: Arc<Counters>) -> DataFusionResult<Self> {
+        let group = Schema::new(spec.input.fields()[..spec.group_columns].to_vec());
+        let accumulators =
+            spec.aggregates.iter().map(|a| new_accumulator(a, &spec.input, spec.retracts)).collect::<Result<_, _>>()?;
+        Ok(Aggregate {
+            keys: Keys::new(Arc::new(group))?,
+            counts: vec![],
+            accumulators,
+            touched_in: vec![],
+            round: 0,
+            is_started: false,
+            spec,
+            counters,
+        })
+    }
+
+    fn aggregate(&mut self, parts: Vec<Part>) -> DataFusionResult<Changes> {
+        let mut groups_of_parts = Vec::with_capacity(parts.len());
+        let mut touched = self.touch(&parts, &mut groups_of_parts)?;
+        self.grow();
+        if self.spec.group_columns == 0 && touched.groups.is_empty() {
+            touched.groups.push(0);
+            touched.places.push((0, 0));
+        }
+        let before = self.standing(&touched.groups)?;
+        for ((rows, diffs), groups) in parts.iter().zip(&groups_of_parts) {
+            for (row, group) in groups.iter().enumerate() {
+                self.counts[*group as usize] += diffs.get(row);
+            }
+            for accumulator in &mut self.accumulators {
+                accumulator.update(rows, groups, diffs)?;
+            }
+        }
+        let after = self.standing(&touched.groups)?;
+        self.is_started = true;
+        let changes = self.difference(&parts, &touched, before, after)?;
+        self.compact()?;
+        Ok(changes)
+    }
+
+    /// Numbers the groups of all rows and collects the distinct ones.
+    fn touch(&mut self, parts: &[Part], groups_of_parts: &mut Vec<Vec<u32>>) -> DataFusionResult<Touched> {
+        let mut touched = Touched::default();
+        let mut numbers = Vec::new();
+        self.round = self.round.wrapping_add(1);
+        for (part, (rows, _)) in parts.iter().enumerate() {
+            self.keys.number(&rows.columns()[..self.spec.group_columns], rows.num_rows(), &mut numbers)?;
+            self.touched_in.resize(self.keys.len(), self.round.wrapping_sub(1));
+            for (row, number) in numbers.iter().enumerate() {
+                if self.touched_in[*number] != self.round {
+                    self.touched_in[*number] = self.round;
+                    touched.groups.push(*number as u32);
+                    touched.places.push((part, row));
+                }
+            }
+            groups_of_parts.push(numbers.iter().map(|n| *n as u32).collect());
+        }
+        Ok(touched)
+    }
+
+    fn grow(&mut self) {
+        let groups = self.keys.len();
+        self.counts.resize(groups, 0);
+        self.accumulators.iter_mut().for_each(|a| a.grow(groups));
+    }
+
+    /// Which of `groups` are in the result, and their aggregates.
+    fn standing(&self, groups: &[u32]) -> DataFusionResult<(BooleanArray, Vec<ArrayRef>)> {
+        let exists = groups.iter().map(|g| match self.spec.group_columns {
+            0 => self.is_started || self.counts[*g as usize] != 0,
+            _ => self.counts[*g as usize] > 0,
+        });
+        let exists = BooleanArray::from(exists.collect::<Vec<_>>());
+        let mut columns = Vec::with_capacity(self.spec.aggregates.len());
+        for accumulator in &self.accumulators {
+            columns.extend(accumulator.evaluate(groups)?);
+        }
+        Ok((exists, columns))
+    }
+
+    /// The retractions and insertions that turn `before` into `after`.
+    fn difference(
+        &self,
+        parts: &[Part],
+        touched: &Touched,
+        before: (BooleanArray, Vec<ArrayRef>),
+        after: (BooleanArray, Vec<ArrayRef>),
+    ) -> DataFusionResult<Changes> {
+        let mut is_changed = vec![false; touched.groups.len()];
+        for (old, new) in before.1.iter().zip(&after.1) {
+            mark_distinct(old, new, &mut is_changed)?;
+        }
+        // An aggregate over everything has its row from the first tick on.
+        let is_there = |index: usize| self.spec.group_columns == 0 || after.0.value(index);
+        let mut changes = Changes::default();
+        for (diff, columns) in [(-1, &before.1), (1, &after.1)] {
+            let picks = (0..touched.groups.len()).filter(|i| {
+                let (was, is) = (before.0.value(*i), is_there(*i));
+                let shown = if diff < 0 { was } else { is };
+                shown && (was != is || is_changed[*i])
+            });
+            let picks = UInt32Array::from_iter_values(picks.map(|i| i as u32));
+            if !picks.is_empty() {
+                changes.push(self.rows(parts, touched, columns, &picks)?, Run::Constant(diff));
+            }
+        }
+        Ok(changes)
+    }
+
+    /// The result rows of the touched groups at `picks`.
+    fn rows(
+        &self,
+        parts: &[Part],
+        touched: &Touched,
+        aggregates: &[ArrayRef],
+        picks: &UInt32Array,
+    ) -> DataFusionResult<RecordBatch> {
+        let places: Vec<(usize, usize)> = picks.values().iter().map(|i| touched.places[*i as usize]).collect();
+        let mut columns = Vec::with_capacity(self.spec.schema.fields().len());
+        for column in 0..self.spec.group_columns {
+            let arrays: Vec<&dyn Array> = parts.iter().map(|(rows, _)| rows.column(column).as_ref()).collect();
+            columns.push(interleave(&arrays, &places)?);
+        }
+        for aggregate in aggregates {
+            columns.push(take(aggregate, picks, None)?);
+        }
+        let options = RecordBatchOptions::new().with_row_count(Some(picks.len()));
+        Ok(RecordBatch::try_new_with_options(self.spec.schema.clone(), columns, &options)?)
+    }
+
+    /// Gives the state of vanished groups back once they are the most.
+    fn compact(&mut self) -> DataFusionResult<()> {
+        if !self.spec.retracts || self.spec.group_columns == 0 || self.counts.len() < COMPACT_ROWS_MIN {
+            return Ok(());
+        }
+        let keep: Vec<bool> = self.counts.iter().map(|c| *c != 0).collect();
+        let kept: Vec<u32> = (0..keep.len() as u32).filter(|g| keep[*g as usize]).collect();
+        if kept.len() * 2 > keep.len() {
+            return Ok(());
+        }
+        self.keys.retain(&keep)?;
+        self.counts.retain(|c| *c != 0);
+        self.touched_in.truncate(kept.len());
+        self.touched_in.fill(self.round.wrapping_sub(1));
+        self.accumulators.iter_mut().for_each(|a| a.retain(&kept));
+        Ok(())
+    }
+}
+
+impl Operator for Aggregate {
+    fn tick(&mut self, _tick: Tick, mut inputs: Vec<Vec<Part>>) -> Changes {
+        let changes = match self.aggregate(inputs.swap_remove(0)) {
+            Ok(changes) => changes,
+            Err(error) => Changes { rows: vec![], errors: vec![(message(&error), 1)] },
+        };
+        let bytes = self.keys.bytes() + self.accumulators.iter().map(|a| a.bytes()).sum::<usize>();
+        self.counters.state_bytes(bytes + self.counts.len() * 12);
+        changes
+    }
+}
+
+/// Marks the positions at which `left` and `right` differ; null equals null.
+fn mark_distinct(left: &ArrayRef, right: &ArrayRef, marks: &mut [bool]) -> DataFusionResult<()> {
+    match distinct(left, right) {
+        Ok(mask) => mask.values().set_indices().for_each(|i| marks[i] = true),
+        Err(_) => {
+            let compare = make_comparator(left, right, Default::default()).map_err(DataFusionError::from)?;
+            (0..left.len()).filter(|i| compare(*i, *i).is_ne()).for_each(|i| marks[i] = true);
+        }
+    }
+    Ok(())
+}

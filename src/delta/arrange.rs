@@ -1,0 +1,154 @@
+//! Collections kept as sorted Arrow chunks, to be read and to be imported elsewhere.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+
+use differential_dataflow::operators::arrange::TraceAgent;
+use differential_dataflow::trace::chunk::{ChunkBatch, ChunkSpine};
+use differential_dataflow::trace::{Description, ExertionLogic, Trace, TraceReader};
+use timely::container::{CapacityContainerBuilder, NoopBuilder};
+use timely::dataflow::Scope;
+use timely::dataflow::channels::pact::Pipeline;
+use timely::dataflow::operators::generic::OutputBuilder;
+use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
+use timely::dataflow::operators::generic::operator::Operator;
+use timely::dataflow::operators::probe::{Handle, Probe};
+use timely::progress::Antichain;
+use timely::progress::frontier::AntichainRef;
+
+use super::chunk::ArrowChunk;
+use super::collection::{Collection, Edge};
+use super::updates::{Run, Tick, Updates};
+
+type Spine = ChunkSpine<ArrowChunk>;
+type Batch = Rc<ChunkBatch<ArrowChunk>>;
+
+/// A collection's rows and errors of one worker, indexed by row and compacted behind its readers.
+pub struct Arrangement {
+    rows: TraceAgent<Spine>,
+    errors: TraceAgent<Spine>,
+}
+
+impl Arrangement {
+    /// Arranges `collection`, each worker what it has; `probe` sees when a tick is complete.
+    pub fn new<'scope>(
+        scope: Scope<'scope, Tick>,
+        collection: Collection<'scope>,
+        probe: &Handle<Tick>,
+    ) -> Self {
+        Arrangement {
+            rows: arrange(scope, collection.rows, probe),
+            errors: arrange(scope, collection.errors, probe),
+        }
+    }
+
+    /// The chunks of rows, and of errors, as they are now.
+    pub fn chunks(&self) -> (Vec<ArrowChunk>, Vec<ArrowChunk>) {
+        (chunks(&self.rows), chunks(&self.errors))
+    }
+
+    /// Lets history before `tick` be compacted: nobody reads at an earlier time any more. The tick
+    /// must be closed.
+    pub fn compact(&mut self, tick: Tick) {
+        for trace in [&mut self.rows, &mut self.errors] {
+            trace.set_logical_compaction(AntichainRef::new(&[tick]));
+            trace.set_physical_compaction(AntichainRef::new(&[tick]));
+        }
+    }
+
+    /// The collection in another dataflow of this worker: as it is at `as_of`, then as it changes.
+    pub fn import<'scope>(&mut self, scope: Scope<'scope, Tick>, as_of: Tick) -> Collection<'scope> {
+        let rows = self.rows.import(scope).stream;
+        let errors = self.errors.import(scope).stream;
+        Collection { rows: flatten(rows, as_of), errors: flatten(errors, as_of) }
+    }
+}
+
+fn chunks(trace: &TraceAgent<Spine>) -> Vec<ArrowChunk> {
+    let mut chunks = vec![];
+    trace.map_batches(|batch| chunks.extend(batch.chunks.iter().cloned()));
+    chunks
+}
+
+/// An operator that forms one batch for each advance of its input, and merges them in a spine.
+fn arrange<'scope>(scope: Scope<'scope, Tick>, input: Edge<'scope>, probe: &Handle<Tick>) -> TraceAgent<Spine> {
+    let mut builder = OperatorBuilder::new("Arrange".to_owned(), scope);
+    let info = builder.operator_info();
+    let (output, stream) = builder.new_output::<Vec<Batch>>();
+    let mut input = builder.new_input(input, Pipeline);
+    let mut output = OutputBuilder::<_, CapacityContainerBuilder<Vec<Batch>>>::from(output);
+    let activator = scope.activator_for(Rc::clone(&info.address));
+    let mut spine = Spine::new(info.clone(), None, Some(activator));
+    if let Some(logic) = scope.worker().config().get::<ExertionLogic>("differential/default_exert_logic") {
+        spine.set_exert_logic(logic.clone());
+    }
+    let (agent, mut writer) = TraceAgent::new(spine, info, None);
+    builder.build(move |capabilities| {
+        let mut capability = capabilities.into_iter().next();
+        let mut pending: Vec<Updates> = vec![];
+        let mut lower = Antichain::from_elem(0);
+        move |frontiers| {
+            input.for_each(|_, updates| pending.push(std::mem::take(updates)));
+            let upper = frontiers[0].frontier();
+            if upper != lower.borrow() {
+                let ready = split_ready(&mut pending, upper);
+                let upper = upper.to_owned();
+                let chunks = ArrowChunk::form(&ready);
+                let hint = capability.as_ref().map(|c| *c.time());
+                if let (false, Some(capability)) = (chunks.is_empty(), &capability) {
+                    let since = Antichain::from_elem(0);
+                    let description = Description::new(lower.clone(), upper.clone(), since);
+                    let batch = Rc::new(ChunkBatch::new(chunks, description));
+                    writer.insert(batch.clone(), hint);
+                    output.activate().session(capability).give(batch);
+                } else {
+                    writer.seal(upper.clone());
+                }
+                match (upper.first(), &mut capability) {
+                    (Some(time), Some(capability)) => capability.downgrade(time),
+                    _ => capability = None,
+                }
+                lower = upper;
+            }
+            writer.exert();
+        }
+    });
+    stream.probe_with(probe);
+    agent
+}
+
+/// Takes out of `pending` what is before `upper`.
+fn split_ready(pending: &mut Vec<Updates>, upper: AntichainRef<Tick>) -> Vec<Updates> {
+    let is_ready = |time: Tick| !upper.less_equal(&time);
+    let mut ready = vec![];
+    for updates in std::mem::take(pending) {
+        for (time, rows, diffs) in updates.by_time() {
+            let side = if is_ready(time) { &mut ready } else { &mut *pending };
+            side.push(Updates { rows, times: Run::Constant(time), diffs });
+        }
+    }
+    ready
+}
+
+/// The updates of a stream of batches, none earlier than `as_of`.
+fn flatten<'scope>(
+    batches: timely::dataflow::Stream<'scope, Tick, Vec<Batch>>,
+    as_of: Tick,
+) -> Edge<'scope> {
+    batches.unary::<NoopBuilder<Updates>, _, _, _>(Pipeline, "Flatten", move |_, _| {
+        move |input, output| {
+            input.for_each(|capability, batches| {
+                let chunks = batches.drain(..).flat_map(|batch| batch.chunks.clone());
+                let mut output = output.session_with_builder(&capability);
+                for chunk in chunks {
+                    let mut updates = chunk.updates().clone();
+                    updates.times = updates.times.map(|time| time.max(as_of));
+                    output.give_container(&mut updates);
+                }
+            });
+        }
+    })
+}
+
+/// An arrangement that dataflows of the same worker share.
+pub type Shared = Rc<RefCell<Arrangement>>;

@@ -1,0 +1,127 @@
+//! Plans as text, for EXPLAIN DATAFLOW.
+
+use std::fmt::{self, Write};
+
+use super::aggregate::{AggregateSpec, Function};
+use super::join::{JoinSpec, Unpaired};
+use super::plan::{Node, NodeId, Plan};
+use super::temporal_filter::Comparison;
+
+/// Writes the tree under the result of `plan`; a node with several readers is written out once and
+/// referred to by its number after that.
+pub(super) fn write_plan(plan: &Plan, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    let mut is_written = vec![false; plan.nodes.len()];
+    write_node(plan, plan.nodes.len() - 1, 0, &mut is_written, f)
+}
+
+fn write_node(
+    plan: &Plan,
+    id: NodeId,
+    depth: usize,
+    is_written: &mut [bool],
+    f: &mut fmt::Formatter<'_>,
+) -> fmt::Result {
+    let readers = plan.nodes.iter().flat_map(Plan::inputs).filter(|input| *input == id).count();
+    write!(f, "{:indent$}", "", indent = depth * 2)?;
+    if std::mem::replace(&mut is_written[id], true) {
+        return writeln!(f, "see #{id}");
+    }
+    if readers > 1 {
+        write!(f, "#{id} ")?;
+    }
+    writeln!(f, "{}", describe(plan, id))?;
+    Plan::inputs(&plan.nodes[id]).into_iter().try_for_each(|i| write_node(plan, i, depth + 1, is_written, f))
+}
+
+fn columns(plan: &Plan, id: NodeId, columns: impl IntoIterator<Item = usize>) -> String {
+    let names: Vec<&str> = columns.into_iter().map(|c| plan.schemas[id].field(c).name().as_str()).collect();
+    names.join(", ")
+}
+
+fn describe(plan: &Plan, id: NodeId) -> String {
+    match &plan.nodes[id] {
+        Node::Source { relation, .. } => {
+            format!("Source {relation} [{}]", columns(plan, id, 0..plan.schemas[id].fields().len()))
+        }
+        Node::Constant(rows) => format!("Constant rows={}", rows.num_rows()),
+        Node::Map { map, .. } => {
+            let mut text = "Map".to_owned();
+            if let Some(predicate) = &map.predicate {
+                let _ = write!(text, " where={predicate}");
+            }
+            if let Some(projection) = &map.projection {
+                let list: Vec<String> = projection.iter().map(|e| e.to_string()).collect();
+                let _ = write!(text, " [{}]", list.join(", "));
+            }
+            text
+        }
+        Node::Union(_) => "Union".to_owned(),
+        Node::Negate(_) => "Negate".to_owned(),
+        Node::Consolidate(_) => "Consolidate state=none".to_owned(),
+        Node::Distinct { retracts, horizon_ms, .. } => {
+            let kept = if *retracts { "each distinct row and its count" } else { "each distinct row" };
+            format!("Distinct state=({kept}){}", horizon(*horizon_ms))
+        }
+        Node::Aggregate { input, spec } => {
+            let aggregates: Vec<String> =
+                spec.aggregates.iter().map(|a| aggregate(plan, *input, a)).collect();
+            format!(
+                "Aggregate by=[{}] aggregates=[{}] state=(one entry a group){}",
+                columns(plan, *input, 0..spec.group_columns),
+                aggregates.join(", "),
+                if spec.retracts { " retractions=yes" } else { "" }
+            )
+        }
+        Node::Join { left, right, spec } => join(plan, *left, *right, spec),
+        Node::TemporalFilter { input, bounds, .. } => {
+            let bounds: Vec<String> = bounds
+                .iter()
+                .map(|b| {
+                    let comparison = match b.comparison {
+                        Comparison::Before => "<",
+                        Comparison::BeforeOrAt => "<=",
+                        Comparison::After => ">",
+                        Comparison::AfterOrAt => ">=",
+                    };
+                    format!("now() {comparison} {}", columns(plan, *input, [b.column]))
+                })
+                .collect();
+            format!("TemporalFilter [{}] state=(current and future rows)", bounds.join(" and "))
+        }
+    }
+}
+
+fn horizon(horizon_ms: Option<u64>) -> String {
+    horizon_ms.map_or(" horizon=none".to_owned(), |ms| format!(" horizon={}s", ms as f64 / 1000.0))
+}
+
+fn aggregate(plan: &Plan, input: NodeId, spec: &AggregateSpec) -> String {
+    let function = match &spec.function {
+        Function::Percentile { ranks, relative_error } => {
+            format!("percentile{ranks:?} relative_error={relative_error}")
+        }
+        other => format!("{other:?}").to_lowercase(),
+    };
+    let distinct = if spec.is_distinct { "distinct " } else { "" };
+    let filter = spec.filter.map_or(String::new(), |c| format!(" filter={}", columns(plan, input, [c])));
+    format!("{function}({distinct}{}){filter}", columns(plan, input, spec.arguments.iter().copied()))
+}
+
+fn join(plan: &Plan, left: NodeId, right: NodeId, spec: &JoinSpec) -> String {
+    let kind = match (spec.pairs, spec.unpaired) {
+        (true, [Unpaired::Dropped, Unpaired::Dropped]) => "inner",
+        (true, [Unpaired::Padded, Unpaired::Padded]) => "full",
+        (true, [Unpaired::Padded, _]) => "left",
+        (true, _) => "right",
+        (false, [Unpaired::IfMatched, _] | [_, Unpaired::IfMatched]) => "semi",
+        (false, [Unpaired::IfUnmatched, _] | [_, Unpaired::IfUnmatched]) => "anti",
+        (false, _) => "mark",
+    };
+    let keys: Vec<String> = spec.keys[0]
+        .iter()
+        .zip(&spec.keys[1])
+        .map(|(l, r)| format!("{} = {}", columns(plan, left, [*l]), columns(plan, right, [*r])))
+        .collect();
+    let condition = spec.condition.as_ref().map_or(String::new(), |c| format!(" condition={c}"));
+    format!("Join {kind} on=[{}]{condition} state=(rows of both sides){}", keys.join(", "), horizon(spec.horizon_ms))
+}

@@ -1,0 +1,332 @@
+//! Pairs of rows with equal keys, and the rows that have no pair.
+
+mod side;
+
+use std::sync::Arc;
+
+use arrow::array::{Array, ArrayRef, BooleanArray, RecordBatch, RecordBatchOptions, new_null_array};
+use arrow::datatypes::{Field, Schema, SchemaRef};
+use datafusion::error::Result as DataFusionResult;
+use datafusion::physical_expr::PhysicalExpr;
+
+use self::side::{Change, Side};
+use super::distinct::COMPACT_ROWS_MIN;
+use super::expression::{evaluate_mask, message};
+use super::keys::Keys;
+use super::operator::{Changes, Operator, Part};
+use super::row_store::concatenate;
+use super::updates::{Diff, Run, Tick};
+
+/// Pairs are put together and sent in portions of this many.
+const PAIRS_PER_BATCH: usize = if cfg!(test) { 8 } else { 8192 };
+
+/// What a join gives for the rows of one side beside the pairs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unpaired {
+    /// Nothing.
+    Dropped,
+    /// The row beside nulls, while it has no pair (outer joins).
+    Padded,
+    /// The row alone, while it has a pair (semi joins).
+    IfMatched,
+    /// The row alone, while it has no pair (anti joins).
+    IfUnmatched,
+    /// The row and whether it has a pair (mark joins).
+    Marked,
+}
+
+impl Unpaired {
+    fn needs_matches(self) -> bool {
+        self != Unpaired::Dropped
+    }
+}
+
+/// A join, as written in a plan.
+#[derive(Clone, Debug)]
+pub struct JoinSpec {
+    /// The columns of each side that must be equal, pairwise.
+    pub keys: [Vec<usize>; 2],
+    /// Whether null equals null in a key.
+    pub null_equals_null: bool,
+    /// What else must be true of a pair, over the columns of the left side and then the right.
+    pub condition: Option<Arc<dyn PhysicalExpr>>,
+    /// Whether pairs are part of the result (not in semi, anti and mark joins).
+    pub pairs: bool,
+    /// What becomes of the rows of each side alone.
+    pub unpaired: [Unpaired; 2],
+    /// The schema of each side.
+    pub inputs: [SchemaRef; 2],
+    /// The schema of the result.
+    pub schema: SchemaRef,
+    /// Whether rows of each side can be retracted.
+    pub retracts: [bool; 2],
+    /// How long a row is kept for joining, in milliseconds of stream time; for ever by default.
+    pub horizon_ms: Option<u64>,
+}
+
+/// The join of two collections.
+///
+/// Output: pairs with equal keys that meet the condition, the multiplicities multiplied, and the
+/// unpaired rows that the kind of join asks for. State: the rows of both sides by key; with a
+/// horizon, a row is dropped that long after it came, whole segments at a time, without a retraction
+/// of what it gave: late rows still meet all that is kept. Null keys pair with nothing unless said
+/// otherwise. A condition that fails for a pair is an error as long as the pair exists.
+pub struct Join {
+    spec: JoinSpec,
+    keys: Keys,
+    key_schema: SchemaRef,
+    sides: [Side; 2],
+    pair_schema: SchemaRef,
+    counters: Arc<super::stats::Counters>,
+}
+
+/// A pair found: the numbers of its rows and its multiplicity.
+type Pair = ([u32; 2], Diff);
+
+impl Join {
+    /// A join without rows yet. Fails where DataFusion cannot group by a key's type.
+    pub fn new(spec: JoinSpec, counters: Arc<super::stats::Counters>) -> DataFusionResult<Self> {
+        let fields: Vec<_> = spec.keys[0].iter().map(|k| spec.inputs[0].field(*k).clone()).collect();
+        let fields = fields.into_iter().enumerate().map(|(i, f)| f.with_name(format!("key{i}")).with_nullable(true));
+        let key_schema = Arc::new(Schema::new(fields.collect::<Vec<_>>()));
+        let pair_fields = spec.inputs.iter().flat_map(|s| s.fields().iter().cloned());
+        let pair_schema = Arc::new(Schema::new(pair_fields.collect::<Vec<Arc<Field>>>()));
+        Ok(Join {
+            keys: Keys::new(key_schema.clone())?,
+            sides: [Side::new(&spec, 0)?, Side::new(&spec, 1)?],
+            key_schema,
+            pair_schema,
+            spec,
+            counters,
+        })
+    }
+
+    fn join(&mut self, tick: Tick, inputs: Vec<Vec<Part>>, changes: &mut Changes) -> DataFusionResult<()> {
+        let mut deltas = Vec::with_capacity(2);
+        for (side, parts) in inputs.into_iter().enumerate() {
+            deltas.push(self.accept(side, parts, tick)?);
+        }
+        // New rows have the multiplicity 0 until `settle`, so that right changes meet the old left
+        // and then left changes the new right.
+        let mut pairs = Vec::new();
+        for (fresh, stored) in [(1, 0), (0, 1)] {
+            for change in &deltas[fresh] {
+                self.sides[stored].for_each_row(change.key, |row, diff| {
+                    let rows = if fresh == 0 { [change.row, row] } else { [row, change.row] };
+                    pairs.push((rows, change.diff * diff));
+                });
+                if pairs.len() >= PAIRS_PER_BATCH {
+                    self.emit_pairs(fresh, &mut pairs, changes)?;
+                }
+            }
+            self.emit_pairs(fresh, &mut pairs, changes)?;
+            self.sides[fresh].settle(&deltas[fresh]);
+        }
+        for side in 0..2 {
+            self.emit_unpaired(side, changes)?;
+        }
+        self.compact(tick)
+    }
+
+    /// Takes in the rows of one side: the number, key and change of each.
+    fn accept(&mut self, side: usize, parts: Vec<Part>, tick: Tick) -> DataFusionResult<Vec<Change>> {
+        let rows = concatenate(&self.spec.inputs[side], parts.iter().map(|(rows, _)| rows));
+        if rows.num_rows() == 0 {
+            return Ok(vec![]);
+        }
+        let diffs: Vec<Diff> =
+            parts.iter().flat_map(|(rows, diffs)| (0..rows.num_rows()).map(|i| diffs.get(i))).collect();
+        let columns: Vec<ArrayRef> = self.spec.keys[side].iter().map(|k| rows.column(*k).clone()).collect();
+        let mut keys = Vec::new();
+        self.keys.number(&columns, rows.num_rows(), &mut keys)?;
+        let unmatched = match self.spec.null_equals_null {
+            true => None,
+            false => any_null(&columns),
+        };
+        self.sides[side].accept(rows, &diffs, &keys, unmatched, tick)
+    }
+
+    /// Sends `pairs`, which stem from changes of side `fresh`, and counts matches.
+    fn emit_pairs(
+        &mut self,
+        fresh: usize,
+        pairs: &mut Vec<Pair>,
+        changes: &mut Changes,
+    ) -> DataFusionResult<()> {
+        if pairs.is_empty() {
+            return Ok(());
+        }
+        let needs_matches = self.spec.unpaired.iter().any(|u| u.needs_matches());
+        for pairs in pairs.chunks(PAIRS_PER_BATCH) {
+            let mut pairs = pairs.to_vec();
+            let mut rows = None;
+            if let Some(condition) = self.spec.condition.clone() {
+                rows = Some(self.meet(&condition, &mut pairs, changes)?);
+            }
+            if needs_matches {
+                self.count_matches(fresh, &pairs);
+            }
+            if self.spec.pairs {
+                let rows = match rows {
+                    Some(rows) => rows,
+                    None => self.gather(&pairs)?,
+                };
+                let diffs = Run::from_vec(pairs.iter().map(|p| p.1).collect());
+                changes.push(rows.with_schema(self.spec.schema.clone())?, diffs);
+            }
+        }
+        pairs.clear();
+        Ok(())
+    }
+
+    /// Keeps the pairs that meet `condition` and returns their rows.
+    fn meet(
+        &self,
+        condition: &Arc<dyn PhysicalExpr>,
+        pairs: &mut Vec<Pair>,
+        changes: &mut Changes,
+    ) -> DataFusionResult<RecordBatch> {
+        let rows = self.gather(pairs)?;
+        let mask = match evaluate_mask(condition, &rows) {
+            Ok(mask) => mask,
+            Err(_) => (0..rows.num_rows())
+                .map(|row| {
+                    Some(match evaluate_mask(condition, &rows.slice(row, 1)) {
+                        Ok(mask) => mask.value(0),
+                        Err(error) => {
+                            changes.errors.push((message(&error), pairs[row].1));
+                            false
+                        }
+                    })
+                })
+                .collect::<BooleanArray>(),
+        };
+        let mut index = 0;
+        pairs.retain(|_| {
+            index += 1;
+            mask.value(index - 1)
+        });
+        Ok(arrow::compute::filter_record_batch(&rows, &mask)?)
+    }
+
+    /// A pair of a changed row changes the matches of its partner; a new row learns its own.
+    fn count_matches(&mut self, fresh: usize, pairs: &[Pair]) {
+        let stored = 1 - fresh;
+        for (rows, _) in pairs {
+            let delta = self.sides[fresh].pending(rows[fresh]);
+            let existing = self.sides[stored].multiplicity(rows[stored]);
+            if self.spec.unpaired[stored].needs_matches() {
+                self.sides[stored].add_matches(rows[stored], delta);
+            }
+            if self.spec.unpaired[fresh].needs_matches() && self.sides[fresh].is_new(rows[fresh]) {
+                self.sides[fresh].add_matches(rows[fresh], existing);
+            }
+        }
+    }
+
+    fn gather(&self, pairs: &[Pair]) -> DataFusionResult<RecordBatch> {
+        let mut columns = Vec::with_capacity(self.pair_schema.fields().len());
+        for side in 0..2 {
+            let numbers: Vec<u32> = pairs.iter().map(|(rows, _)| rows[side]).collect();
+            columns.extend(self.sides[side].store.gather(&numbers).columns().iter().cloned());
+        }
+        let options = RecordBatchOptions::new().with_row_count(Some(pairs.len()));
+        Ok(RecordBatch::try_new_with_options(self.pair_schema.clone(), columns, &options)?)
+    }
+
+    /// Sends what this tick changed about the rows of `side` alone.
+    fn emit_unpaired(&mut self, side: usize, changes: &mut Changes) -> DataFusionResult<()> {
+        let kind = self.spec.unpaired[side];
+        let touched = self.sides[side].take_touched();
+        if !kind.needs_matches() {
+            return Ok(());
+        }
+        let (mut numbers, mut marks, mut diffs) = (vec![], vec![], vec![]);
+        for (row, before) in touched {
+            let after = self.sides[side].standing(row);
+            for mark in [false, true] {
+                let shown = |(diff, matches): (Diff, Diff)| match kind {
+                    Unpaired::Padded | Unpaired::IfUnmatched if !mark && matches <= 0 => diff,
+                    Unpaired::IfMatched if mark && matches > 0 => diff,
+                    Unpaired::Marked if mark == (matches > 0) => diff,
+                    _ => 0,
+                };
+                let diff = shown(after) - shown(before);
+                if diff != 0 {
+                    numbers.push(row);
+                    marks.push(mark);
+                    diffs.push(diff);
+                }
+            }
+        }
+        for start in (0..numbers.len()).step_by(PAIRS_PER_BATCH) {
+            let range = start..numbers.len().min(start + PAIRS_PER_BATCH);
+            let rows = self.sides[side].store.gather(&numbers[range.clone()]);
+            let rows = self.shape(side, kind, rows, &marks[range.clone()])?;
+            changes.push(rows, Run::from_vec(diffs[range].to_vec()));
+        }
+        Ok(())
+    }
+
+    /// `rows` of one side in the schema of the result.
+    fn shape(
+        &self,
+        side: usize,
+        kind: Unpaired,
+        rows: RecordBatch,
+        marks: &[bool],
+    ) -> DataFusionResult<RecordBatch> {
+        let mut columns = rows.columns().to_vec();
+        if kind == Unpaired::Padded {
+            let fields = self.spec.inputs[1 - side].fields().iter();
+            let nulls = fields.map(|f| new_null_array(f.data_type(), rows.num_rows()));
+            columns = if side == 0 { columns.into_iter().chain(nulls).collect() } else { nulls.chain(columns).collect() };
+        }
+        if kind == Unpaired::Marked {
+            columns.push(Arc::new(BooleanArray::from(marks.to_vec())));
+        }
+        let options = RecordBatchOptions::new().with_row_count(Some(rows.num_rows()));
+        Ok(RecordBatch::try_new_with_options(self.spec.schema.clone(), columns, &options)?)
+    }
+
+    /// Drops what the horizon has passed, and rebuilds the state once most of it is dead.
+    fn compact(&mut self, tick: Tick) -> DataFusionResult<()> {
+        if let Some(horizon_ms) = self.spec.horizon_ms {
+            for side in &mut self.sides {
+                let dropped = side.drop_through(tick.saturating_sub(horizon_ms));
+                self.counters.expired_rows.fetch_add(dropped as u64, std::sync::atomic::Ordering::Relaxed);
+            }
+        }
+        let dead: usize = self.sides.iter().map(Side::dead).sum();
+        let total: usize = self.sides.iter().map(Side::len).sum();
+        if total < COMPACT_ROWS_MIN || dead * 2 < total {
+            return Ok(());
+        }
+        self.keys = Keys::new(self.key_schema.clone())?;
+        for side in 0..2 {
+            let keys = &mut self.keys;
+            self.sides[side].rebuild(&self.spec, side, keys)?;
+        }
+        Ok(())
+    }
+}
+
+impl Operator for Join {
+    fn tick(&mut self, tick: Tick, inputs: Vec<Vec<Part>>) -> Changes {
+        let mut changes = Changes::default();
+        if let Err(error) = self.join(tick, inputs, &mut changes) {
+            changes.errors.push((message(&error), 1));
+        }
+        self.counters.state_bytes(self.keys.bytes() + self.sides.iter().map(Side::bytes).sum::<usize>());
+        changes
+    }
+}
+
+/// Which rows have a null in any of `columns`.
+fn any_null(columns: &[ArrayRef]) -> Option<BooleanArray> {
+    let nulls = columns.iter().filter(|c| c.logical_null_count() > 0).map(|column| {
+        let nulls = column.logical_nulls();
+        BooleanArray::from((0..column.len()).map(|i| nulls.as_ref().is_some_and(|n| n.is_null(i))).collect::<Vec<_>>())
+    });
+    nulls.reduce(|a, b| arrow::compute::or(&a, &b).expect("masks of one length"))
+}

@@ -1,0 +1,298 @@
+//! One side of a join: its rows by key.
+
+use arrow::array::{BooleanArray, RecordBatch};
+use arrow::datatypes::SchemaRef;
+use datafusion::error::{DataFusionError, Result as DataFusionResult};
+use hashbrown::HashMap;
+
+use super::{JoinSpec, Unpaired};
+use crate::delta::keys::Keys;
+use crate::delta::row_store::RowStore;
+use crate::delta::updates::{Diff, Tick};
+
+/// The end of a chain, and the key of a row that pairs with nothing.
+const NONE: u32 = u32::MAX;
+
+/// A change to a row of one side.
+pub(super) struct Change {
+    pub row: u32,
+    /// The number of its key, [`NONE`] where the key has a null.
+    pub key: u32,
+    pub diff: Diff,
+}
+
+/// The rows of one side, chained by key, newest first.
+pub(super) struct Side {
+    pub store: RowStore,
+    /// The newest row of each key.
+    heads: Vec<u32>,
+    /// The next older row of the same key, by row number.
+    next: Vec<u32>,
+    /// The multiplicity of each row, likewise.
+    diffs: Vec<Diff>,
+    /// How often each row is matched on the other side, likewise; empty where nobody asks.
+    matches: Vec<Diff>,
+    /// Rows with a multiplicity, not dropped behind the horizon.
+    live: usize,
+    /// Finds a row by its value, where rows can be retracted.
+    identity: Option<Identity>,
+    /// Rows whose standing this tick changes: multiplicity and matches before.
+    touched: HashMap<u32, (Diff, Diff)>,
+    /// What this tick changes, by row, until it is settled.
+    pending: HashMap<u32, Diff>,
+    counts_matches: bool,
+    tracks_pending: bool,
+}
+
+struct Identity {
+    values: Keys,
+    /// The row number of each distinct value.
+    rows: Vec<u32>,
+}
+
+impl Identity {
+    fn new(schema: &SchemaRef) -> DataFusionResult<Self> {
+        Ok(Identity { values: Keys::new(schema.clone())?, rows: vec![] })
+    }
+}
+
+impl Side {
+    pub fn new(spec: &JoinSpec, side: usize) -> DataFusionResult<Self> {
+        let schema = &spec.inputs[side];
+        let identity = if spec.retracts[side] { Some(Identity::new(schema)?) } else { None };
+        Ok(Side {
+            store: RowStore::new(schema.clone()),
+            heads: vec![],
+            next: vec![],
+            diffs: vec![],
+            matches: vec![],
+            live: 0,
+            identity,
+            touched: HashMap::new(),
+            pending: HashMap::new(),
+            counts_matches: spec.unpaired[side] != Unpaired::Dropped,
+            tracks_pending: spec.unpaired.iter().any(|u| *u != Unpaired::Dropped),
+        })
+    }
+
+    /// Takes in `rows`: each gets a number, or finds the one it has, with its change.
+    pub fn accept(
+        &mut self,
+        rows: RecordBatch,
+        diffs: &[Diff],
+        keys: &[usize],
+        unmatched: Option<BooleanArray>,
+        tick: Tick,
+    ) -> DataFusionResult<Vec<Change>> {
+        let key_of = |row: usize| match &unmatched {
+            Some(mask) if mask.value(row) => NONE,
+            _ => keys[row] as u32,
+        };
+        let mut changes: Vec<Change>;
+        if self.identity.is_some() {
+            let (numbers, fresh) = self.identify(&rows)?;
+            let picks: Vec<u32> = fresh.iter().map(|row| *row as u32).collect();
+            let new_rows = if picks.len() == rows.num_rows() { rows } else { crate::delta::updates::take_rows(&rows, &picks.into()) };
+            self.store.push(&new_rows, tick);
+            fresh.iter().for_each(|row| self.link(numbers[*row], key_of(*row)));
+            changes = (0..numbers.len())
+                .map(|row| Change { row: numbers[row], key: key_of(row), diff: diffs[row] })
+                .collect();
+            changes.sort_by_key(|c| c.row);
+            changes.dedup_by(|next, kept| {
+                let same = next.row == kept.row;
+                kept.diff += if same { next.diff } else { 0 };
+                same
+            });
+            changes.retain(|c| c.diff != 0);
+        } else {
+            let first = self.number_after(rows.num_rows())? - rows.num_rows() as u32;
+            self.store.push(&rows, tick);
+            changes = Vec::with_capacity(rows.num_rows());
+            for (row, diff) in diffs.iter().enumerate() {
+                let change = Change { row: first + row as u32, key: key_of(row), diff: *diff };
+                self.link(change.row, change.key);
+                changes.push(change);
+            }
+        }
+        if self.tracks_pending {
+            self.pending = changes.iter().map(|c| (c.row, c.diff)).collect();
+            if self.counts_matches {
+                for change in &changes {
+                    self.touch(change.row);
+                    if self.is_new(change.row) {
+                        self.matches[change.row as usize] = 0;
+                    }
+                }
+            }
+        }
+        Ok(changes)
+    }
+
+    /// The number of each row, and which of them are new, in the order of their numbers.
+    fn identify(&mut self, rows: &RecordBatch) -> DataFusionResult<(Vec<u32>, Vec<usize>)> {
+        let mut next = self.number_after(rows.num_rows())? - rows.num_rows() as u32;
+        let Some(identity) = &mut self.identity else { return Ok((vec![], vec![])) };
+        let mut values = Vec::new();
+        identity.values.number(rows.columns(), rows.num_rows(), &mut values)?;
+        let mut fresh = vec![];
+        let numbers = values.iter().enumerate().map(|(row, value)| {
+            if *value >= identity.rows.len() {
+                identity.rows.resize(*value + 1, NONE);
+            }
+            // A row that the horizon dropped counts as new when it comes again.
+            if identity.rows[*value] == NONE || (identity.rows[*value] as usize) < self.store.first() {
+                identity.rows[*value] = next;
+                next += 1;
+                fresh.push(row);
+            }
+            identity.rows[*value]
+        });
+        Ok((numbers.collect(), fresh))
+    }
+
+    /// The number that the row after `more` further ones would get.
+    fn number_after(&self, more: usize) -> DataFusionResult<u32> {
+        u32::try_from(self.store.next() + more).ok().filter(|n| *n < NONE).ok_or_else(|| {
+            DataFusionError::ResourcesExhausted(format!(
+                "a join holds {} rows on one side of one worker, {NONE} allowed; set a horizon",
+                self.store.next() + more
+            ))
+        })
+    }
+
+    /// Puts the next row, numbered `row`, at the head of the chain of `key`.
+    fn link(&mut self, row: u32, key: u32) {
+        let mut older = NONE;
+        if key != NONE {
+            if key as usize >= self.heads.len() {
+                self.heads.resize(key as usize + 1, NONE);
+            }
+            older = std::mem::replace(&mut self.heads[key as usize], row);
+        }
+        // Numbers of a segment dropped whole while it was short are never given out.
+        let index = row as usize;
+        self.next.resize(index, NONE);
+        self.diffs.resize(index, 0);
+        self.next.push(older);
+        self.diffs.push(0);
+        if self.counts_matches {
+            self.matches.resize(index + 1, 0);
+        }
+    }
+
+    /// Calls `f` for each row of `key` that is there, with its multiplicity.
+    #[inline]
+    pub fn for_each_row(&self, key: u32, mut f: impl FnMut(u32, Diff)) {
+        let first = self.store.first();
+        let mut row = if key == NONE { NONE } else { self.heads.get(key as usize).copied().unwrap_or(NONE) };
+        // Chains run from new to old: the first dropped row ends them.
+        while row != NONE && row as usize >= first {
+            let index = row as usize;
+            if self.diffs[index] != 0 {
+                f(row, self.diffs[index]);
+            }
+            row = self.next[index];
+        }
+    }
+
+    /// Makes the changes of this tick part of the state.
+    pub fn settle(&mut self, changes: &[Change]) {
+        for change in changes {
+            let diff = &mut self.diffs[change.row as usize];
+            let before = *diff;
+            *diff += change.diff;
+            self.live = self.live + (*diff != 0) as usize - (before != 0) as usize;
+        }
+        self.pending.clear();
+    }
+
+    pub fn pending(&self, row: u32) -> Diff {
+        self.pending.get(&row).copied().unwrap_or(0)
+    }
+
+    /// Whether `row` was not there before this tick, so that nobody kept count of its matches.
+    pub fn is_new(&self, row: u32) -> bool {
+        self.diffs[row as usize] == 0
+    }
+
+    pub fn multiplicity(&self, row: u32) -> Diff {
+        self.diffs[row as usize]
+    }
+
+    pub fn add_matches(&mut self, row: u32, by: Diff) {
+        self.touch(row);
+        self.matches[row as usize] += by;
+    }
+
+    fn touch(&mut self, row: u32) {
+        let standing = self.standing(row);
+        self.touched.entry(row).or_insert(standing);
+    }
+
+    /// The multiplicity and the matches of `row`.
+    pub fn standing(&self, row: u32) -> (Diff, Diff) {
+        let index = row as usize;
+        (self.diffs[index], self.matches[index])
+    }
+
+    pub fn take_touched(&mut self) -> Vec<(u32, (Diff, Diff))> {
+        let mut touched: Vec<_> = self.touched.drain().collect();
+        touched.sort_unstable_by_key(|t| t.0);
+        touched
+    }
+
+    /// Drops whole segments that came at or before `tick`; how many rows these were.
+    pub fn drop_through(&mut self, tick: Tick) -> usize {
+        let first = self.store.first();
+        self.store.drop_through(tick);
+        let range = first..self.store.first().min(self.diffs.len());
+        let dropped = range.filter(|row| self.diffs[*row] != 0).count();
+        self.live -= dropped;
+        dropped
+    }
+
+    /// Rows still numbered that are retracted or dropped behind the horizon.
+    pub fn dead(&self) -> usize {
+        self.len() - self.live
+    }
+
+    pub fn len(&self) -> usize {
+        self.diffs.len()
+    }
+
+    /// Numbers the rows that are left anew, with keys numbered by `keys`.
+    pub fn rebuild(&mut self, spec: &JoinSpec, side: usize, keys: &mut Keys) -> DataFusionResult<()> {
+        let first = self.store.first();
+        let live: Vec<u32> = (first..self.diffs.len())
+            .filter(|row| self.diffs[*row] != 0)
+            .map(|row| row as u32)
+            .collect();
+        let mut fresh = Side::new(spec, side)?;
+        for numbers in live.chunks(super::PAIRS_PER_BATCH) {
+            let rows = self.store.gather(numbers);
+            let columns: Vec<_> = spec.keys[side].iter().map(|k| rows.column(*k).clone()).collect();
+            let mut key_numbers = Vec::new();
+            keys.number(&columns, rows.num_rows(), &mut key_numbers)?;
+            let unmatched = if spec.null_equals_null { None } else { super::any_null(&columns) };
+            let diffs: Vec<Diff> = numbers.iter().map(|n| self.multiplicity(*n)).collect();
+            let tick = self.store.tick_of(numbers[numbers.len() - 1]);
+            let changes = fresh.accept(rows, &diffs, &key_numbers, unmatched, tick)?;
+            fresh.settle(&changes);
+            if self.counts_matches {
+                for (change, number) in changes.iter().zip(numbers) {
+                    fresh.matches[change.row as usize] = self.matches[*number as usize];
+                }
+            }
+        }
+        fresh.touched.clear();
+        *self = fresh;
+        Ok(())
+    }
+
+    pub fn bytes(&self) -> usize {
+        let identity = self.identity.as_ref().map_or(0, |i| i.values.bytes() + i.rows.len() * 4);
+        self.store.bytes() + identity + self.heads.len() * 4 + self.next.len() * 4
+            + (self.diffs.len() + self.matches.len()) * 8
+    }
+}

@@ -1,0 +1,232 @@
+//! Dataflows as data: what a query is compiled to, and how it becomes operators.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::Arc;
+
+use arrow::array::RecordBatch;
+use arrow::datatypes::SchemaRef;
+use datafusion::error::Result as DataFusionResult;
+use timely::dataflow::Scope;
+use timely::dataflow::operators::Concatenate;
+
+use super::aggregate::{Aggregate, GroupBySpec};
+use super::collection::{Collection, Edge};
+use super::consolidate::Consolidate;
+use super::distinct::Distinct;
+use super::expression::RowMap;
+use super::join::{Join, JoinSpec};
+use super::operator::{Operator, by_tick};
+use super::route::Route;
+use super::stats::Counters;
+use super::temporal_filter::{Bound, TemporalFilter};
+use super::updates::{Tick, Updates};
+use super::{map, negate};
+
+/// Where a node stands in a [`Plan`].
+pub type NodeId = usize;
+
+/// One collection of a plan, computed from earlier ones.
+#[derive(Clone, Debug)]
+pub enum Node {
+    /// The columns of a relation that the plan reads.
+    Source {
+        /// The relation's name.
+        relation: String,
+        /// Which of its columns, in order.
+        columns: Vec<usize>,
+    },
+    /// Rows that are always there.
+    Constant(RecordBatch),
+    /// Rows filtered and projected one by one.
+    Map { input: NodeId, map: RowMap },
+    /// The rows of all inputs.
+    Union(Vec<NodeId>),
+    /// The same rows with multiplicities negated.
+    Negate(NodeId),
+    /// Each row once a tick with its diffs summed.
+    Consolidate(NodeId),
+    /// Each row once.
+    Distinct { input: NodeId, retracts: bool, horizon_ms: Option<u64> },
+    /// Groups with their aggregates.
+    Aggregate { input: NodeId, spec: GroupBySpec },
+    /// Pairs of rows.
+    Join { left: NodeId, right: NodeId, spec: JoinSpec },
+    /// Rows while they are current; the result has the first `columns` columns.
+    TemporalFilter { input: NodeId, bounds: Vec<Bound>, columns: usize },
+}
+
+/// A dataflow: nodes in an order in which each comes after its inputs; the last is the result.
+#[derive(Clone, Debug, Default)]
+pub struct Plan {
+    /// The collections.
+    pub nodes: Vec<Node>,
+    /// The schema of each.
+    pub schemas: Vec<SchemaRef>,
+}
+
+/// What a dataflow is built with on one worker.
+pub struct Environment<'a, 'scope> {
+    /// The relations it reads, by name.
+    pub sources: &'a mut dyn FnMut(&str, &[usize]) -> Collection<'scope>,
+    /// The first tick at which it has a result.
+    pub start: Tick,
+    /// The counters of each node with state.
+    pub counters: &'a mut HashMap<NodeId, Arc<Counters>>,
+}
+
+impl Plan {
+    /// Adds a node and returns its place.
+    pub fn push(&mut self, node: Node, schema: SchemaRef) -> NodeId {
+        self.nodes.push(node);
+        self.schemas.push(schema);
+        self.nodes.len() - 1
+    }
+
+    /// The relations it reads, each once.
+    pub fn relations(&self) -> Vec<&str> {
+        let mut names: Vec<&str> = self
+            .nodes
+            .iter()
+            .filter_map(|node| match node {
+                Node::Source { relation, .. } => Some(relation.as_str()),
+                _ => None,
+            })
+            .collect();
+        names.sort_unstable();
+        names.dedup();
+        names
+    }
+
+    /// The inputs of `node`.
+    pub fn inputs(node: &Node) -> Vec<NodeId> {
+        match node {
+            Node::Source { .. } | Node::Constant(_) => vec![],
+            Node::Map { input, .. }
+            | Node::Distinct { input, .. }
+            | Node::Aggregate { input, .. }
+            | Node::TemporalFilter { input, .. } => vec![*input],
+            Node::Negate(input) | Node::Consolidate(input) => vec![*input],
+            Node::Union(inputs) => inputs.clone(),
+            Node::Join { left, right, .. } => vec![*left, *right],
+        }
+    }
+
+    /// Tries every operator once, so that what DataFusion cannot group by fails here and not later
+    /// on a worker.
+    pub fn check(&self) -> DataFusionResult<()> {
+        for (id, node) in self.nodes.iter().enumerate() {
+            match node {
+                Node::Distinct { retracts, horizon_ms, .. } => {
+                    Distinct::new(self.schemas[id].clone(), *retracts, *horizon_ms)?;
+                }
+                Node::Aggregate { spec, .. } => {
+                    Aggregate::new(spec.clone(), Arc::default())?;
+                }
+                Node::Join { spec, .. } => {
+                    Join::new(spec.clone(), Arc::default())?;
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Builds the operators of this plan in `scope`.
+    pub fn render<'scope>(
+        &self,
+        scope: Scope<'scope, Tick>,
+        environment: Environment<'_, 'scope>,
+    ) -> DataFusionResult<Collection<'scope>> {
+        let Environment { sources, start, counters } = environment;
+        let mut built: Vec<Collection<'scope>> = Vec::with_capacity(self.nodes.len());
+        for (id, node) in self.nodes.iter().enumerate() {
+            let schema = &self.schemas[id];
+            let input = |id: &NodeId| built[*id].clone();
+            let mut counters_of = || counters.entry(id).or_default().clone();
+            let collection = match node {
+                Node::Source { relation, columns } => sources(relation, columns),
+                Node::Constant(rows) => constant(scope, rows, start),
+                Node::Map { input: of, map } => map::map(scope, input(of), map.clone()),
+                Node::Union(of) => Collection::concatenate(scope, of.iter().map(input).collect()),
+                Node::Negate(of) => negate::negate(input(of)),
+                Node::Consolidate(of) => {
+                    let route = Route::Columns((0..schema.fields().len()).collect());
+                    stateful(scope, "Consolidate", vec![(input(of), route)], None, Consolidate::new(schema.clone()))
+                }
+                Node::Distinct { input: of, retracts, horizon_ms } => {
+                    let route = Route::Columns((0..schema.fields().len()).collect());
+                    let operator = Distinct::new(schema.clone(), *retracts, *horizon_ms)?;
+                    stateful(scope, "Distinct", vec![(input(of), route)], None, operator)
+                }
+                Node::Aggregate { input: of, spec } => {
+                    let operator = Aggregate::new(spec.clone(), counters_of())?;
+                    // What aggregates everything has one row, on the first worker, from the start.
+                    let (route, first) = match spec.group_columns {
+                        0 => (Route::First, (scope.worker().index() == 0).then_some(start)),
+                        n => (Route::Columns((0..n).collect()), None),
+                    };
+                    stateful(scope, "Aggregate", vec![(input(of), route)], first, operator)
+                }
+                Node::Join { left, right, spec } => {
+                    let route = |keys: &Vec<usize>| match keys.is_empty() {
+                        true => Route::First,
+                        false => Route::Columns(keys.clone()),
+                    };
+                    let inputs =
+                        vec![(input(left), route(&spec.keys[0])), (input(right), route(&spec.keys[1]))];
+                    stateful(scope, "Join", inputs, None, Join::new(spec.clone(), counters_of())?)
+                }
+                Node::TemporalFilter { input: of, bounds, columns } => {
+                    let operator = TemporalFilter::new(bounds.clone(), *columns, counters_of());
+                    stateful(scope, "TemporalFilter", vec![(input(of), Route::Local)], None, operator)
+                }
+            };
+            built.push(collection);
+        }
+        Ok(built.pop().expect("a plan has at least one node"))
+    }
+}
+
+/// An operator by ticks, with the errors of its inputs beside its own.
+fn stateful<'scope, O: Operator>(
+    scope: Scope<'scope, Tick>,
+    name: &str,
+    inputs: Vec<(Collection<'scope>, Route)>,
+    first: Option<Tick>,
+    operator: O,
+) -> Collection<'scope> {
+    let mut errors: Vec<Edge<'scope>> = inputs.iter().map(|(c, _)| c.errors.clone()).collect();
+    let inputs = inputs.into_iter().map(|(collection, route)| (collection.rows, route)).collect();
+    let (rows, own) = by_tick(scope, name, inputs, first, operator);
+    errors.push(own);
+    Collection { rows, errors: scope.concatenate(errors) }
+}
+
+/// `rows` from tick `start` on, on the first worker.
+fn constant<'scope>(scope: Scope<'scope, Tick>, rows: &RecordBatch, start: Tick) -> Collection<'scope> {
+    let is_here = scope.worker().index() == 0 && rows.num_rows() > 0;
+    let updates = is_here.then(|| Updates::insert(rows.clone(), start));
+    Collection { rows: once(scope, updates), errors: once(scope, None) }
+}
+
+/// An edge that carries `updates` and ends.
+fn once<'scope>(scope: Scope<'scope, Tick>, updates: Option<Updates>) -> Edge<'scope> {
+    use timely::container::NoopBuilder;
+    use timely::dataflow::operators::generic::operator::source;
+    source::<_, NoopBuilder<Updates>, _, _>(scope, "Once", |capability, _| {
+        let mut updates = updates.map(|u| (capability, u));
+        move |output| {
+            if let Some((capability, mut updates)) = updates.take() {
+                output.session_with_builder(&capability).give_container(&mut updates);
+            }
+        }
+    })
+}
+
+impl fmt::Display for Plan {
+    /// The tree under the result, one node a line.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        super::explain::write_plan(self, f)
+    }
+}

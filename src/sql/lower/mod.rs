@@ -1,0 +1,322 @@
+//! SQL to dataflow: an optimised logical plan becomes a [`Plan`] of differential operators.
+//!
+//! | logical plan | dataflow |
+//! |---|---|
+//! | scan | source |
+//! | projection, filter | map |
+//! | filter on `now()` | temporal filter |
+//! | aggregate, distinct | aggregate, distinct |
+//! | join, also from subqueries | join |
+//! | union | union |
+//! | values | constant |
+//! | sort without limit | nothing: a collection has no order |
+//!
+//! What has no entry is refused here, before anything runs, with what to write instead. A subplan
+//! that occurs twice is built once.
+
+mod aggregate;
+mod join;
+mod temporal;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions};
+use arrow::compute::concat;
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
+use datafusion::common::{DFSchema, DFSchemaRef};
+use datafusion::error::Result as DataFusionResult;
+use datafusion::execution::context::ExecutionProps;
+use datafusion::logical_expr::utils::{conjunction, split_conjunction_owned};
+use datafusion::logical_expr::{Distinct, Expr, LogicalPlan, Values};
+use datafusion::physical_expr::{PhysicalExpr, create_physical_expr};
+
+pub use self::temporal::{replace_now, uses_now};
+use super::error::SqlError;
+use crate::delta::expression::RowMap;
+use crate::delta::plan::{Node, NodeId, Plan};
+
+/// What the compiler must know beside the query.
+pub struct Options<'a> {
+    /// Whether rows of a relation can be retracted.
+    pub retracts: &'a dyn Fn(&str) -> bool,
+    /// How long rows are kept for joining, in milliseconds of stream time.
+    pub horizon_ms: Option<u64>,
+}
+
+/// A compiled query.
+pub struct Lowered {
+    /// Its dataflow.
+    pub plan: Plan,
+    /// The schema of its result, as SQL sees it.
+    pub schema: SchemaRef,
+    /// Whether rows of the result can be retracted.
+    pub retracts: bool,
+}
+
+/// Compiles `query`, an optimised plan in which [`replace_now`] has replaced `now()`.
+pub fn lower(query: &LogicalPlan, options: &Options) -> Result<Lowered, SqlError> {
+    let mut lowering = Lowering {
+        plan: Plan::default(),
+        retracts: vec![],
+        built: HashMap::new(),
+        options,
+        properties: ExecutionProps::new(),
+    };
+    refuse_volatile(query)?;
+    let root = lowering.node(query)?;
+    // The last node is the result: a shared one may not be the last.
+    if root + 1 != lowering.plan.nodes.len() {
+        let schema = lowering.plan.schemas[root].clone();
+        lowering.map(root, None, None, schema);
+    }
+    lowering.plan.check()?;
+    let retracts = lowering.retracts.last().copied().unwrap_or(true);
+    Ok(Lowered { plan: lowering.plan, schema: relaxed(query.schema()), retracts })
+}
+
+struct Lowering<'a> {
+    plan: Plan,
+    /// Whether rows of each node can be retracted.
+    retracts: Vec<bool>,
+    /// Nodes by the subplan that they compute.
+    built: HashMap<LogicalPlan, NodeId>,
+    options: &'a Options<'a>,
+    properties: ExecutionProps,
+}
+
+impl Lowering<'_> {
+    fn node(&mut self, query: &LogicalPlan) -> Result<NodeId, SqlError> {
+        if let LogicalPlan::SubqueryAlias(alias) = query {
+            return self.node(&alias.input);
+        }
+        if let Some(id) = self.built.get(query) {
+            return Ok(*id);
+        }
+        let id = self.build(query)?;
+        self.built.insert(query.clone(), id);
+        Ok(id)
+    }
+
+    fn build(&mut self, query: &LogicalPlan) -> Result<NodeId, SqlError> {
+        let schema = relaxed(query.schema());
+        match query {
+            LogicalPlan::TableScan(scan) => {
+                let relation = scan.table_name.table().to_owned();
+                let columns = match &scan.projection {
+                    Some(columns) => columns.clone(),
+                    None => (0..scan.source.schema().fields().len()).collect(),
+                };
+                let retracts = (self.options.retracts)(&relation);
+                let id = self.push(Node::Source { relation, columns }, schema, retracts);
+                match conjunction(scan.filters.iter().cloned()) {
+                    Some(filter) => self.filter(id, query.schema(), filter),
+                    None => Ok(id),
+                }
+            }
+            LogicalPlan::Projection(projection) => {
+                let (input, predicate) = match projection.input.as_ref() {
+                    // A plain filter below a projection goes into the same operator.
+                    LogicalPlan::Filter(filter) if !uses_now(&filter.predicate) => {
+                        (&filter.input, Some(&filter.predicate))
+                    }
+                    _ => (&projection.input, None),
+                };
+                let id = self.node(input)?;
+                let from = input.schema();
+                let predicate = predicate.map(|p| self.physical(p, from)).transpose()?;
+                let columns = projection.expr.iter().map(|e| self.physical(e, from)).collect::<Result<_, _>>()?;
+                Ok(self.map(id, predicate, Some(columns), schema))
+            }
+            LogicalPlan::Filter(filter) => {
+                let id = self.node(&filter.input)?;
+                self.filter(id, filter.input.schema(), filter.predicate.clone())
+            }
+            LogicalPlan::Aggregate(aggregate) => self.aggregate(aggregate, schema),
+            LogicalPlan::Distinct(Distinct::All(input)) => {
+                let id = self.node(input)?;
+                Ok(self.distinct(id, schema))
+            }
+            LogicalPlan::Join(join) => self.join(join, schema),
+            LogicalPlan::Union(union) => {
+                let inputs = union.inputs.iter().map(|i| self.node(i)).collect::<Result<Vec<_>, _>>()?;
+                let retracts = inputs.iter().any(|i| self.retracts[*i]);
+                Ok(self.push(Node::Union(inputs), schema, retracts))
+            }
+            LogicalPlan::Sort(sort) if sort.fetch.is_none() => self.node(&sort.input),
+            LogicalPlan::Values(values) => {
+                let rows = self.values(values, &schema)?;
+                Ok(self.push(Node::Constant(rows), schema, false))
+            }
+            LogicalPlan::EmptyRelation(empty) => {
+                let options = RecordBatchOptions::new().with_row_count(Some(empty.produce_one_row as usize));
+                let rows = match empty.produce_one_row {
+                    true => RecordBatch::try_new_with_options(schema.clone(), vec![], &options)?,
+                    false => RecordBatch::new_empty(schema.clone()),
+                };
+                Ok(self.push(Node::Constant(rows), schema, false))
+            }
+            other => Err(refusal(other)),
+        }
+    }
+
+    fn push(&mut self, node: Node, schema: SchemaRef, retracts: bool) -> NodeId {
+        self.retracts.push(retracts);
+        self.plan.push(node, schema)
+    }
+
+    fn map(
+        &mut self,
+        input: NodeId,
+        predicate: Option<Arc<dyn PhysicalExpr>>,
+        projection: Option<Vec<Arc<dyn PhysicalExpr>>>,
+        schema: SchemaRef,
+    ) -> NodeId {
+        let map = RowMap { predicate, projection, schema: schema.clone() };
+        let retracts = self.retracts[input];
+        self.push(Node::Map { input, map }, schema, retracts)
+    }
+
+    fn distinct(&mut self, input: NodeId, schema: SchemaRef) -> NodeId {
+        let retracts = self.retracts[input];
+        let horizon_ms = self.options.horizon_ms;
+        self.push(Node::Distinct { input, retracts, horizon_ms }, schema, retracts)
+    }
+
+    /// Rows of `input` for which `predicate` is true; comparisons with `now()` apart.
+    fn filter(&mut self, input: NodeId, from: &DFSchemaRef, predicate: Expr) -> Result<NodeId, SqlError> {
+        let (temporal, plain): (Vec<_>, Vec<_>) =
+            split_conjunction_owned(predicate).into_iter().partition(uses_now);
+        let plain = conjunction(plain).map(|p| self.physical(&p, from)).transpose()?;
+        match temporal.is_empty() {
+            true => {
+                let schema = self.plan.schemas[input].clone();
+                Ok(self.map(input, plain, None, schema))
+            }
+            false => self.temporal_filter(input, from, plain, &temporal),
+        }
+    }
+
+    fn physical(&self, expression: &Expr, schema: &DFSchema) -> Result<Arc<dyn PhysicalExpr>, SqlError> {
+        if uses_now(expression) {
+            return Err(SqlError::unsupported(
+                "now() outside a comparison in WHERE",
+                "its value would change with every tick",
+                "compare it with a timestamp: `WHERE started_at > now() - INTERVAL '1 hour'`",
+            ));
+        }
+        if let Some(subquery) = find_subquery(expression)? {
+            return Err(SqlError::unsupported(
+                "this subquery",
+                format!("`{subquery}` cannot be turned into a join"),
+                "write it as a join",
+            ));
+        }
+        Ok(create_physical_expr(expression, schema, &self.properties)?)
+    }
+
+    fn values(&self, values: &Values, schema: &SchemaRef) -> Result<RecordBatch, SqlError> {
+        let options = RecordBatchOptions::new().with_row_count(Some(1));
+        let one = RecordBatch::try_new_with_options(Arc::new(Schema::empty()), vec![], &options)?;
+        let empty = DFSchema::empty();
+        let mut columns: Vec<Vec<ArrayRef>> = vec![vec![]; schema.fields().len()];
+        for row in &values.values {
+            for ((column, expression), field) in columns.iter_mut().zip(row).zip(schema.fields()) {
+                let value = self.physical(expression, &empty)?.evaluate(&one)?.into_array(1)?;
+                column.push(arrow::compute::cast(&value, field.data_type())?);
+            }
+        }
+        let columns = columns.iter().map(|parts| {
+            let parts: Vec<_> = parts.iter().map(|p| p.as_ref()).collect();
+            concat(&parts)
+        });
+        Ok(RecordBatch::try_new(schema.clone(), columns.collect::<Result<_, _>>()?)?)
+    }
+}
+
+/// `schema` with every column nullable and without metadata: what the dataflow promises.
+pub(super) fn relaxed(schema: &DFSchema) -> SchemaRef {
+    let fields = schema.fields().iter().map(|f| Field::new(f.name(), f.data_type().clone(), true));
+    Arc::new(Schema::new(fields.collect::<Vec<_>>()))
+}
+
+fn find_subquery(expression: &Expr) -> DataFusionResult<Option<String>> {
+    let mut found = None;
+    expression.apply(|e| {
+        if matches!(e, Expr::ScalarSubquery(_) | Expr::InSubquery(_) | Expr::Exists(_) | Expr::OuterReferenceColumn(..)) {
+            found = Some(e.to_string());
+            return Ok(TreeNodeRecursion::Stop);
+        }
+        Ok(TreeNodeRecursion::Continue)
+    })?;
+    Ok(found)
+}
+
+/// A view of random numbers would not be a function of its input.
+fn refuse_volatile(query: &LogicalPlan) -> Result<(), SqlError> {
+    let mut found = None;
+    query.apply(|node| {
+        node.apply_expressions(|expression| {
+            if expression.is_volatile() {
+                found = Some(expression.to_string());
+            }
+            Ok(TreeNodeRecursion::Continue)
+        })
+    })?;
+    match found {
+        Some(expression) => Err(SqlError::unsupported(
+            format!("the volatile expression `{expression}`"),
+            "it gives another value each time, so that no result could be maintained",
+            "compute it when you read the view",
+        )),
+        None => Ok(()),
+    }
+}
+
+fn refusal(query: &LogicalPlan) -> SqlError {
+    match query {
+        LogicalPlan::Limit(_) | LogicalPlan::Sort(_) => SqlError::unsupported(
+            "LIMIT",
+            "the first rows of a changing order are not maintained yet",
+            "order and limit when you read the view",
+        ),
+        LogicalPlan::Window(_) => SqlError::unsupported(
+            "a window function",
+            "partitions are not recomputed on change yet",
+            "aggregate by `date_bin`, or use the window function when you read the view",
+        ),
+        LogicalPlan::Distinct(_) => SqlError::unsupported(
+            "DISTINCT ON",
+            "which row is the first of its key is not maintained yet",
+            "use GROUP BY with min or max",
+        ),
+        LogicalPlan::RecursiveQuery(_) => {
+            SqlError::unsupported("WITH RECURSIVE", "iteration is not maintained yet", "join a fixed number of times")
+        }
+        LogicalPlan::Unnest(_) => SqlError::unsupported(
+            "unnest",
+            "rows made of list elements are not maintained yet",
+            "unnest when you read the view",
+        ),
+        other => SqlError::unsupported(
+            format!("`{}`", other.display()),
+            "it has no incremental form here",
+            "use it when you read the view",
+        ),
+    }
+}
+
+/// A column of the dataflow by its place.
+fn column(schema: &SchemaRef, index: usize) -> Arc<dyn PhysicalExpr> {
+    Arc::new(datafusion::physical_expr::expressions::Column::new(schema.field(index).name(), index))
+}
+
+/// `expression` cast to `data_type`, where it has another.
+fn cast_to(expression: Expr, from: &DFSchema, data_type: &DataType) -> Result<Expr, SqlError> {
+    use datafusion::logical_expr::ExprSchemable;
+    Ok(match &expression.get_type(from)? == data_type {
+        true => expression,
+        false => datafusion::logical_expr::cast(expression, data_type.clone()),
+    })
+}
