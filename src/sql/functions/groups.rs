@@ -11,9 +11,7 @@ use datafusion::logical_expr::{EmitTo, GroupsAccumulator};
 
 use super::accumulator::decode_error;
 use crate::detect::quantile_sketch::Bins;
-use crate::detect::retractable::{
-    PercentileQuestion, Retractable, Spread, SpreadQuestion, Statistic, Total, TotalQuestion,
-};
+use crate::detect::retractable::{Retractable, Spread, Statistic, Total};
 
 /// States of groups that take values back: what a continuous view keeps behind its group ids.
 pub trait RetractableGroups: GroupsAccumulator {
@@ -23,7 +21,10 @@ pub trait RetractableGroups: GroupsAccumulator {
     fn add(&mut self, values: &Float64Array, weights: &[i64], groups: &[usize], group_count: usize);
 
     /// The statistic of each of `groups`, in their order; the states stay as they are.
-    fn answers(&self, groups: &[usize]) -> Float64Array;
+    ///
+    /// One state serves several statistics: sum and mean, all variances and deviations, all
+    /// percentiles of one relative error. `None` if these states cannot tell this one.
+    fn answers(&self, statistic: &Statistic, groups: &[usize]) -> Option<Float64Array>;
 
     /// Empties a group, so that its id can be given to another.
     fn clear(&mut self, group: usize);
@@ -33,20 +34,14 @@ pub trait RetractableGroups: GroupsAccumulator {
 }
 
 /// No groups yet, of the state that `statistic` is computed from.
-pub fn retractable_groups(statistic: Statistic) -> Box<dyn RetractableGroups> {
-    match statistic {
-        Statistic::Sum => Box::new(Groups::<Total>::new(TotalQuestion::Sum)),
-        Statistic::Mean => Box::new(Groups::<Total>::new(TotalQuestion::Mean)),
-        Statistic::Variance(divisor) => {
-            Box::new(Groups::<Spread>::new(SpreadQuestion { divisor, is_deviation: false }))
-        }
-        Statistic::Deviation(divisor) => {
-            Box::new(Groups::<Spread>::new(SpreadQuestion { divisor, is_deviation: true }))
-        }
-        Statistic::Percentile { p, mapping } => {
-            Box::new(Groups::<Bins>::new(PercentileQuestion { p, mapping }))
-        }
+pub fn retractable_groups(statistic: &Statistic) -> Box<dyn RetractableGroups> {
+    fn of<R: Retractable>(statistic: &Statistic) -> Option<Box<dyn RetractableGroups>> {
+        Some(Box::new(Groups::<R>::new(R::question(statistic)?)))
     }
+    of::<Total>(statistic)
+        .or_else(|| of::<Spread>(statistic))
+        .or_else(|| of::<Bins>(statistic))
+        .expect("each statistic has a state")
 }
 
 /// States by group id.
@@ -99,8 +94,9 @@ impl<R: Retractable> RetractableGroups for Groups<R> {
         self.measure(values.len());
     }
 
-    fn answers(&self, groups: &[usize]) -> Float64Array {
-        groups.iter().map(|group| self.states[*group].answer(&self.question)).collect()
+    fn answers(&self, statistic: &Statistic, groups: &[usize]) -> Option<Float64Array> {
+        let question = R::question(statistic).filter(|question| R::is_shared(&self.question, question))?;
+        Some(groups.iter().map(|group| self.states[*group].answer(&question)).collect())
     }
 
     fn clear(&mut self, group: usize) {

@@ -15,7 +15,7 @@ use crate::detect::retractable::{PercentileQuestion, Statistic};
 ///
 /// `result` is the call's type, `arguments` are those after coercion; the first is of doubles. `None`
 /// if the aggregate is not one of this module, or is a `sum` or `avg` that DataFusion computes since
-/// it is not over doubles. An error if `p` or `relative_error` is not a literal in its range.
+/// it is not over doubles. `DISTINCT` and `FILTER` are for the caller to see to. An error if `p` or `relative_error` is not a literal in its range.
 pub fn statistic(
     function: &AggregateUDF,
     result: &DataType,
