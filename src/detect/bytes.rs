@@ -53,6 +53,20 @@ impl<'a> Reader<'a> {
         Ok(array)
     }
 
+    /// The next `length` bytes.
+    pub(super) fn slice(&mut self, length: u64) -> Result<&'a [u8], DecodeError> {
+        let rest = self.rest();
+        let slice = usize::try_from(length).ok().and_then(|length| rest.get(..length));
+        let slice = slice.ok_or_else(|| self.truncated())?;
+        self.at += slice.len();
+        Ok(slice)
+    }
+
+    /// All bytes not yet read.
+    pub(super) fn rest(&self) -> &'a [u8] {
+        &self.bytes[self.at..]
+    }
+
     pub(super) fn unsigned(&mut self) -> Result<u64, DecodeError> {
         let mut value = 0_u64;
         for shift in (0..64).step_by(7) {

@@ -7,5 +7,6 @@
 mod bytes;
 pub mod exact_sum;
 pub mod quantile_sketch;
+pub mod retractable;
 
 pub use bytes::DecodeError;

@@ -70,12 +70,21 @@ impl Digits {
         f64::from_bits(magnitude | u64::from(self.negative) << 63)
     }
 
-    /// The number as `mantissa * 2^exponent`, the mantissa correctly rounded and its absolute value
-    /// in `1.0..=2.0`, or zero.
-    pub(super) fn scaled(&self) -> (f64, i32) {
-        let Some((leading, sticky, exponent)) = self.leading() else { return (0.0, 0) };
-        let mantissa = round_to(leading, sticky, 53) as f64 / (1_u64 << 52) as f64;
-        (if self.negative { -mantissa } else { mantissa }, exponent)
+    /// The quotient by all of `divisors`, none of them zero, so far that it rounds as the exact one
+    /// does: at least 65 bits, and a bit below them that stands for the rest, if there is any.
+    pub(super) fn divided_by(mut self, divisors: &[u64]) -> Self {
+        if self.is_zero() {
+            return self;
+        }
+        // The first digit may have but one bit, and each divisor may take 64.
+        let places = 3 + 2 * divisors.len();
+        self.digits.splice(..0, std::iter::repeat_n(0, places));
+        let mut is_inexact = false;
+        for divisor in divisors {
+            is_inexact |= divide(&mut self.digits, *divisor) != 0;
+        }
+        self.digits.insert(0, u32::from(is_inexact));
+        Self::trimmed(self.negative, self.first - places as i32 - 1, self.digits)
     }
 
     /// The 64 leading bits, whether any bit below them is set, and the exponent of the first.
@@ -90,6 +99,21 @@ impl Digits {
         let exponent = 32 * (self.first + last as i32 - UNIT_LIMB as i32) + 31 - zeros as i32;
         Some(((aligned >> 32) as u64, sticky, exponent))
     }
+}
+
+/// Divides in place and returns the remainder.
+fn divide(digits: &mut [u32], divisor: u64) -> u64 {
+    let mut remainder = 0_u64;
+    for digit in digits.iter_mut().rev() {
+        if divisor <= u64::from(u32::MAX) {
+            let dividend = remainder << 32 | u64::from(*digit);
+            (*digit, remainder) = ((dividend / divisor) as u32, dividend % divisor);
+        } else {
+            let (dividend, divisor) = (u128::from(remainder) << 32 | u128::from(*digit), u128::from(divisor));
+            (*digit, remainder) = ((dividend / divisor) as u32, (dividend % divisor) as u64);
+        }
+    }
+    remainder
 }
 
 /// The first `keep` of 64 bits, rounded half to even; `sticky` tells of bits after them.

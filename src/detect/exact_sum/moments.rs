@@ -12,26 +12,21 @@ pub enum Divisor {
     Population,
 }
 
-/// The mean of `count` values with that sum, with two roundings: of the sum and of the quotient.
+/// The double nearest to the mean of `count` values with that sum, ties to even.
 ///
 /// Exact sums beyond the largest double are no obstacle. `None` unless `count > 0`.
 pub fn mean(count: i64, sum: &ExactSum) -> Option<f64> {
     if count <= 0 {
         return None;
     }
-    if let Some(value) = sum.non_finite_value() {
-        return Some(value);
-    }
-    let (mantissa, exponent) = sum.digits().scaled();
-    Some(scale(mantissa / count as f64, exponent))
+    Some(sum.non_finite_value().unwrap_or_else(|| sum.digits().divided_by(&[count as u64]).value()))
 }
 
-/// The variance of `count` values with that sum and that sum of squares.
+/// The double nearest to the variance of `count` values with that sum and that sum of squares.
 ///
-/// `count * squares - sum * sum` is computed without rounding, so that no cancellation spoils the
-/// result, however small the variance is beside the mean; after it there are three roundings. Zero
-/// if and only if all values are equal. NaN if any value is not finite. `None` for fewer than two
-/// values (sample) or one (population).
+/// `(count * squares - sum * sum) / (count * (count - 1))` is computed without rounding, so that no
+/// cancellation spoils the result, however small the variance is beside the mean. NaN if any value
+/// is not finite. `None` for fewer than two values (sample) or one (population).
 pub fn variance(count: i64, sum: &ExactSum, squares: &ExactSum, divisor: Divisor) -> Option<f64> {
     let reduced = count - i64::from(divisor == Divisor::Sample);
     if count <= 0 || reduced <= 0 {
@@ -45,21 +40,7 @@ pub fn variance(count: i64, sum: &ExactSum, squares: &ExactSum, divisor: Divisor
     let minuend = multiply(&squares.digits, &count_digits);
     let subtrahend = multiply(&sum.digits, &sum.digits);
     let difference = subtract(minuend, squares.first, &subtrahend, 2 * sum.first - UNIT_LIMB as i32);
-    let (mantissa, exponent) = difference.scaled();
-    let divisor = count as f64 * reduced as f64;
-    Some(scale(mantissa / divisor, exponent))
-}
-
-/// `value * 2^exponent`, in steps that neither overflow nor underflow before the result does.
-fn scale(value: f64, exponent: i32) -> f64 {
-    let mut value = value;
-    let mut left = exponent;
-    while left != 0 && value != 0.0 && value.is_finite() {
-        let step = left.clamp(-500, 500);
-        value *= f64::from_bits(((1023 + step) as u64) << 52);
-        left -= step;
-    }
-    value
+    Some(difference.divided_by(&[count as u64, reduced as u64]).value())
 }
 
 fn multiply(left: &[u32], right: &[u32]) -> Vec<u32> {

@@ -142,6 +142,28 @@ fn bytes_of_others_are_refused() {
     assert_eq!(message, "state of quantile sketch holds relative error \"0\" outside its range");
 }
 
+/// Ten of the values below and what ddsketch 3.0.1 makes of them at a relative error of 0.01.
+#[test]
+fn bins_stand_for_the_values_of_the_reference() {
+    for (value, expected) in [
+        (1.150357, 1.1617819588076108),
+        (3.228583, 3.2219571962888955),
+        (7.147191, 7.170788840151699),
+        (11.785243, 11.822829145791063),
+        (20.321903, 20.288421154823364),
+        (34.714389, 34.8156966390757),
+        (79.019958, 79.05119439536568),
+        (214.71919, 214.8905885729404),
+        (2133.320265, 2143.522278517788),
+        (15577.556231, 15526.005690315047),
+    ] {
+        for sign in [1.0, -1.0] {
+            let quantile = sketch(0.01, &[sign * value]).quantile(0.5).unwrap();
+            assert!((quantile / (sign * expected) - 1.0).abs() < 1e-14, "{quantile} for {value}");
+        }
+    }
+}
+
 /// Reference values of ddsketch 3.0.1, in the directory that `UNDERCURRENT_SHARED` names.
 #[test]
 fn agrees_with_the_reference_bin_for_bin() {

@@ -1,1 +1,99 @@
-//! x
+//! Aggregates over doubles whose results depend on nothing but the multiset of values.
+//!
+//! DataFusion adds doubles in the order they come, so its `sum`, `avg`, `var` and `stddev` differ in
+//! their last bits from run to run, and a retracted value leaves a residue. The functions here take
+//! their places under the same names, for doubles; everything else (integers, decimals, durations,
+//! intervals) is left to DataFusion. `approx_percentile` is new. A batch query and a continuous view
+//! that use them agree bit for bit, however the input is ordered, batched or partitioned.
+//!
+//! | [name](names) | aliases | null |
+//! |---|---|---|
+//! | `sum` | | without values |
+//! | `avg` | `mean` | without values |
+//! | `var` | `var_samp`, `var_sample`, `variance` | with fewer than two values |
+//! | `var_pop` | `var_population` | without values |
+//! | `stddev` | `stddev_samp` | with fewer than two values |
+//! | `stddev_pop` | | without values |
+//! | `approx_percentile(x, p [, relative_error])` | | without values |
+//!
+//! All work with `FILTER`, with `DISTINCT` (where `-0.0` is `0.0`, as in `GROUP BY`) and over sliding
+//! window frames.
+//!
+//! One rewrite of DataFusion's optimizer still shows in the last bits of a `sum`: beside a single
+//! `DISTINCT` aggregate, `single_distinct_aggregation_to_group_by` sums the rounded sums of the groups
+//! of distinct values. That depends on the query, and not on the order of rows.
+
+mod accumulator;
+mod approx_percentile;
+mod groups;
+mod statistic;
+mod sum_avg;
+#[cfg(test)]
+mod tests;
+mod variance;
+
+use std::sync::Arc;
+
+use datafusion::logical_expr::AggregateUDF;
+use datafusion::prelude::SessionContext;
+
+pub use groups::{RetractableGroups, retractable_groups};
+pub use statistic::statistic;
+
+/// The canonical names: what `AggregateUDF::name()` says, whatever alias a query used.
+pub mod names {
+    pub const SUM: &str = "sum";
+    pub const AVG: &str = "avg";
+    pub const VAR: &str = "var";
+    pub const VAR_POP: &str = "var_pop";
+    pub const STDDEV: &str = "stddev";
+    pub const STDDEV_POP: &str = "stddev_pop";
+    pub const APPROX_PERCENTILE: &str = "approx_percentile";
+}
+
+/// DataFusion's aggregates whose result depends on the order or partitioning of their input, by
+/// canonical name: a continuous view must refuse them.
+///
+/// `array_agg`, `string_agg`, `first_value`, `last_value` and `nth_value` do not when their ORDER BY
+/// is a total order; that is for the caller to see. `covar_samp`, `corr` and `regr_*` add doubles
+/// with rounding. The t-digests of `approx_*` depend on how they were merged.
+pub const ORDER_DEPENDENT: &[&str] = &[
+    "any_value",
+    "approx_median",
+    "approx_percentile_cont",
+    "approx_percentile_cont_with_weight",
+    "array_agg",
+    "corr",
+    "covar_pop",
+    "covar_samp",
+    "first_value",
+    "last_value",
+    "nth_value",
+    "regr_avgx",
+    "regr_avgy",
+    "regr_intercept",
+    "regr_r2",
+    "regr_slope",
+    "regr_sxx",
+    "regr_sxy",
+    "regr_syy",
+    "string_agg",
+];
+
+/// All functions of this module.
+pub fn all() -> Vec<Arc<AggregateUDF>> {
+    let mut functions = vec![
+        AggregateUDF::new_from_impl(sum_avg::Sum::default()),
+        AggregateUDF::new_from_impl(sum_avg::Avg::default()),
+        AggregateUDF::new_from_impl(approx_percentile::ApproxPercentile::default()),
+    ];
+    functions.extend(variance::Spread::all().map(AggregateUDF::new_from_impl));
+    functions.into_iter().map(Arc::new).collect()
+}
+
+/// Registers all functions of this module in place of DataFusion's of the same names.
+pub fn register(context: &SessionContext) {
+    for function in all() {
+        context.register_udaf(function.as_ref().clone());
+    }
+}

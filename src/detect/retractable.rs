@@ -1,0 +1,239 @@
+//! Statistics of a multiset of doubles, kept by counting: what is added can be taken back.
+
+use super::bytes::{DecodeError, Reader, put_signed, put_unsigned};
+use super::exact_sum::ExactSum;
+use super::exact_sum::moments::{Divisor, mean, variance};
+use super::quantile_sketch::{Bins, Mapping};
+
+/// A statistic of doubles whose result depends on nothing but the multiset of values.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Statistic {
+    Sum,
+    Mean,
+    Variance(Divisor),
+    /// The square root of the variance.
+    Deviation(Divisor),
+    /// The value at a lower rank, `p` in `0..=1`, within the mapping's relative error.
+    Percentile {
+        p: f64,
+        mapping: Mapping,
+    },
+}
+
+/// The state that a statistic is computed from.
+///
+/// Adding and retracting commute, [`Retractable::merge`] is adding all that the other state was
+/// given, and a state whose values are all retracted equals the default one. Each method that takes
+/// a question must be given the same one, or one that [shares its state](Retractable::is_shared).
+pub trait Retractable: Clone + Default + std::fmt::Debug + Send + Sync + 'static {
+    /// What is asked of a state, and how values enter it.
+    type Question: Clone + Copy + std::fmt::Debug + Send + Sync + 'static;
+
+    /// What a statistic asks of this state; `None` if it cannot be computed from it.
+    fn question(statistic: &Statistic) -> Option<Self::Question>;
+
+    /// Whether a state that was kept for `one` can answer `other`.
+    fn is_shared(_one: &Self::Question, _other: &Self::Question) -> bool {
+        true
+    }
+
+    /// Adds `value` `weight` times; a negative weight retracts.
+    fn add(&mut self, question: &Self::Question, value: f64, weight: i64);
+
+    /// Adds all that `other` was given.
+    fn merge(&mut self, other: &Self);
+
+    /// Number of values: insertions less retractions.
+    fn count(&self) -> i64;
+
+    /// The statistic; `None` where SQL has NULL, which is too few values.
+    fn answer(&self, question: &Self::Question) -> Option<f64>;
+
+    /// Appends the state to `out`; equal states have equal bytes.
+    fn write_bytes(&self, out: &mut Vec<u8>);
+
+    /// Adds a state that [`Retractable::write_bytes`] wrote. On an error part of it may be added.
+    fn merge_bytes(&mut self, bytes: &[u8]) -> Result<(), DecodeError>;
+
+    /// Bytes held beyond the structure itself.
+    fn heap_bytes(&self) -> usize;
+}
+
+/// Count and sum.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Total {
+    count: i64,
+    sum: ExactSum,
+}
+
+/// What can be asked of a [`Total`].
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum TotalQuestion {
+    Sum,
+    Mean,
+}
+
+impl Retractable for Total {
+    type Question = TotalQuestion;
+
+    fn question(statistic: &Statistic) -> Option<TotalQuestion> {
+        match statistic {
+            Statistic::Sum => Some(TotalQuestion::Sum),
+            Statistic::Mean => Some(TotalQuestion::Mean),
+            _ => None,
+        }
+    }
+
+    #[inline(always)]
+    fn add(&mut self, _: &TotalQuestion, value: f64, weight: i64) {
+        self.count = self.count.wrapping_add(weight);
+        self.sum.add(value, weight);
+    }
+
+    fn merge(&mut self, other: &Self) {
+        self.count = self.count.wrapping_add(other.count);
+        self.sum.merge(&other.sum);
+    }
+
+    fn count(&self) -> i64 {
+        self.count
+    }
+
+    fn answer(&self, question: &TotalQuestion) -> Option<f64> {
+        match question {
+            TotalQuestion::Sum => (self.count > 0).then(|| self.sum.value()),
+            TotalQuestion::Mean => mean(self.count, &self.sum),
+        }
+    }
+
+    fn write_bytes(&self, out: &mut Vec<u8>) {
+        put_signed(out, self.count);
+        self.sum.write_bytes(out);
+    }
+
+    fn merge_bytes(&mut self, bytes: &[u8]) -> Result<(), DecodeError> {
+        let mut reader = Reader::new("total", bytes);
+        self.count = self.count.wrapping_add(reader.signed()?);
+        self.sum.merge_bytes(reader.rest())
+    }
+
+    fn heap_bytes(&self) -> usize {
+        self.sum.size_bytes() - size_of::<ExactSum>()
+    }
+}
+
+/// Count, sum and sum of squares.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Spread {
+    total: Total,
+    squares: ExactSum,
+}
+
+/// What can be asked of a [`Spread`].
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct SpreadQuestion {
+    pub divisor: Divisor,
+    /// Whether the standard deviation is asked for and not the variance.
+    pub is_deviation: bool,
+}
+
+impl Retractable for Spread {
+    type Question = SpreadQuestion;
+
+    fn question(statistic: &Statistic) -> Option<SpreadQuestion> {
+        match *statistic {
+            Statistic::Variance(divisor) => Some(SpreadQuestion { divisor, is_deviation: false }),
+            Statistic::Deviation(divisor) => Some(SpreadQuestion { divisor, is_deviation: true }),
+            _ => None,
+        }
+    }
+
+    #[inline(always)]
+    fn add(&mut self, _: &SpreadQuestion, value: f64, weight: i64) {
+        self.total.add(&TotalQuestion::Sum, value, weight);
+        self.squares.add_square(value, weight);
+    }
+
+    fn merge(&mut self, other: &Self) {
+        self.total.merge(&other.total);
+        self.squares.merge(&other.squares);
+    }
+
+    fn count(&self) -> i64 {
+        self.total.count
+    }
+
+    fn answer(&self, question: &SpreadQuestion) -> Option<f64> {
+        let variance = variance(self.total.count, &self.total.sum, &self.squares, question.divisor)?;
+        Some(if question.is_deviation { variance.sqrt() } else { variance })
+    }
+
+    fn write_bytes(&self, out: &mut Vec<u8>) {
+        let squares = self.squares.to_bytes();
+        put_unsigned(out, squares.len() as u64);
+        out.extend(squares);
+        self.total.write_bytes(out);
+    }
+
+    fn merge_bytes(&mut self, bytes: &[u8]) -> Result<(), DecodeError> {
+        let mut reader = Reader::new("spread", bytes);
+        let length = reader.unsigned()?;
+        self.squares.merge_bytes(reader.slice(length)?)?;
+        self.total.merge_bytes(reader.rest())
+    }
+
+    fn heap_bytes(&self) -> usize {
+        self.total.heap_bytes() + self.squares.size_bytes() - size_of::<ExactSum>()
+    }
+}
+
+/// What can be asked of [`Bins`]: the value at rank `floor(p * (count - 1))`.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct PercentileQuestion {
+    pub p: f64,
+    pub mapping: Mapping,
+}
+
+impl Retractable for Bins {
+    type Question = PercentileQuestion;
+
+    fn question(statistic: &Statistic) -> Option<PercentileQuestion> {
+        match *statistic {
+            Statistic::Percentile { p, mapping } => Some(PercentileQuestion { p, mapping }),
+            _ => None,
+        }
+    }
+
+    fn is_shared(one: &PercentileQuestion, other: &PercentileQuestion) -> bool {
+        one.mapping == other.mapping
+    }
+
+    #[inline(always)]
+    fn add(&mut self, question: &PercentileQuestion, value: f64, weight: i64) {
+        self.add(&question.mapping, value, weight);
+    }
+
+    fn merge(&mut self, other: &Self) {
+        self.merge(other);
+    }
+
+    fn count(&self) -> i64 {
+        self.count()
+    }
+
+    fn answer(&self, question: &PercentileQuestion) -> Option<f64> {
+        self.quantile(&question.mapping, question.p)
+    }
+
+    fn write_bytes(&self, out: &mut Vec<u8>) {
+        self.write_bytes(out);
+    }
+
+    fn merge_bytes(&mut self, bytes: &[u8]) -> Result<(), DecodeError> {
+        self.merge_bytes(bytes)
+    }
+
+    fn heap_bytes(&self) -> usize {
+        self.size_bytes() - size_of::<Self>()
+    }
+}

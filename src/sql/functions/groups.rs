@@ -1,0 +1,224 @@
+//! The states of many groups, for DataFusion's hash aggregate and for continuous views.
+
+use std::mem::size_of;
+use std::sync::Arc;
+
+use datafusion::arrow::array::{Array, ArrayRef, BinaryBuilder, BooleanArray, Float64Array};
+use datafusion::arrow::buffer::NullBuffer;
+use datafusion::common::cast::{as_binary_array, as_float64_array};
+use datafusion::common::{Result, exec_err};
+use datafusion::logical_expr::{EmitTo, GroupsAccumulator};
+
+use super::accumulator::decode_error;
+use crate::detect::quantile_sketch::Bins;
+use crate::detect::retractable::{Retractable, Spread, Statistic, Total};
+
+/// States of groups that take values back: what a continuous view keeps behind its group ids.
+pub trait RetractableGroups: GroupsAccumulator {
+    /// Adds `values[i]` `weights[i]` times to group `groups[i]`; negative weights retract.
+    ///
+    /// Nulls are skipped. All groups are below `group_count`, which never shrinks.
+    fn add(&mut self, values: &Float64Array, weights: &[i64], groups: &[usize], group_count: usize);
+
+    /// The statistic of each of `groups`, in their order; the states stay as they are.
+    ///
+    /// One state serves several statistics: sum and mean, all variances and deviations, all
+    /// percentiles of one relative error. `None` if these states cannot tell this one.
+    fn answers(&self, statistic: &Statistic, groups: &[usize]) -> Option<Float64Array>;
+
+    /// Empties a group, so that its id can be given to another.
+    fn clear(&mut self, group: usize);
+
+    /// Appends a group's state to `out`; equal states have equal bytes.
+    fn write_bytes(&self, group: usize, out: &mut Vec<u8>);
+}
+
+/// No groups yet, of the state that `statistic` is computed from.
+pub fn retractable_groups(statistic: &Statistic) -> Box<dyn RetractableGroups> {
+    fn of<R: Retractable>(statistic: &Statistic) -> Option<Box<dyn RetractableGroups>> {
+        Some(Box::new(Groups::<R>::new(R::question(statistic)?)))
+    }
+    of::<Total>(statistic)
+        .or_else(|| of::<Spread>(statistic))
+        .or_else(|| of::<Bins>(statistic))
+        .expect("each statistic has a state")
+}
+
+/// States by group id.
+pub(super) struct Groups<R: Retractable> {
+    question: R::Question,
+    states: Vec<R>,
+    /// Heap bytes of all states when last measured.
+    heap_bytes: usize,
+    /// Rows since then. Measured anew after as many rows as groups: DataFusion asks at every batch.
+    rows_unmeasured: usize,
+}
+
+impl<R: Retractable> Groups<R> {
+    pub(super) fn new(question: R::Question) -> Self {
+        Self { question, states: Vec::new(), heap_bytes: 0, rows_unmeasured: 0 }
+    }
+
+    fn grow(&mut self, group_count: usize) {
+        if group_count > self.states.len() {
+            self.states.resize_with(group_count, R::default);
+        }
+    }
+
+    fn measure(&mut self, rows: usize) {
+        self.rows_unmeasured += rows;
+        if self.rows_unmeasured >= self.states.len() {
+            self.heap_bytes = self.states.iter().map(R::heap_bytes).sum();
+            self.rows_unmeasured = 0;
+        }
+    }
+
+    fn take(&mut self, emit_to: EmitTo) -> Vec<R> {
+        let taken = emit_to.take_needed(&mut self.states);
+        self.rows_unmeasured = self.states.len();
+        self.measure(0);
+        taken
+    }
+}
+
+impl<R: Retractable> RetractableGroups for Groups<R> {
+    fn add(&mut self, values: &Float64Array, weights: &[i64], groups: &[usize], group_count: usize) {
+        assert_eq!(values.len(), weights.len());
+        assert_eq!(values.len(), groups.len());
+        self.grow(group_count);
+        let (states, question) = (&mut self.states, &self.question);
+        let rows = values.values();
+        for_each_row(rows.len(), values.nulls(), |row| {
+            states[groups[row]].add(question, rows[row], weights[row]);
+        });
+        self.measure(values.len());
+    }
+
+    fn answers(&self, statistic: &Statistic, groups: &[usize]) -> Option<Float64Array> {
+        let question = R::question(statistic).filter(|question| R::is_shared(&self.question, question))?;
+        Some(groups.iter().map(|group| self.states[*group].answer(&question)).collect())
+    }
+
+    fn clear(&mut self, group: usize) {
+        self.states[group] = R::default();
+    }
+
+    fn write_bytes(&self, group: usize, out: &mut Vec<u8>) {
+        self.states[group].write_bytes(out);
+    }
+}
+
+impl<R: Retractable> GroupsAccumulator for Groups<R> {
+    fn update_batch(
+        &mut self,
+        values: &[ArrayRef],
+        group_indices: &[usize],
+        opt_filter: Option<&BooleanArray>,
+        total_num_groups: usize,
+    ) -> Result<()> {
+        let values = float_argument(values)?;
+        assert_eq!(values.len(), group_indices.len());
+        self.grow(total_num_groups);
+        let (states, question) = (&mut self.states, &self.question);
+        let (rows, kept) = (values.values(), kept_rows(values, opt_filter));
+        if kept.is_none() {
+            for (value, group) in rows.iter().zip(group_indices) {
+                states[*group].add(question, *value, 1);
+            }
+        } else {
+            for_each_row(rows.len(), kept.as_ref(), |row| {
+                states[group_indices[row]].add(question, rows[row], 1);
+            });
+        }
+        self.measure(values.len());
+        Ok(())
+    }
+
+    fn evaluate(&mut self, emit_to: EmitTo) -> Result<ArrayRef> {
+        let states = self.take(emit_to);
+        let answers: Float64Array = states.iter().map(|state| state.answer(&self.question)).collect();
+        Ok(Arc::new(answers))
+    }
+
+    fn state(&mut self, emit_to: EmitTo) -> Result<Vec<ArrayRef>> {
+        let states = self.take(emit_to);
+        let mut column = BinaryBuilder::with_capacity(states.len(), states.len() * 16);
+        let mut bytes = Vec::new();
+        for state in &states {
+            bytes.clear();
+            state.write_bytes(&mut bytes);
+            column.append_value(&bytes);
+        }
+        Ok(vec![Arc::new(column.finish())])
+    }
+
+    fn merge_batch(
+        &mut self,
+        values: &[ArrayRef],
+        group_indices: &[usize],
+        total_num_groups: usize,
+    ) -> Result<()> {
+        let Some(states) = values.first() else {
+            return exec_err!("an aggregate's state has one column");
+        };
+        let states = as_binary_array(states)?;
+        self.grow(total_num_groups);
+        for (bytes, group) in states.iter().zip(group_indices) {
+            if let Some(bytes) = bytes {
+                self.states[*group].merge_bytes(bytes).map_err(decode_error)?;
+            }
+        }
+        self.measure(states.len());
+        Ok(())
+    }
+
+    fn convert_to_state(
+        &self,
+        values: &[ArrayRef],
+        opt_filter: Option<&BooleanArray>,
+    ) -> Result<Vec<ArrayRef>> {
+        let values = float_argument(values)?;
+        let kept = kept_rows(values, opt_filter);
+        let mut column = BinaryBuilder::with_capacity(values.len(), values.len() * 16);
+        let mut bytes = Vec::new();
+        for (row, value) in values.values().iter().enumerate() {
+            if kept.as_ref().is_some_and(|kept| kept.is_null(row)) {
+                column.append_null();
+                continue;
+            }
+            let mut state = R::default();
+            state.add(&self.question, *value, 1);
+            bytes.clear();
+            state.write_bytes(&mut bytes);
+            column.append_value(&bytes);
+        }
+        Ok(vec![Arc::new(column.finish())])
+    }
+
+    fn size(&self) -> usize {
+        size_of::<Self>() + self.states.capacity() * size_of::<R>() + self.heap_bytes
+    }
+}
+
+fn float_argument(values: &[ArrayRef]) -> Result<&Float64Array> {
+    match values.first() {
+        Some(values) => as_float64_array(values),
+        None => exec_err!("an aggregate needs an argument"),
+    }
+}
+
+/// The rows that are not null and pass the filter, as valid ones; `None` if that is all.
+fn kept_rows(values: &Float64Array, filter: Option<&BooleanArray>) -> Option<NullBuffer> {
+    let passing = filter.map(|filter| match filter.nulls() {
+        Some(nulls) => NullBuffer::new(filter.values() & nulls.inner()),
+        None => NullBuffer::new(filter.values().clone()),
+    });
+    NullBuffer::union(passing.as_ref(), values.nulls()).filter(|kept| kept.null_count() > 0)
+}
+
+fn for_each_row(length: usize, kept: Option<&NullBuffer>, each: impl FnMut(usize)) {
+    match kept {
+        Some(kept) => kept.valid_indices().for_each(each),
+        None => (0..length).for_each(each),
+    }
+}
