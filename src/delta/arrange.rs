@@ -27,6 +27,8 @@ type Batch = Rc<ChunkBatch<ArrowChunk>>;
 pub struct Arrangement {
     rows: TraceAgent<Spine>,
     errors: TraceAgent<Spine>,
+    /// The changes of rows since they were last taken, once somebody watches.
+    changes: Rc<RefCell<Option<Vec<ArrowChunk>>>>,
 }
 
 impl Arrangement {
@@ -36,10 +38,22 @@ impl Arrangement {
         collection: Collection<'scope>,
         probe: &Handle<Tick>,
     ) -> Self {
+        let changes = Rc::default();
         Arrangement {
-            rows: arrange(scope, collection.rows, probe),
-            errors: arrange(scope, collection.errors, probe),
+            rows: arrange(scope, collection.rows, probe, Rc::clone(&changes)),
+            errors: arrange(scope, collection.errors, probe, Rc::default()),
+            changes,
         }
+    }
+
+    /// Collects the changes of rows from now on, for [`take_changes`](Self::take_changes).
+    pub fn watch(&mut self) {
+        self.changes.borrow_mut().get_or_insert_default();
+    }
+
+    /// The changes of rows since this was last called.
+    pub fn take_changes(&mut self) -> Vec<ArrowChunk> {
+        self.changes.borrow_mut().as_mut().map(std::mem::take).unwrap_or_default()
     }
 
     /// The chunks of rows, and of errors, as they are now.
@@ -71,7 +85,12 @@ fn chunks(trace: &TraceAgent<Spine>) -> Vec<ArrowChunk> {
 }
 
 /// An operator that forms one batch for each advance of its input, and merges them in a spine.
-fn arrange<'scope>(scope: Scope<'scope, Tick>, input: Edge<'scope>, probe: &Handle<Tick>) -> TraceAgent<Spine> {
+fn arrange<'scope>(
+    scope: Scope<'scope, Tick>,
+    input: Edge<'scope>,
+    probe: &Handle<Tick>,
+    changes: Rc<RefCell<Option<Vec<ArrowChunk>>>>,
+) -> TraceAgent<Spine> {
     let mut builder = OperatorBuilder::new("Arrange".to_owned(), scope);
     let info = builder.operator_info();
     let (output, stream) = builder.new_output::<Vec<Batch>>();
@@ -94,6 +113,9 @@ fn arrange<'scope>(scope: Scope<'scope, Tick>, input: Edge<'scope>, probe: &Hand
                 let ready = split_ready(&mut pending, upper);
                 let upper = upper.to_owned();
                 let chunks = ArrowChunk::form(&ready);
+                if let Some(changes) = changes.borrow_mut().as_mut() {
+                    changes.extend(chunks.iter().cloned());
+                }
                 let hint = capability.as_ref().map(|c| *c.time());
                 if let (false, Some(capability)) = (chunks.is_empty(), &capability) {
                     let since = Antichain::from_elem(0);
@@ -149,6 +171,3 @@ fn flatten<'scope>(
         }
     })
 }
-
-/// An arrangement that dataflows of the same worker share.
-pub type Shared = Rc<RefCell<Arrangement>>;

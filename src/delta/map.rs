@@ -44,6 +44,28 @@ pub fn map<'scope>(
     Collection { rows, errors: scope.concatenate([input.errors, errors]) }
 }
 
+/// The columns of `input` at `columns`, in that order.
+pub fn project<'scope>(
+    scope: Scope<'scope, Tick>,
+    input: Collection<'scope>,
+    columns: &[usize],
+) -> Collection<'scope> {
+    let columns = columns.to_vec();
+    let mut builder = OperatorBuilder::new("Project".to_owned(), scope);
+    let (rows_out, rows) = builder.new_output::<Updates>();
+    let mut handle = builder.new_input(input.rows, Pipeline);
+    let mut rows_out = OutputBuilder::<_, NoopBuilder<Updates>>::from(rows_out);
+    builder.build(move |_| {
+        move |_frontiers| {
+            handle.for_each(|capability, updates| {
+                updates.rows = updates.rows.project(&columns).expect("columns that the plan checked");
+                rows_out.activate().session_with_builder(&capability).give_container(updates);
+            });
+        }
+    });
+    Collection { rows, errors: input.errors }
+}
+
 fn map_updates(map: &RowMap, updates: &Updates) -> (Updates, Vec<Updates>) {
     let mapped = map.apply(&updates.rows);
     let failed = mapped.failed.into_iter().map(|(index, message)| {

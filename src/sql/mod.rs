@@ -1,3 +1,9 @@
-//! SQL: DataFusion's session with functions of our own.
+//! SQL: DataFusion's session with our functions, our statements, and the compiler from a SELECT to a
+//! dataflow.
 
+pub mod catalog;
+pub mod error;
 pub mod functions;
+pub mod lower;
+pub mod session;
+pub mod statement;

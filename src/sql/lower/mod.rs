@@ -28,6 +28,7 @@ use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::common::{DFSchema, DFSchemaRef};
 use datafusion::error::Result as DataFusionResult;
 use datafusion::execution::context::ExecutionProps;
+use datafusion::logical_expr::physical_planning_context::PhysicalPlanningContext;
 use datafusion::logical_expr::utils::{conjunction, split_conjunction_owned};
 use datafusion::logical_expr::{Distinct, Expr, LogicalPlan, Values};
 use datafusion::physical_expr::{PhysicalExpr, create_physical_expr};
@@ -213,7 +214,8 @@ impl Lowering<'_> {
                 "write it as a join",
             ));
         }
-        Ok(create_physical_expr(expression, schema, &self.properties)?)
+        let context = PhysicalPlanningContext::default();
+        Ok(create_physical_expr(expression, schema, &self.properties, &context)?)
     }
 
     fn values(&self, values: &Values, schema: &SchemaRef) -> Result<RecordBatch, SqlError> {

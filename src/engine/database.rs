@@ -1,0 +1,370 @@
+//! Statements carried out: the catalog on top of the engine.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use arrow::array::{ArrayRef, RecordBatch, StringArray};
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use crossbeam_channel::Receiver;
+
+use super::{Change, Engine, EngineError, State, View};
+use crate::sql::catalog::{Catalog, Kind, Relation, recast};
+use crate::sql::error::SqlError;
+use crate::sql::session::{Session, missing};
+use crate::sql::statement::{CreateView, Statement, Subscribe, parse, parse_query};
+use crate::telemetry::Table;
+
+/// The most views, maintained or not.
+pub const VIEWS_MAX: usize = 1_000;
+
+/// What a statement gives.
+pub enum Answer {
+    /// Rows.
+    Rows {
+        /// Their columns.
+        schema: SchemaRef,
+        /// The rows.
+        batches: Vec<RecordBatch>,
+    },
+    /// Nothing but that it is done: PostgreSQL's command tag.
+    Done(&'static str),
+    /// A view's rows, then its changes as they come.
+    Subscription(Subscription),
+}
+
+/// A view's rows at one tick and all its changes after it.
+pub struct Subscription {
+    /// The columns of the view.
+    pub schema: SchemaRef,
+    /// The rows at the tick of subscribing, with their diffs, where they were asked for.
+    pub snapshot: Vec<Change>,
+    /// What changes after it, tick by tick.
+    pub changes: Receiver<Change>,
+    /// What was asked for.
+    pub options: Subscribe,
+}
+
+/// Views that come with the engine or from a folder of the user: CREATE statements by name, each
+/// carried out when something first names it, or all at once.
+#[derive(Clone, Default)]
+pub struct BuiltIns {
+    statements: BTreeMap<String, String>,
+}
+
+impl BuiltIns {
+    /// Adds the CREATE statements of `sql`, which takes the place of an earlier one of the same name.
+    pub fn add(&mut self, sql: &str) -> Result<(), SqlError> {
+        for statement in crate::sql::statement::split(sql)? {
+            match parse(statement)?.pop() {
+                Some(Statement::CreateView(view)) => self.statements.insert(view.name, statement.to_owned()),
+                _ => {
+                    return Err(SqlError::Syntax(
+                        "a file of queries holds CREATE VIEW and CREATE MATERIALIZED VIEW alone".to_owned(),
+                    ));
+                }
+            };
+        }
+        Ok(())
+    }
+
+    /// The names of all of them.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.statements.keys().map(String::as_str)
+    }
+}
+
+/// The engine with its catalog: what a session of a client talks to.
+pub struct Database {
+    /// The workers and the clock.
+    pub engine: Engine,
+    session: Session,
+    published: Arc<ArcSwap<State>>,
+    /// Named queries that are not maintained.
+    queries: BTreeMap<String, String>,
+    built_ins: BuiltIns,
+    /// How long views keep rows for joining where they do not say, in milliseconds.
+    horizon_ms: Option<u64>,
+}
+
+impl Database {
+    /// A database over `engine`. Views keep rows for joining for `horizon_ms` where they do not say.
+    pub fn new(engine: Engine, built_ins: BuiltIns, horizon_ms: Option<u64>) -> Self {
+        let published = engine.published();
+        let session = Session::default();
+        Database { engine, session, published, queries: BTreeMap::new(), built_ins, horizon_ms }
+    }
+
+    /// All relations at the last closed tick.
+    pub fn catalog(&self) -> Catalog {
+        let mut catalog = self.published.load().catalog.clone();
+        for (name, query) in &self.queries {
+            let kind = Kind::Query(query.clone());
+            catalog.insert(name.clone(), Relation { schema: Arc::new(Schema::empty()), kind });
+        }
+        catalog
+    }
+
+    /// Carries out one statement.
+    pub async fn execute(&mut self, statement: Statement) -> Result<Answer, SqlError> {
+        self.prepare(&statement).await?;
+        match statement {
+            Statement::Query(statement) => {
+                let tick = self.published.load().tick;
+                let (schema, batches) = self.session.query(*statement, &self.catalog(), tick).await?;
+                Ok(Answer::Rows { schema, batches })
+            }
+            Statement::CreateView(view) => self.create_view(view).await,
+            Statement::DropView { names, if_exists } => {
+                names.iter().try_for_each(|name| self.drop_view(name, if_exists))?;
+                Ok(Answer::Done("DROP VIEW"))
+            }
+            Statement::ShowTables => {
+                let catalog = self.catalog();
+                let rows = catalog.iter().map(|(name, r)| [name.clone(), r.kind_name().to_owned()]);
+                texts(["name", "kind"], rows.collect())
+            }
+            Statement::ShowViews => {
+                let catalog = self.catalog();
+                let rows = catalog.iter().filter_map(|(name, relation)| match &relation.kind {
+                    Kind::View { query, .. } | Kind::Query(query) => {
+                        Some([name.clone(), relation.kind_name().to_owned(), query.clone()])
+                    }
+                    _ => None,
+                });
+                texts(["name", "kind", "definition"], rows.collect())
+            }
+            Statement::ShowColumns(name) => self.show_columns(&name).await,
+            Statement::ShowCreate(name) => self.show_create(&name),
+            Statement::ExplainDataflow(target) => self.explain(&target).await,
+            Statement::Subscribe(options) => self.subscribe(options),
+        }
+    }
+
+    /// Creates the built-in views that `statement` names, and those that these read.
+    pub async fn prepare(&mut self, statement: &Statement) -> Result<(), SqlError> {
+        let names = match statement {
+            Statement::Query(statement) => self.session.references(statement)?,
+            Statement::CreateView(view) => self.session.references(&parse_query(&view.query)?)?,
+            Statement::ShowColumns(name) | Statement::ShowCreate(name) => vec![name.clone()],
+            Statement::Subscribe(subscribe) => vec![subscribe.relation.clone()],
+            Statement::ExplainDataflow(target) => match parse_query(target) {
+                Ok(query) => self.session.references(&query)?,
+                Err(_) => vec![target.trim().to_lowercase()],
+            },
+            Statement::ShowTables | Statement::ShowViews => self.built_ins.names().map(str::to_owned).collect(),
+            Statement::DropView { names, .. } => names.clone(),
+        };
+        for name in names {
+            Box::pin(self.ensure(&name)).await?;
+        }
+        Ok(())
+    }
+
+    /// Creates every built-in view.
+    pub async fn create_built_ins(&mut self) -> Result<(), SqlError> {
+        let names: Vec<String> = self.built_ins.names().map(str::to_owned).collect();
+        for name in names {
+            Box::pin(self.ensure(&name)).await?;
+        }
+        Ok(())
+    }
+
+    /// Creates the built-in view `name`, unless it exists or is none.
+    async fn ensure(&mut self, name: &str) -> Result<(), SqlError> {
+        if self.queries.contains_key(name) || self.engine.views().contains_key(name) {
+            return Ok(());
+        }
+        // Taken out first, so that one that reads itself ends with an error and not in a loop.
+        let Some(sql) = self.built_ins.statements.remove(name) else { return Ok(()) };
+        for statement in parse(&sql)? {
+            self.execute(statement).await?;
+        }
+        Ok(())
+    }
+
+    async fn create_view(&mut self, view: CreateView) -> Result<Answer, SqlError> {
+        let catalog = self.catalog();
+        let tag = if view.is_materialized { "CREATE MATERIALIZED VIEW" } else { "CREATE VIEW" };
+        let exists = catalog.contains_key(&view.name);
+        if exists && view.if_not_exists {
+            return Ok(Answer::Done(tag));
+        }
+        let is_view = self.queries.contains_key(&view.name) || self.engine.views().contains_key(&view.name);
+        if exists && !(view.or_replace && is_view) {
+            return Err(SqlError::Exists(view.name));
+        }
+        if self.queries.len() + self.engine.views().len() >= VIEWS_MAX {
+            return Err(SqlError::Engine(format!("{VIEWS_MAX} views exist, no more are allowed; drop one")));
+        }
+        // Planned before anything is dropped: a view that cannot be replaced stays.
+        if !view.is_materialized {
+            self.session.plan(parse_query(&view.query)?, &catalog, 0).await?;
+            self.replace(&view.name, exists)?;
+            self.queries.insert(view.name, view.query);
+            return Ok(Answer::Done(tag));
+        }
+        let horizon_ms = view.horizon_ms.or(self.horizon_ms);
+        let lowered = self.session.compile(&view.query, &catalog, horizon_ms).await?;
+        let schema = renamed(&lowered.schema, &view.columns)?;
+        self.replace(&view.name, exists)?;
+        let maintained = View {
+            plan: Arc::new(lowered.plan),
+            schema,
+            retracts: lowered.retracts,
+            query: view.query,
+            horizon_ms,
+        };
+        self.engine.create_view(&view.name, maintained).map_err(engine_error)?;
+        Ok(Answer::Done(tag))
+    }
+
+    fn replace(&mut self, name: &str, exists: bool) -> Result<(), SqlError> {
+        if exists { self.drop_view(name, false) } else { Ok(()) }
+    }
+
+    fn drop_view(&mut self, name: &str, if_exists: bool) -> Result<(), SqlError> {
+        let is_query = self.queries.contains_key(name);
+        if !is_query && !self.engine.views().contains_key(name) {
+            let missing = SqlError::Missing { kind: "view", name: name.to_owned(), hint: String::new() };
+            return if if_exists { Ok(()) } else { Err(missing) };
+        }
+        let readers = self.readers(name)?;
+        if !readers.is_empty() {
+            return Err(SqlError::HasReaders { name: name.to_owned(), readers });
+        }
+        if is_query {
+            self.queries.remove(name);
+            return Ok(());
+        }
+        self.engine.drop_view(name).map_err(engine_error)
+    }
+
+    /// The views that read `name`.
+    fn readers(&self, name: &str) -> Result<Vec<String>, SqlError> {
+        let maintained = self.engine.views().iter().map(|(reader, view)| (reader, &view.query));
+        let mut readers = BTreeSet::new();
+        for (reader, query) in maintained.chain(&self.queries) {
+            let reads = self.session.references(&parse_query(query)?)?.iter().any(|r| r == name);
+            if reads && reader != name {
+                readers.insert(reader.clone());
+            }
+        }
+        Ok(readers.into_iter().collect())
+    }
+
+    async fn show_columns(&self, name: &str) -> Result<Answer, SqlError> {
+        let catalog = self.catalog();
+        let relation = catalog.get(name).ok_or_else(|| missing(name, &catalog))?;
+        let schema = match &relation.kind {
+            Kind::Query(query) => {
+                let (_, plan) = self.session.plan(parse_query(query)?, &catalog, 0).await?;
+                Arc::new(plan.schema().as_arrow().clone())
+            }
+            _ => relation.schema.clone(),
+        };
+        let row = |f: &Arc<Field>| [f.name().clone(), f.data_type().to_string(), f.is_nullable().to_string()];
+        texts(["column", "type", "nullable"], schema.fields().iter().map(row).collect())
+    }
+
+    fn show_create(&self, name: &str) -> Result<Answer, SqlError> {
+        let catalog = self.catalog();
+        let relation = catalog.get(name).ok_or_else(|| missing(name, &catalog))?;
+        let (kind, query) = match &relation.kind {
+            Kind::View { query, .. } => ("MATERIALIZED VIEW", query),
+            Kind::Query(query) => ("VIEW", query),
+            _ => return Err(SqlError::Missing { kind: "view", name: name.to_owned(), hint: String::new() }),
+        };
+        texts(["name", "statement"], vec![[name.to_owned(), format!("CREATE {kind} {name} AS {query}")]])
+    }
+
+    /// The dataflow of a view, or of a query as it would be built.
+    async fn explain(&self, target: &str) -> Result<Answer, SqlError> {
+        let name = target.trim_end_matches(';').trim().to_lowercase();
+        let text = match self.engine.views().get(&name) {
+            Some(view) => view.plan.to_string(),
+            None => {
+                let query = match parse(target)?.pop() {
+                    Some(Statement::CreateView(view)) => view.query,
+                    _ => target.to_owned(),
+                };
+                if parse_query(&query).is_err() {
+                    return Err(missing(&name, &self.catalog()));
+                }
+                let lowered = self.session.compile(&query, &self.catalog(), self.horizon_ms).await?;
+                lowered.plan.to_string()
+            }
+        };
+        texts(["dataflow"], text.lines().map(|line| [line.to_owned()]).collect())
+    }
+
+    fn subscribe(&mut self, options: Subscribe) -> Result<Answer, SqlError> {
+        let name = options.relation.clone();
+        let Some(view) = self.engine.views().get(&name) else {
+            let catalog = self.catalog();
+            return Err(match catalog.contains_key(&name) {
+                true => SqlError::unsupported(
+                    format!("SUBSCRIBE TO \"{name}\""),
+                    "only materialized views have a stream of changes",
+                    "create a materialized view of it",
+                ),
+                false => missing(&name, &catalog),
+            });
+        };
+        let schema = view.schema.clone();
+        let changes = self.engine.subscribe(&name).map_err(engine_error)?;
+        let state = self.published.load();
+        let mut snapshot = vec![];
+        if let (true, Some(contents)) = (options.snapshot, state.view(&name)) {
+            contents.check()?;
+            let chunks = contents.counted().iter().flat_map(|(rows, diffs)| {
+                let updates = crate::delta::updates::Updates::at(rows.clone(), state.tick, diffs.clone());
+                crate::delta::chunk::ArrowChunk::form(&[updates])
+            });
+            snapshot.push(Change { tick: state.tick, chunks: chunks.collect() });
+        }
+        Ok(Answer::Subscription(Subscription { schema, snapshot, changes, options }))
+    }
+
+    /// The stream tables that `statement` reads, not counting those that only views read.
+    pub async fn streams_read(&self, statement: &Statement) -> Result<Vec<Table>, SqlError> {
+        let Statement::Query(statement) = statement else { return Ok(vec![]) };
+        let catalog = self.catalog();
+        let mut names = self.session.references(statement)?;
+        let mut found = vec![];
+        // A named query stands for its text.
+        while let Some(name) = names.pop() {
+            if let Some(Kind::Query(query)) = catalog.get(&name).map(|r| &r.kind) {
+                names.extend(self.session.references(&parse_query(query)?)?);
+            }
+            found.extend(Table::all().into_iter().filter(|t| t.name() == name));
+        }
+        Ok(found)
+    }
+}
+
+/// `schema` under other column names, where some are given.
+fn renamed(schema: &SchemaRef, names: &[String]) -> Result<SchemaRef, SqlError> {
+    if names.is_empty() {
+        return Ok(schema.clone());
+    }
+    if names.len() != schema.fields().len() {
+        let (given, expected) = (names.len(), schema.fields().len());
+        return Err(SqlError::Syntax(format!("{given} column names for a query of {expected} columns")));
+    }
+    let fields = schema.fields().iter().zip(names).map(|(f, name)| f.as_ref().clone().with_name(name));
+    Ok(Arc::new(Schema::new(fields.collect::<Vec<_>>())))
+}
+
+fn engine_error(error: EngineError) -> SqlError {
+    SqlError::Engine(error.to_string())
+}
+
+/// Rows of text under `names`.
+fn texts<const N: usize>(names: [&str; N], rows: Vec<[String; N]>) -> Result<Answer, SqlError> {
+    let fields: Vec<Field> = names.iter().map(|n| Field::new(*n, DataType::Utf8, false)).collect();
+    let schema = Arc::new(Schema::new(fields));
+    let columns = (0..N).map(|i| Arc::new(StringArray::from_iter_values(rows.iter().map(|r| &r[i]))) as ArrayRef);
+    let batch = RecordBatch::try_new(schema.clone(), columns.collect())?;
+    Ok(Answer::Rows { batches: vec![recast(&batch, &schema)?], schema })
+}

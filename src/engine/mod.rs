@@ -1,0 +1,297 @@
+//! Where threads meet: workers that run dataflows, the clock, the lives of views, and what readers
+//! see.
+//!
+//! The [`Engine`] is the control side. It gives every batch the tick it belongs to, sends it to a
+//! worker, and closes ticks: all workers finish a tick before any begins the next, so that what they
+//! publish at a tick is the state of every view at that tick and of no other. Readers hold an
+//! immutable [`State`] and never wait for a worker.
+
+mod channels;
+mod contents;
+mod database;
+mod state;
+mod system_tables;
+mod worker;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use arc_swap::ArcSwap;
+use arrow::array::RecordBatch;
+use arrow::compute::concat_batches;
+use crossbeam_channel::{Receiver, Sender};
+
+pub use self::database::{Answer, BuiltIns, Database};
+pub use self::state::{State, View};
+use self::worker::{Closed, Command, Counted, Install};
+use crate::delta::chunk::ArrowChunk;
+use crate::delta::updates::Tick;
+use crate::telemetry::{Batch, Table};
+
+/// The most workers.
+pub const WORKERS_MAX: usize = 64;
+
+/// Stored batches are joined up to this many rows.
+const STORED_BATCH_ROWS: usize = 65_536;
+
+/// What can go wrong with the engine itself.
+#[derive(Debug, thiserror::Error)]
+pub enum EngineError {
+    /// Workers could not be started.
+    #[error("cannot start {workers} workers: {reason}")]
+    Start {
+        /// How many.
+        workers: usize,
+        /// Why.
+        reason: String,
+    },
+    /// A worker is gone: its state is lost, and what the others publish would be wrong.
+    #[error("a worker stopped: the engine serves nothing from here on; see the log for its panic")]
+    WorkerLost,
+    /// A dataflow could not be built.
+    #[error("view \"{view}\" cannot be built: {reason}")]
+    Build {
+        /// Its view.
+        view: String,
+        /// Why.
+        reason: String,
+    },
+}
+
+/// A change to a view, of one tick.
+#[derive(Clone)]
+pub struct Change {
+    /// The tick.
+    pub tick: Tick,
+    /// Rows with their times and diffs.
+    pub chunks: Vec<ArrowChunk>,
+}
+
+/// The control side of the workers.
+pub struct Engine {
+    workers: Vec<Sender<Command>>,
+    threads: Option<timely::communication::WorkerGuards<()>>,
+    is_lost: Arc<AtomicBool>,
+    streams: BTreeMap<Table, Stream>,
+    views: BTreeMap<String, View>,
+    subscriptions: BTreeMap<String, Vec<Sender<Change>>>,
+    next_worker: usize,
+    /// The last closed tick; open updates belong to the one after it.
+    closed: Tick,
+    /// Rows that came since.
+    open_rows: usize,
+    published: Arc<ArcSwap<State>>,
+}
+
+/// What is kept of a stream table.
+struct Stream {
+    /// Whether rows are kept for queries and for views to come.
+    is_stored: bool,
+    stored: Arc<Vec<RecordBatch>>,
+    open: Vec<RecordBatch>,
+    rows: u64,
+}
+
+impl Engine {
+    /// Starts `workers` worker threads.
+    pub fn start(workers: usize) -> Result<Self, EngineError> {
+        let is_lost = Arc::new(AtomicBool::new(false));
+        let (senders, receivers): (Vec<_>, Vec<_>) = (0..workers).map(|_| channels::commands()).unzip();
+        let threads = worker::start(receivers, is_lost.clone())
+            .map_err(|reason| EngineError::Start { workers, reason })?;
+        let stream = || Stream { is_stored: true, stored: Arc::default(), open: vec![], rows: 0 };
+        let mut engine = Engine {
+            workers: senders,
+            threads: Some(threads),
+            is_lost,
+            streams: Table::all().into_iter().map(|table| (table, stream())).collect(),
+            views: BTreeMap::new(),
+            subscriptions: BTreeMap::new(),
+            next_worker: 0,
+            closed: 0,
+            open_rows: 0,
+            published: Arc::default(),
+        };
+        engine.publish(vec![]);
+        Ok(engine)
+    }
+
+    /// What readers see; follows every closed tick.
+    pub fn published(&self) -> Arc<ArcSwap<State>> {
+        self.published.clone()
+    }
+
+    /// The last closed tick.
+    pub fn closed(&self) -> Tick {
+        self.closed
+    }
+
+    /// Rows that came since the last closed tick.
+    pub fn open_rows(&self) -> usize {
+        self.open_rows
+    }
+
+    /// Keeps rows of the stream tables in `tables` alone; of the others only views see them.
+    pub fn store_only(&mut self, tables: &[Table]) {
+        for (table, stream) in &mut self.streams {
+            stream.is_stored = tables.contains(table);
+        }
+    }
+
+    /// Adds rows to a stream table, at the open tick.
+    pub fn append(&mut self, batch: &Batch) -> Result<(), EngineError> {
+        let rows = batch.rows.num_rows();
+        if rows == 0 {
+            return Ok(());
+        }
+        let Some(stream) = self.streams.get_mut(&batch.table) else { return Ok(()) };
+        stream.rows += rows as u64;
+        self.open_rows += rows;
+        if stream.is_stored {
+            stream.open.push(batch.rows.clone());
+        }
+        let relation = batch.table.name();
+        let is_read = self.views.values().any(|v| v.plan.relations().contains(&relation));
+        if is_read {
+            self.next_worker = (self.next_worker + 1) % self.workers.len();
+            let command = Command::Append { relation, rows: batch.rows.clone(), tick: self.closed + 1 };
+            self.workers[self.next_worker].send(command).map_err(|_| EngineError::WorkerLost)?;
+        }
+        Ok(())
+    }
+
+    /// Closes the open tick: it ends at `clock_ms`, or as soon as time allows where the clock has not
+    /// moved. Returns once every view holds its answer at that tick, and readers see it.
+    pub fn close(&mut self, clock_ms: u64) -> Result<Tick, EngineError> {
+        let tick = clock_ms.max(self.closed + 1);
+        let (sender, receiver) = channels::replies(self.workers.len());
+        self.broadcast(|| Command::Close { tick, reply: sender.clone() })?;
+        drop(sender);
+        let closed = self.gather(receiver)?;
+        self.closed = tick;
+        self.open_rows = 0;
+        for stream in self.streams.values_mut() {
+            stream.store();
+        }
+        self.publish(closed);
+        Ok(tick)
+    }
+
+    /// Installs `view`, which must not exist, fills it from what is stored, and closes a tick.
+    pub fn create_view(&mut self, name: &str, view: View) -> Result<(), EngineError> {
+        let relations = view.plan.relations();
+        let stored = |relation: &str| {
+            let stream = self.streams.iter().find(|(table, _)| table.name() == relation);
+            stream.map(|(_, s)| s.stored.iter().chain(&s.open).cloned().collect::<Vec<_>>())
+        };
+        let history: BTreeMap<String, Vec<RecordBatch>> =
+            relations.iter().filter_map(|r| Some(((*r).to_owned(), stored(r)?))).collect();
+        let install = Arc::new(Install {
+            name: name.to_owned(),
+            plan: view.plan.clone(),
+            history,
+            start: self.closed + 1,
+            as_of: self.closed,
+        });
+        let (sender, receiver) = channels::replies(self.workers.len());
+        self.broadcast(|| Command::Install { install: install.clone(), reply: sender.clone() })?;
+        drop(sender);
+        let results: Vec<Result<(), String>> = self.gather(receiver)?;
+        if let Some(Err(reason)) = results.into_iter().find(|r| r.is_err()) {
+            self.broadcast(|| Command::Drop { name: name.to_owned() })?;
+            return Err(EngineError::Build { view: name.to_owned(), reason });
+        }
+        self.views.insert(name.to_owned(), view);
+        self.close(self.closed + 1)?;
+        Ok(())
+    }
+
+    /// Takes a view away, with its operators and their memory.
+    pub fn drop_view(&mut self, name: &str) -> Result<(), EngineError> {
+        self.views.remove(name);
+        self.subscriptions.remove(name);
+        self.broadcast(|| Command::Drop { name: name.to_owned() })?;
+        self.close(self.closed + 1)?;
+        Ok(())
+    }
+
+    /// The views, by name.
+    pub fn views(&self) -> &BTreeMap<String, View> {
+        &self.views
+    }
+
+    /// All changes of view `name` from the next tick on; a tick without changes comes too.
+    pub fn subscribe(&mut self, name: &str) -> Result<Receiver<Change>, EngineError> {
+        let (sender, receiver) = channels::changes();
+        self.subscriptions.entry(name.to_owned()).or_default().push(sender);
+        self.broadcast(|| Command::Watch { name: name.to_owned() })?;
+        Ok(receiver)
+    }
+
+    fn broadcast(&self, command: impl Fn() -> Command) -> Result<(), EngineError> {
+        self.workers.iter().try_for_each(|w| w.send(command()).map_err(|_| EngineError::WorkerLost))
+    }
+
+    /// One reply of each worker.
+    fn gather<R>(&self, receiver: Receiver<R>) -> Result<Vec<R>, EngineError> {
+        let replies: Vec<R> = receiver.iter().collect();
+        match replies.len() == self.workers.len() && !self.is_lost.load(Ordering::Acquire) {
+            true => Ok(replies),
+            false => Err(EngineError::WorkerLost),
+        }
+    }
+
+    /// Makes what the workers hand over at a tick visible, all at once.
+    fn publish(&mut self, closed: Vec<Closed>) {
+        let mut tables: BTreeMap<String, contents::ViewContents> = BTreeMap::new();
+        let mut changes: BTreeMap<String, Vec<ArrowChunk>> = BTreeMap::new();
+        let mut counted: BTreeMap<String, Counted> = BTreeMap::new();
+        for view in closed.into_iter().flat_map(|c| c.views) {
+            let table = tables.entry(view.name.clone()).or_insert_with(|| contents::ViewContents::new(&view.name, self.closed));
+            table.extend(view.rows, view.errors);
+            counted.entry(view.name.clone()).or_default().add(&view.counted);
+            changes.entry(view.name).or_default().extend(view.changes);
+        }
+        for (name, subscribers) in &mut self.subscriptions {
+            let chunks = changes.remove(name).unwrap_or_default();
+            // A subscriber that left, or that fell too far behind, is let go: it cannot hold back a tick.
+            subscribers.retain(|s| s.try_send(Change { tick: self.closed, chunks: chunks.clone() }).is_ok());
+        }
+        self.subscriptions.retain(|_, subscribers| !subscribers.is_empty());
+        let streams = self.streams.iter();
+        let streams = streams.map(|(table, s)| (*table, s.stored.clone(), s.is_stored, s.rows)).collect();
+        self.published.store(Arc::new(State::new(self.closed, streams, &self.views, tables, counted)));
+    }
+}
+
+impl Stream {
+    /// Moves the rows of the tick just closed behind the others; small batches are joined.
+    fn store(&mut self) {
+        if self.open.is_empty() {
+            return;
+        }
+        let stored = Arc::make_mut(&mut self.stored);
+        for batch in self.open.drain(..) {
+            match stored.last_mut() {
+                // Joined to its predecessor while both are small, each row is copied but a few times.
+                Some(last) if last.num_rows() <= batch.num_rows() && last.num_rows() + batch.num_rows() <= STORED_BATCH_ROWS => {
+                    if let Ok(joined) = concat_batches(&batch.schema(), [&*last, &batch]) {
+                        *last = joined;
+                    }
+                }
+                _ => stored.push(batch),
+            }
+        }
+    }
+}
+
+impl Drop for Engine {
+    fn drop(&mut self) {
+        let _ = self.broadcast(|| Command::Stop);
+        self.workers.clear();
+        if let (Some(threads), false) = (self.threads.take(), self.is_lost.load(Ordering::Acquire)) {
+            threads.join().into_iter().for_each(drop);
+        }
+    }
+}

@@ -1,0 +1,91 @@
+//! What readers see: every relation at one closed tick.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use arrow::array::RecordBatch;
+use arrow::datatypes::SchemaRef;
+
+use super::contents::ViewContents;
+use super::system_tables;
+use super::worker::Counted;
+use crate::delta::plan::Plan;
+use crate::delta::updates::Tick;
+use crate::sql::catalog::{Catalog, Contents, Kind, Relation, Rows};
+use crate::sql::error::SqlError;
+use crate::telemetry::Table;
+
+/// A maintained query.
+#[derive(Clone)]
+pub struct View {
+    /// Its dataflow.
+    pub plan: Arc<Plan>,
+    /// Its columns.
+    pub schema: SchemaRef,
+    /// Whether its rows can be retracted.
+    pub retracts: bool,
+    /// The SELECT that defines it.
+    pub query: String,
+    /// How long it keeps rows for joining, in milliseconds.
+    pub horizon_ms: Option<u64>,
+}
+
+/// Every relation as it is at one closed tick.
+#[derive(Default)]
+pub struct State {
+    /// The tick.
+    pub tick: Tick,
+    /// The streams, the views and the system tables.
+    pub catalog: Catalog,
+    views: BTreeMap<String, Arc<ViewContents>>,
+}
+
+/// A stream table whose rows are not kept.
+struct NotStored(Table);
+
+impl Contents for NotStored {
+    fn read(&self) -> Result<Vec<RecordBatch>, SqlError> {
+        Err(SqlError::Engine(format!("rows of \"{}\" are not stored here", self.0.name())))
+    }
+}
+
+impl State {
+    pub(super) fn new(
+        tick: Tick,
+        streams: Vec<(Table, Arc<Vec<RecordBatch>>, bool, u64)>,
+        views: &BTreeMap<String, View>,
+        tables: BTreeMap<String, ViewContents>,
+        counted: BTreeMap<String, Counted>,
+    ) -> Self {
+        let mut catalog = Catalog::new();
+        for (table, stored, is_stored, _) in &streams {
+            let contents: Arc<dyn Contents> = match is_stored {
+                true => Arc::new(Rows(stored.to_vec())),
+                false => Arc::new(NotStored(*table)),
+            };
+            catalog.insert(table.name().to_owned(), Relation { schema: table.schema(), kind: Kind::Stream(contents) });
+        }
+        let tables: BTreeMap<String, Arc<ViewContents>> =
+            tables.into_iter().map(|(name, contents)| (name, Arc::new(contents))).collect();
+        for (name, view) in views {
+            let Some(contents) = tables.get(name) else { continue };
+            let kind = Kind::View {
+                contents: contents.clone(),
+                retracts: view.retracts,
+                query: view.query.clone(),
+            };
+            catalog.insert(name.clone(), Relation { schema: view.schema.clone(), kind });
+        }
+        let stats = system_tables::view_stats(tick, views, tables.clone(), counted);
+        catalog.insert("view_stats".to_owned(), stats);
+        let rows = streams.iter().map(|(table, _, _, rows)| (*table, *rows)).collect();
+        catalog.insert("stream_stats".to_owned(), system_tables::stream_stats(rows));
+        State { tick, catalog, views: tables }
+    }
+
+    /// The distinct rows of a view with their multiplicities, for a snapshot. Empty for one that is
+    /// not there.
+    pub(super) fn view(&self, name: &str) -> Option<&Arc<ViewContents>> {
+        self.views.get(name)
+    }
+}

@@ -1,0 +1,121 @@
+//! The relations that a statement can name, as they are at one tick.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+
+use arrow::array::RecordBatch;
+use arrow::datatypes::SchemaRef;
+use async_trait::async_trait;
+use datafusion::catalog::{Session, TableProvider};
+use datafusion::datasource::TableType;
+use datafusion::datasource::memory::MemorySourceConfig;
+use datafusion::error::{DataFusionError, Result as DataFusionResult};
+use datafusion::logical_expr::Expr;
+use datafusion::physical_plan::ExecutionPlan;
+
+use super::error::SqlError;
+
+/// Where the rows of a relation come from when a query reads it.
+pub trait Contents: Send + Sync {
+    /// All rows at the catalog's tick.
+    fn read(&self) -> Result<Vec<RecordBatch>, SqlError>;
+}
+
+/// What a relation is.
+#[derive(Clone)]
+pub enum Kind {
+    /// A table that telemetry flows into: rows only come.
+    Stream(Arc<dyn Contents>),
+    /// A maintained query.
+    View {
+        /// Its rows.
+        contents: Arc<dyn Contents>,
+        /// Whether its rows can be retracted.
+        retracts: bool,
+        /// The SELECT that defines it.
+        query: String,
+    },
+    /// A named query, not maintained: its text stands for it wherever it is named.
+    Query(String),
+    /// A table about the engine itself, which views cannot read.
+    System(Arc<dyn Contents>),
+}
+
+/// A relation.
+#[derive(Clone)]
+pub struct Relation {
+    /// Its columns; empty for a [`Kind::Query`], whose text says them.
+    pub schema: SchemaRef,
+    /// What it is.
+    pub kind: Kind,
+}
+
+impl Relation {
+    /// What SHOW TABLES calls it.
+    pub fn kind_name(&self) -> &'static str {
+        match self.kind {
+            Kind::Stream(_) => "stream",
+            Kind::View { .. } => "materialized view",
+            Kind::Query(_) => "view",
+            Kind::System(_) => "system table",
+        }
+    }
+}
+
+/// All relations by name.
+pub type Catalog = BTreeMap<String, Relation>;
+
+/// A relation as DataFusion sees it.
+pub(super) struct RelationTable {
+    pub schema: SchemaRef,
+    pub contents: Arc<dyn Contents>,
+}
+
+impl fmt::Debug for RelationTable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RelationTable").finish_non_exhaustive()
+    }
+}
+
+#[async_trait]
+impl TableProvider for RelationTable {
+    fn schema(&self) -> SchemaRef {
+        self.schema.clone()
+    }
+
+    fn table_type(&self) -> TableType {
+        TableType::Base
+    }
+
+    async fn scan(
+        &self,
+        _state: &dyn Session,
+        projection: Option<&Vec<usize>>,
+        _filters: &[Expr],
+        _limit: Option<usize>,
+    ) -> DataFusionResult<Arc<dyn ExecutionPlan>> {
+        let batches = self.contents.read().map_err(|e| match e {
+            SqlError::DataFusion(error) => error,
+            other => DataFusionError::External(Box::new(other)),
+        })?;
+        let batches = batches.into_iter().map(|rows| recast(&rows, &self.schema)).collect::<Result<_, _>>()?;
+        let source = MemorySourceConfig::try_new_exec(&[batches], self.schema.clone(), projection.cloned())?;
+        Ok(source)
+    }
+}
+
+/// The columns of `rows` under the names of `schema`.
+pub fn recast(rows: &RecordBatch, schema: &SchemaRef) -> DataFusionResult<RecordBatch> {
+    let options = arrow::array::RecordBatchOptions::new().with_row_count(Some(rows.num_rows()));
+    Ok(RecordBatch::try_new_with_options(schema.clone(), rows.columns().to_vec(), &options)?)
+}
+
+/// Rows that are there already.
+pub struct Rows(pub Vec<RecordBatch>);
+
+impl Contents for Rows {
+    fn read(&self) -> Result<Vec<RecordBatch>, SqlError> {
+        Ok(self.0.clone())
+    }
+}

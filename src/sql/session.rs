@@ -1,0 +1,229 @@
+//! Planning and running queries over one state of the catalog.
+
+use std::sync::Arc;
+
+use arrow::array::RecordBatch;
+use arrow::datatypes::SchemaRef;
+use chrono::DateTime;
+use datafusion::catalog::{MemorySchemaProvider, SchemaProvider};
+use datafusion::common::tree_node::TreeNodeRecursion;
+use datafusion::datasource::ViewTable;
+use datafusion::execution::SessionStateBuilder;
+use datafusion::execution::context::{SQLOptions, SessionConfig, SessionState};
+use datafusion::logical_expr::LogicalPlan;
+use datafusion::optimizer::Optimizer;
+use datafusion::physical_plan::collect;
+use datafusion::prelude::SessionContext;
+use datafusion::sql::parser::Statement;
+
+use super::catalog::{Catalog, Kind, RelationTable};
+use super::error::SqlError;
+use super::functions;
+use super::lower::{self, Lowered};
+
+const CATALOG: &str = "undercurrent";
+const SCHEMA: &str = "public";
+
+/// How deep views on views may go.
+const VIEW_DEPTH_MAX: usize = 32;
+
+/// DataFusion with our functions and settings; cheap to clone.
+#[derive(Clone)]
+pub struct Session {
+    base: SessionState,
+}
+
+impl Default for Session {
+    fn default() -> Self {
+        let mut config = SessionConfig::new()
+            .with_default_catalog_and_schema(CATALOG, SCHEMA)
+            .with_create_default_catalog_and_schema(false)
+            .with_information_schema(true);
+        let options = config.options_mut();
+        // One text type everywhere: views of text cannot be gathered from many segments cheaply.
+        options.sql_parser.map_string_types_to_utf8view = false;
+        options.sql_parser.dialect = datafusion::config::Dialect::PostgreSQL;
+        // All subqueries become joins, which can be maintained.
+        options.optimizer.enable_physical_uncorrelated_scalar_subquery = false;
+        options.execution.time_zone = Some("+00:00".to_owned());
+        let context = SessionContext::new_with_config(config);
+        functions::register(&context);
+        Session { base: context.state() }
+    }
+}
+
+impl Session {
+    /// Plans `statement` over `catalog` at `tick` (milliseconds), which is its `now()`.
+    pub async fn plan(
+        &self,
+        statement: Statement,
+        catalog: &Catalog,
+        tick: u64,
+    ) -> Result<(SessionState, LogicalPlan), SqlError> {
+        let state = self.state(tick);
+        let plan = Box::pin(bind(&state, statement, catalog, 0)).await?;
+        Ok((state, plan))
+    }
+
+    /// Runs a query over `catalog` as it is at `tick`.
+    pub async fn query(
+        &self,
+        statement: Statement,
+        catalog: &Catalog,
+        tick: u64,
+    ) -> Result<(SchemaRef, Vec<RecordBatch>), SqlError> {
+        let (state, plan) = self.plan(statement, catalog, tick).await?;
+        SQLOptions::new()
+            .with_allow_ddl(false)
+            .with_allow_dml(false)
+            .with_allow_statements(false)
+            .verify_plan(&plan)?;
+        let physical = state.create_physical_plan(&plan).await.map_err(unwrap)?;
+        let batches = collect(physical.clone(), state.task_ctx()).await.map_err(unwrap)?;
+        Ok((physical.schema(), batches))
+    }
+
+    /// Compiles the SELECT `query` to a dataflow over the relations of `catalog`.
+    pub async fn compile(
+        &self,
+        query: &str,
+        catalog: &Catalog,
+        horizon_ms: Option<u64>,
+    ) -> Result<Lowered, SqlError> {
+        let statement = super::statement::parse_query(query)?;
+        let (state, plan) = self.plan(statement, catalog, 0).await?;
+        SQLOptions::new()
+            .with_allow_ddl(false)
+            .with_allow_dml(false)
+            .with_allow_statements(false)
+            .verify_plan(&plan)?;
+        refuse_system_tables(&plan, catalog)?;
+        let plan = lower::replace_now(plan)?;
+        let plan = view_optimizer(state, &plan)?.optimize(&plan)?;
+        let retracts = |name: &str| match catalog.get(name).map(|r| &r.kind) {
+            Some(Kind::View { retracts, .. }) => *retracts,
+            _ => false,
+        };
+        lower::lower(&plan, &lower::Options { retracts: &retracts, horizon_ms })
+    }
+
+    /// The names of the relations that `statement` reads directly.
+    pub fn references(&self, statement: &Statement) -> Result<Vec<String>, SqlError> {
+        let references = self.base.resolve_table_references(statement)?;
+        Ok(references.into_iter().map(|r| r.table().to_owned()).collect())
+    }
+
+    fn state(&self, tick: u64) -> SessionState {
+        let catalogs = datafusion::catalog::MemoryCatalogProviderList::new();
+        let catalog = datafusion::catalog::MemoryCatalogProvider::new();
+        let schema: Arc<dyn SchemaProvider> = Arc::new(MemorySchemaProvider::new());
+        // Both are fresh and in memory: registering cannot fail.
+        let _ = datafusion::catalog::CatalogProvider::register_schema(&catalog, SCHEMA, schema);
+        let _ = datafusion::catalog::CatalogProviderList::register_catalog(
+            &catalogs,
+            CATALOG.to_owned(),
+            Arc::new(catalog),
+        );
+        let mut state = SessionStateBuilder::new_from_existing(self.base.clone())
+            .with_catalog_list(Arc::new(catalogs))
+            .build();
+        state.mark_start_execution();
+        state.execution_props_mut().query_execution_start_time = DateTime::from_timestamp_millis(tick as i64);
+        state
+    }
+}
+
+/// Registers what `statement` reads in `state`, views first, and plans it.
+async fn bind(
+    state: &SessionState,
+    statement: Statement,
+    catalog: &Catalog,
+    depth: usize,
+) -> Result<LogicalPlan, SqlError> {
+    if depth > VIEW_DEPTH_MAX {
+        return Err(SqlError::Syntax(format!("views on views deeper than {VIEW_DEPTH_MAX}")));
+    }
+    let schema = state
+        .catalog_list()
+        .catalog(CATALOG)
+        .and_then(|c| c.schema(SCHEMA))
+        .ok_or_else(|| SqlError::Engine("the catalog of a session is gone".to_owned()))?;
+    for reference in state.resolve_table_references(&statement)? {
+        let name = reference.table();
+        let is_ours = reference.schema().is_none_or(|s| s == SCHEMA);
+        if !is_ours || schema.table_exist(name) {
+            continue;
+        }
+        let Some(relation) = catalog.get(name) else { return Err(missing(name, catalog)) };
+        let table: Arc<dyn datafusion::catalog::TableProvider> = match &relation.kind {
+            Kind::Stream(contents) | Kind::System(contents) | Kind::View { contents, .. } => {
+                Arc::new(RelationTable { schema: relation.schema.clone(), contents: contents.clone() })
+            }
+            Kind::Query(query) => {
+                let inner = super::statement::parse_query(query)?;
+                let plan = Box::pin(bind(state, inner, catalog, depth + 1)).await?;
+                Arc::new(ViewTable::new(plan, Some(query.clone())))
+            }
+        };
+        schema.register_table(name.to_owned(), table)?;
+    }
+    Ok(state.statement_to_plan(statement).await.map_err(unwrap)?)
+}
+
+/// The optimizer for views: without the rule that would hide `now()` behind a column.
+fn view_optimizer(state: SessionState, plan: &LogicalPlan) -> Result<SessionState, SqlError> {
+    let mut uses_now = false;
+    plan.apply_with_subqueries(|node| {
+        node.apply_expressions(|e| {
+            uses_now |= lower::uses_now(e);
+            Ok(TreeNodeRecursion::Continue)
+        })
+    })?;
+    let rules = Optimizer::new().rules.into_iter();
+    let rules = rules.filter(|rule| !(uses_now && rule.name() == "common_sub_expression_eliminate"));
+    Ok(SessionStateBuilder::new_from_existing(state).with_optimizer_rules(rules.collect()).build())
+}
+
+fn refuse_system_tables(plan: &LogicalPlan, catalog: &Catalog) -> Result<(), SqlError> {
+    let mut found = None;
+    plan.apply_with_subqueries(|node| {
+        if let LogicalPlan::TableScan(scan) = node {
+            let name = scan.table_name.table();
+            if !matches!(catalog.get(name).map(|r| &r.kind), Some(Kind::Stream(_) | Kind::View { .. })) {
+                found = Some(name.to_owned());
+            }
+        }
+        Ok(TreeNodeRecursion::Continue)
+    })?;
+    match found {
+        Some(name) => Err(SqlError::unsupported(
+            format!("the system table \"{name}\""),
+            "it is not maintained by ticks",
+            "read it in a query of its own",
+        )),
+        None => Ok(()),
+    }
+}
+
+/// Our own errors, which travelled through DataFusion, as they were.
+fn unwrap(error: datafusion::error::DataFusionError) -> SqlError {
+    use datafusion::error::DataFusionError;
+    match error {
+        DataFusionError::External(inner) => match inner.downcast::<SqlError>() {
+            Ok(ours) => *ours,
+            Err(other) => DataFusionError::External(other).into(),
+        },
+        other => other.into(),
+    }
+}
+
+/// That there is no relation `name`, with the closest name there is.
+pub fn missing(name: &str, catalog: &Catalog) -> SqlError {
+    let distance = |other: &str| datafusion::common::utils::datafusion_strsim::levenshtein(name, other);
+    let closest = catalog.keys().min_by_key(|other| distance(other));
+    let hint = match closest.filter(|other| distance(other) <= name.len().div_ceil(3)) {
+        Some(other) => format!("; did you mean \"{other}\"?"),
+        None => "; SHOW TABLES lists what there is".to_owned(),
+    };
+    SqlError::Missing { kind: "relation", name: name.to_owned(), hint }
+}

@@ -1,0 +1,338 @@
+//! Statements: PostgreSQL's, and those of continuous queries.
+
+use std::collections::BTreeMap;
+
+use datafusion::sql::parser::{DFParser, DFParserBuilder, Statement as Parsed};
+use datafusion::sql::sqlparser::ast::{self, CreateTableOptions, ObjectType, SqlOption};
+use datafusion::sql::sqlparser::dialect::PostgreSqlDialect;
+use datafusion::sql::sqlparser::tokenizer::{Location, Token, Tokenizer, Word};
+
+use super::error::SqlError;
+
+/// One statement, ready to be carried out.
+#[derive(Debug)]
+pub enum Statement {
+    /// A query, or what DataFusion answers itself (EXPLAIN, DESCRIBE, SHOW of its settings).
+    Query(Box<Parsed>),
+    /// CREATE VIEW and CREATE MATERIALIZED VIEW.
+    CreateView(CreateView),
+    /// DROP VIEW and DROP MATERIALIZED VIEW.
+    DropView {
+        /// The views.
+        names: Vec<String>,
+        /// Whether a missing one is fine.
+        if_exists: bool,
+    },
+    /// SHOW TABLES.
+    ShowTables,
+    /// SHOW VIEWS and SHOW MATERIALIZED VIEWS.
+    ShowViews,
+    /// SHOW COLUMNS FROM a relation.
+    ShowColumns(String),
+    /// SHOW CREATE VIEW.
+    ShowCreate(String),
+    /// EXPLAIN DATAFLOW of a query or of a view.
+    ExplainDataflow(String),
+    /// SUBSCRIBE TO a relation or a query.
+    Subscribe(Subscribe),
+}
+
+/// CREATE [OR REPLACE] [MATERIALIZED] VIEW.
+#[derive(Debug, Clone)]
+pub struct CreateView {
+    /// Its name.
+    pub name: String,
+    /// Whether it takes the place of one that exists.
+    pub or_replace: bool,
+    /// Whether one that exists is fine.
+    pub if_not_exists: bool,
+    /// Whether it is maintained.
+    pub is_materialized: bool,
+    /// How long rows are kept for joining: `WITH (horizon = INTERVAL '15 minutes')`.
+    pub horizon_ms: Option<u64>,
+    /// The names of its columns, where given.
+    pub columns: Vec<String>,
+    /// The SELECT.
+    pub query: String,
+}
+
+/// SUBSCRIBE TO.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Subscribe {
+    /// The relation.
+    pub relation: String,
+    /// Whether its present rows come first.
+    pub snapshot: bool,
+    /// Whether a tick without changes is told too.
+    pub progress: bool,
+}
+
+/// The statements of `sql`, separated by semicolons; comments between them are skipped.
+pub fn parse(sql: &str) -> Result<Vec<Statement>, SqlError> {
+    split(sql)?.into_iter().map(parse_one).collect()
+}
+
+/// A single SELECT (or VALUES) without a statement around it.
+pub fn parse_query(sql: &str) -> Result<Parsed, SqlError> {
+    let mut parsed = parse_datafusion(sql)?;
+    match (parsed.pop_back(), parsed.is_empty()) {
+        (Some(Parsed::Statement(statement)), true) if matches!(*statement, ast::Statement::Query(_)) => {
+            Ok(Parsed::Statement(statement))
+        }
+        _ => Err(SqlError::Syntax(format!("\"{}\" is not a single query", shorten(sql)))),
+    }
+}
+
+fn parse_datafusion(sql: &str) -> Result<std::collections::VecDeque<Parsed>, SqlError> {
+    let dialect = PostgreSqlDialect {};
+    let parser: Result<DFParser, _> = DFParserBuilder::new(sql).with_dialect(&dialect).build();
+    Ok(parser?.parse_statements()?)
+}
+
+/// Cuts `sql` at its semicolons; pieces without a token are left out.
+pub fn split(sql: &str) -> Result<Vec<&str>, SqlError> {
+    let dialect = PostgreSqlDialect {};
+    let tokens = Tokenizer::new(&dialect, sql)
+        .tokenize_with_location()
+        .map_err(|e| SqlError::Syntax(format!("syntax error: {e}")))?;
+    let lines: Vec<usize> =
+        std::iter::once(0).chain(sql.match_indices('\n').map(|(index, _)| index + 1)).collect();
+    let offset = |at: Location| {
+        let start = lines[(at.line as usize).saturating_sub(1).min(lines.len() - 1)];
+        let column = (at.column as usize).saturating_sub(1);
+        sql[start..].char_indices().nth(column).map_or(sql.len(), |(index, _)| start + index)
+    };
+    let mut pieces = vec![];
+    let (mut start, mut has_tokens) = (0, false);
+    for token in &tokens {
+        match &token.token {
+            Token::SemiColon => {
+                let end = offset(token.span.start);
+                pieces.extend(has_tokens.then(|| sql[start..end].trim()));
+                (start, has_tokens) = (end + 1, false);
+            }
+            Token::Whitespace(_) | Token::EOF => {}
+            _ => has_tokens = true,
+        }
+    }
+    pieces.extend(has_tokens.then(|| sql[start..].trim()));
+    Ok(pieces)
+}
+
+/// The words and values of a statement, for those that DataFusion does not know.
+struct Words {
+    tokens: Vec<Token>,
+    next: usize,
+}
+
+impl Words {
+    fn new(sql: &str) -> Result<Self, SqlError> {
+        let tokens = Tokenizer::new(&PostgreSqlDialect {}, sql)
+            .tokenize()
+            .map_err(|e| SqlError::Syntax(format!("syntax error: {e}")))?;
+        let tokens = tokens.into_iter().filter(|t| !matches!(t, Token::Whitespace(_) | Token::EOF)).collect();
+        Ok(Words { tokens, next: 0 })
+    }
+
+    /// Takes `words` if they come next, in any case.
+    fn take(&mut self, words: &[&str]) -> bool {
+        let matches = words.iter().enumerate().all(|(i, word)| match self.tokens.get(self.next + i) {
+            Some(Token::Word(w)) => w.quote_style.is_none() && w.value.eq_ignore_ascii_case(word),
+            _ => false,
+        });
+        self.next += if matches { words.len() } else { 0 };
+        matches
+    }
+
+    fn take_token(&mut self, token: &Token) -> bool {
+        let matches = self.tokens.get(self.next) == Some(token);
+        self.next += matches as usize;
+        matches
+    }
+
+    fn name(&mut self) -> Result<String, SqlError> {
+        match self.tokens.get(self.next) {
+            Some(Token::Word(Word { value, quote_style, .. })) => {
+                self.next += 1;
+                Ok(if quote_style.is_some() { value.clone() } else { value.to_lowercase() })
+            }
+            other => Err(SqlError::Syntax(format!("syntax error: a name expected, {} found", found(other)))),
+        }
+    }
+
+    fn end(&self) -> Result<(), SqlError> {
+        match self.tokens.get(self.next) {
+            None => Ok(()),
+            other => Err(SqlError::Syntax(format!("syntax error: {} not expected", found(other)))),
+        }
+    }
+}
+
+fn found(token: Option<&Token>) -> String {
+    token.map_or("the end of the statement".to_owned(), |t| format!("\"{t}\""))
+}
+
+fn parse_one(sql: &str) -> Result<Statement, SqlError> {
+    let mut words = Words::new(sql)?;
+    let special = if words.take(&["explain", "dataflow"]) {
+        let keyword = sql.to_lowercase().find("dataflow").map_or(0, |at| at + "dataflow".len());
+        return Ok(Statement::ExplainDataflow(sql[keyword..].trim().to_owned()));
+    } else if words.take(&["subscribe"]) {
+        Some(subscribe(&mut words)?)
+    } else if words.take(&["show", "tables"]) {
+        Some(Statement::ShowTables)
+    } else if words.take(&["show", "views"]) || words.take(&["show", "materialized", "views"]) {
+        Some(Statement::ShowViews)
+    } else if words.take(&["show", "columns", "from"]) {
+        Some(Statement::ShowColumns(words.name()?))
+    } else if words.take(&["show", "create", "view"]) || words.take(&["show", "create", "materialized", "view"]) {
+        Some(Statement::ShowCreate(words.name()?))
+    } else if words.take(&["drop", "materialized", "view"]) {
+        let if_exists = words.take(&["if", "exists"]);
+        let mut names = vec![words.name()?];
+        while words.take_token(&Token::Comma) {
+            names.push(words.name()?);
+        }
+        Some(Statement::DropView { names, if_exists })
+    } else {
+        None
+    };
+    if let Some(statement) = special {
+        words.end()?;
+        return Ok(statement);
+    }
+    let mut parsed = parse_datafusion(sql)?;
+    let Some(statement) = parsed.pop_back() else {
+        return Err(SqlError::Syntax("an empty statement".to_owned()));
+    };
+    match statement {
+        Parsed::Statement(statement) => standard(*statement),
+        other => Ok(Statement::Query(Box::new(other))),
+    }
+}
+
+fn subscribe(words: &mut Words) -> Result<Statement, SqlError> {
+    words.take(&["to"]);
+    let relation = words.name()?;
+    let mut subscribe = Subscribe { relation, snapshot: true, progress: false };
+    if words.take(&["with"]) {
+        let open = words.take_token(&Token::LParen);
+        loop {
+            let option = words.name()?;
+            let value = match words.take_token(&Token::Eq) {
+                true => words.name()? == "true",
+                false => true,
+            };
+            match option.as_str() {
+                "snapshot" => subscribe.snapshot = value,
+                "progress" => subscribe.progress = value,
+                _ => {
+                    return Err(SqlError::Option {
+                        name: option,
+                        value: value.to_string(),
+                        expected: "SUBSCRIBE takes snapshot and progress".to_owned(),
+                    });
+                }
+            }
+            if !words.take_token(&Token::Comma) {
+                break;
+            }
+        }
+        if open && !words.take_token(&Token::RParen) {
+            return Err(SqlError::Syntax("syntax error: \")\" expected after the options".to_owned()));
+        }
+    }
+    Ok(Statement::Subscribe(subscribe))
+}
+
+fn standard(statement: ast::Statement) -> Result<Statement, SqlError> {
+    match statement {
+        ast::Statement::CreateView(view) => {
+            let options = match &view.options {
+                CreateTableOptions::With(options) | CreateTableOptions::Options(options) => options.clone(),
+                _ => vec![],
+            };
+            Ok(Statement::CreateView(CreateView {
+                name: object_name(&view.name)?,
+                or_replace: view.or_replace,
+                if_not_exists: view.if_not_exists,
+                is_materialized: view.materialized,
+                horizon_ms: horizon(&options)?,
+                columns: view.columns.iter().map(|c| identifier(&c.name)).collect(),
+                query: view.query.to_string(),
+            }))
+        }
+        ast::Statement::Drop { object_type: ObjectType::View | ObjectType::MaterializedView, if_exists, names, .. } => {
+            let names = names.iter().map(object_name).collect::<Result<_, _>>()?;
+            Ok(Statement::DropView { names, if_exists })
+        }
+        statement @ (ast::Statement::Query(_)
+        | ast::Statement::Explain { .. }
+        | ast::Statement::ExplainTable { .. }
+        | ast::Statement::ShowVariable { .. }) => Ok(Statement::Query(Box::new(Parsed::Statement(Box::new(statement))))),
+        other => {
+            let text = other.to_string();
+            let verb = text.split_whitespace().take(2).collect::<Vec<_>>().join(" ");
+            Err(SqlError::Syntax(format!(
+                "{verb} is not supported; statements are SELECT, CREATE [OR REPLACE] [MATERIALIZED] VIEW, DROP VIEW, SHOW, EXPLAIN [DATAFLOW] and SUBSCRIBE"
+            )))
+        }
+    }
+}
+
+fn identifier(ident: &ast::Ident) -> String {
+    if ident.quote_style.is_some() { ident.value.clone() } else { ident.value.to_lowercase() }
+}
+
+fn object_name(name: &ast::ObjectName) -> Result<String, SqlError> {
+    let last = name.0.last().and_then(|part| part.as_ident()).map(identifier);
+    last.ok_or_else(|| SqlError::Syntax(format!("\"{name}\" is not a name")))
+}
+
+/// The horizon among the options of a view.
+fn horizon(options: &[SqlOption]) -> Result<Option<u64>, SqlError> {
+    let mut known = BTreeMap::new();
+    for option in options {
+        let SqlOption::KeyValue { key, value } = option else {
+            return Err(SqlError::Syntax(format!("option \"{option}\" is not of the form name = value")));
+        };
+        known.insert(identifier(key), value.clone());
+    }
+    let mut horizon_ms = None;
+    for (name, value) in known {
+        let text = match &value {
+            ast::Expr::Interval(interval) => interval.value.to_string(),
+            other => other.to_string(),
+        };
+        let text = text.trim_matches('\'').to_owned();
+        if name != "horizon" {
+            let expected = "a view takes horizon".to_owned();
+            return Err(SqlError::Option { name, value: text, expected });
+        }
+        horizon_ms = Some(parse_duration_ms(&text).ok_or_else(|| SqlError::Option {
+            name,
+            value: text,
+            expected: "a duration such as '15 minutes' is expected, from 1 second to 100 years".to_owned(),
+        })?);
+    }
+    Ok(horizon_ms)
+}
+
+/// A duration such as `15 minutes`, `1h` or `90s` in milliseconds: from a second to 100 years.
+pub fn parse_duration_ms(text: &str) -> Option<u64> {
+    let span: jiff::SignedDuration = text.parse().ok().or_else(|| {
+        let span: jiff::Span = text.parse().ok()?;
+        let days = jiff::SpanRelativeTo::days_are_24_hours();
+        span.to_duration(days).ok()
+    })?;
+    let millis = u64::try_from(span.as_millis()).ok()?;
+    (1_000..=100 * 365 * 86_400_000).contains(&millis).then_some(millis)
+}
+
+fn shorten(sql: &str) -> String {
+    let line = sql.split_whitespace().collect::<Vec<_>>().join(" ");
+    match line.char_indices().nth(60) {
+        Some((end, _)) => format!("{}...", &line[..end]),
+        None => line,
+    }
+}
