@@ -30,7 +30,7 @@ pub(super) fn accumulator<R: Retractable>(question: R::Question, is_distinct: bo
     if is_distinct { Box::new(Distinct { plain, counts: HashMap::new() }) } else { Box::new(plain) }
 }
 
-fn first<'a>(values: &'a [ArrayRef]) -> Result<&'a ArrayRef> {
+fn first(values: &[ArrayRef]) -> Result<&ArrayRef> {
     values.first().map_or_else(|| exec_err!("an aggregate needs an argument"), Ok)
 }
 

@@ -208,7 +208,7 @@ fn float_argument(values: &[ArrayRef]) -> Result<&Float64Array> {
 }
 
 /// The rows that are not null and pass the filter, as valid ones; `None` if that is all.
-fn kept_rows(values: &Float64Array, filter: Option<&BooleanArray>) -> Option<NullBuffer> {
+pub(super) fn kept_rows(values: &Float64Array, filter: Option<&BooleanArray>) -> Option<NullBuffer> {
     let passing = filter.map(|filter| match filter.nulls() {
         Some(nulls) => NullBuffer::new(filter.values() & nulls.inner()),
         None => NullBuffer::new(filter.values().clone()),
@@ -216,7 +216,7 @@ fn kept_rows(values: &Float64Array, filter: Option<&BooleanArray>) -> Option<Nul
     NullBuffer::union(passing.as_ref(), values.nulls()).filter(|kept| kept.null_count() > 0)
 }
 
-fn for_each_row(length: usize, kept: Option<&NullBuffer>, each: impl FnMut(usize)) {
+pub(super) fn for_each_row(length: usize, kept: Option<&NullBuffer>, each: impl FnMut(usize)) {
     match kept {
         Some(kept) => kept.valid_indices().for_each(each),
         None => (0..length).for_each(each),

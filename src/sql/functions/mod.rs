@@ -1,7 +1,8 @@
 //! Aggregates over doubles whose results depend on nothing but the multiset of values.
 //!
 //! DataFusion adds doubles in the order they come, so its `sum`, `avg`, `var` and `stddev` differ in
-//! their last bits from run to run, and a retracted value leaves a residue. The functions here take
+//! their last bits from run to run, and a retracted value leaves a residue; its `min` and `max` depend on
+//! order as soon as there are NaNs or negative zeros. The functions here take
 //! their places under the same names, for doubles; everything else (integers, decimals, durations,
 //! intervals) is left to DataFusion. `approx_percentile` is new. A batch query and a continuous view
 //! that use them agree bit for bit, however the input is ordered, batched or partitioned.
@@ -10,6 +11,7 @@
 //! |---|---|---|
 //! | `sum` | | without values |
 //! | `avg` | `mean` | without values |
+//! | `min`, `max` | | without values |
 //! | `var` | `var_samp`, `var_sample`, `variance` | with fewer than two values |
 //! | `var_pop` | `var_population` | without values |
 //! | `stddev` | `stddev_samp` | with fewer than two values |
@@ -26,6 +28,7 @@
 mod accumulator;
 mod approx_percentile;
 mod groups;
+mod min_max;
 mod statistic;
 mod sum_avg;
 #[cfg(test)]
@@ -44,6 +47,8 @@ pub use statistic::statistic;
 pub mod names {
     pub const SUM: &str = "sum";
     pub const AVG: &str = "avg";
+    pub const MIN: &str = "min";
+    pub const MAX: &str = "max";
     pub const VAR: &str = "var";
     pub const VAR_POP: &str = "var_pop";
     pub const STDDEV: &str = "stddev";
@@ -87,6 +92,7 @@ pub fn all() -> Vec<Arc<AggregateUDF>> {
         AggregateUDF::new_from_impl(sum_avg::Avg::default()),
         AggregateUDF::new_from_impl(approx_percentile::ApproxPercentile::default()),
     ];
+    functions.extend(min_max::Extremum::all().map(AggregateUDF::new_from_impl));
     functions.extend(variance::Spread::all().map(AggregateUDF::new_from_impl));
     functions.into_iter().map(Arc::new).collect()
 }
