@@ -1,6 +1,7 @@
 //! Rows of a table from a Parquet file.
 
 use std::fs::File;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -15,6 +16,7 @@ use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{
     ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder,
 };
+use parquet::errors::ParquetError;
 
 use super::parquet_table::TablePlan;
 use super::records::kind;
@@ -55,7 +57,7 @@ impl ParquetFile {
         path: &Path,
         options: &ReplayOptions,
     ) -> Result<Result<ParquetFile, String>, IngestError> {
-        let metadata = match ArrowReaderMetadata::load(&file, ArrowReaderOptions::new()) {
+        let metadata = match guarded(|| ArrowReaderMetadata::load(&file, ArrowReaderOptions::new())) {
             Ok(metadata) => metadata,
             Err(error) => return Ok(Err(format!("cannot be read as parquet: {error}"))),
         };
@@ -101,13 +103,14 @@ impl ParquetFile {
             if self.reader.is_none() {
                 match self.open_row_group()? {
                     Ok(reader) => self.reader = Some(reader),
-                    Err(error) => self.give_up_row_group(decoder, &error.to_string()),
+                    Err(error) => self.give_up_row_group(decoder, &error),
                 }
             }
-            match self.reader.as_mut().and_then(Iterator::next) {
-                None => self.reader = None,
-                Some(Err(error)) => self.give_up_row_group(decoder, &error.to_string()),
-                Some(Ok(rows)) => {
+            let reader = self.reader.as_mut();
+            match guarded(|| Ok(reader.and_then(Iterator::next).transpose()?)) {
+                Ok(None) => self.reader = None,
+                Err(error) => self.give_up_row_group(decoder, &error),
+                Ok(Some(rows)) => {
                     self.origin.position = Some(self.rows_done + 1);
                     self.rows_done += rows.num_rows() as u64;
                     let placed =
@@ -126,14 +129,14 @@ impl ParquetFile {
     }
 
     /// A reader of the next row group; `None` after the last.
-    fn open_row_group(&mut self) -> Option<parquet::errors::Result<ParquetRecordBatchReader>> {
+    fn open_row_group(&mut self) -> Option<Result<ParquetRecordBatchReader, String>> {
         let index = self.next_row_group;
         let group = self.metadata.metadata().row_groups().get(index)?;
         self.rows_before_group = self.rows_done;
         self.next_row_group += 1;
         let mask = ProjectionMask::roots(group.schema_descr(), self.plan.roots.iter().copied());
-        Some(self.file.try_clone().map_err(Into::into).and_then(|file| {
-            ParquetRecordBatchReaderBuilder::new_with_metadata(file, self.metadata.clone())
+        Some(guarded(|| {
+            ParquetRecordBatchReaderBuilder::new_with_metadata(self.file.try_clone()?, self.metadata.clone())
                 .with_row_groups(vec![index])
                 .with_projection(mask)
                 .with_batch_size(self.batch_rows)
@@ -258,6 +261,21 @@ impl ParquetFile {
     /// Event times of rows that have the schema of the table, where they are not null.
     fn times<'a>(&self, rows: &'a RecordBatch) -> &'a TimestampNanosecondArray {
         rows.column(self.plan.event_time).as_primitive::<TimestampNanosecondType>()
+    }
+}
+
+/// What `read` gives, or what went wrong in words.
+///
+/// The parquet crate meets some damage with a panic (a dictionary page header that counts no values divides by zero,
+/// for one). A file must not take the process with it, and what panicked is dropped: hence, only here, the net.
+fn guarded<T>(read: impl FnOnce() -> Result<T, ParquetError>) -> Result<T, String> {
+    match catch_unwind(AssertUnwindSafe(read)) {
+        Ok(read) => read.map_err(|error| error.to_string()),
+        Err(panic) => {
+            let message = panic.downcast_ref::<&str>().copied().map(str::to_owned);
+            let message = message.or_else(|| panic.downcast_ref::<String>().cloned());
+            Err(format!("damaged: {}", message.as_deref().unwrap_or("unknown")))
+        }
     }
 }
 
