@@ -66,7 +66,8 @@ pub struct ReplayOptions {
     /// has yet to deliver; 0 to [`MERGE_SLACK_NS_MAX`]. More slack makes larger steps of files with few rows a second.
     pub merge_slack_ns: i64,
     /// The columns needed of each table; all of them for a table that is not named. Only Parquet files can leave
-    /// columns out, and they do: their batches have just these, in the order of the table's schema.
+    /// columns out, and they do: their batches have just these, in the order of the table's schema. Without the
+    /// column of event times among them a file is merged batch by batch, not row by row.
     pub columns: Option<BTreeMap<Table, Vec<String>>>,
 }
 

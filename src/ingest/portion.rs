@@ -4,7 +4,7 @@ use arrow::array::{Array, RecordBatch, TimestampNanosecondArray};
 
 use crate::telemetry::{Batch, Table};
 
-/// A few thousand rows of one file, or one record of it that is larger. Never without rows.
+/// A few thousand rows of one file, or one record of it that is larger.
 pub(super) struct Portion {
     parts: Vec<Part>,
 }
@@ -31,23 +31,26 @@ impl Portion {
     }
 
     /// Takes the next rows, at most `batch_rows` of each table and, as far as they ascend, none later than
-    /// `horizon_ns`. Also the portion of what is left.
-    pub fn take(self, batch_rows: usize, horizon_ns: i64) -> (Vec<Batch>, Option<Portion>) {
+    /// `horizon_ns`.
+    pub fn take(&mut self, batch_rows: usize, horizon_ns: i64) -> Vec<Batch> {
         let mut taken = Vec::with_capacity(self.parts.len());
-        let mut left = Vec::new();
-        for part in self.parts {
+        self.parts.retain_mut(|part| {
             let rows = part.rows_until(batch_rows, horizon_ns);
-            let all = part.batch.rows.num_rows();
-            if rows == all {
-                taken.push(part.batch);
-            } else if rows == 0 {
-                left.push(part);
-            } else {
+            let left = part.batch.rows.num_rows() - rows;
+            if rows > 0 {
                 taken.push(part.slice(0, rows));
-                left.push(Part { batch: part.slice(rows, all - rows), ascending: part.ascending });
             }
-        }
-        (taken, (!left.is_empty()).then_some(Portion { parts: left }))
+            if rows > 0 && left > 0 {
+                part.batch = part.slice(rows, left);
+            }
+            left > 0
+        });
+        taken
+    }
+
+    /// Nothing is left to take.
+    pub fn is_empty(&self) -> bool {
+        self.parts.is_empty()
     }
 }
 
@@ -79,6 +82,9 @@ impl Part {
             rows: self.batch.rows.slice(offset, rows),
             event_time_ns: self.batch.event_time_ns,
         };
+        if rows == self.batch.rows.num_rows() {
+            return batch;
+        }
         // Without the times at hand (a projection left them out) the bounds of the whole stand: they hold, if wider.
         let bounds = times(&batch).and_then(|times| Some((*times.iter().min()?, *times.iter().max()?)));
         batch.event_time_ns = bounds.or(batch.event_time_ns);

@@ -102,21 +102,19 @@ impl Replay {
         // A linear search: it costs a microsecond or two for a thousand files, and a step is thousands of rows.
         let index = (0..self.open.len()).min_by_key(|&index| self.open[index].due_ns)?;
         let horizon_ns = self.horizon_ns(index);
-        let mut file = self.open.remove(index);
-        let (batches, left) = file.portion.take(self.options.batch_rows, horizon_ns);
+        let file = &mut self.open[index];
+        let batches = file.portion.take(self.options.batch_rows, horizon_ns);
         assert!(!batches.is_empty(), "a step without rows would never end");
 
         let last_ns = batches.iter().filter_map(|batch| batch.event_time_ns).map(|(_, last)| last).max();
+        file.seen_ns = file.seen_ns.max(last_ns);
         self.seen_ns = self.seen_ns.max(last_ns);
-        let seen_ns = file.seen_ns.max(last_ns);
-        // Until here all other files stay behind, so this one may gather its records into one portion.
-        let until_ns = self.horizon_ns(usize::MAX);
-        match left.or_else(|| file.source.read(&mut self.desk, self.options.batch_rows, until_ns)) {
-            Some(portion) => {
-                let due_ns = portion.due_ns(self.options.batch_rows);
-                self.open.insert(index, OpenFile { portion, due_ns, seen_ns, ..file });
-            }
-            None => self.bytes_done += file.bytes,
+        // Until the horizon all other files stay behind, so this one may gather its records into one portion.
+        if file.read_on(&mut self.desk, self.options.batch_rows, horizon_ns) {
+            file.due_ns = file.portion.due_ns(self.options.batch_rows);
+        } else {
+            self.bytes_done += file.bytes;
+            self.open.remove(index);
         }
         self.advance_clock();
         Some(Step { batches, clock_ns: self.clock_ns })
@@ -178,6 +176,17 @@ impl Replay {
             self.open.iter().map(|file| file.seen_ns.max(file.due_ns)).min().flatten()
         };
         self.clock_ns = self.clock_ns.max(clock_ns);
+    }
+}
+
+impl OpenFile {
+    /// Reads the next portion when this one is used up. False at the end of the file.
+    fn read_on(&mut self, desk: &mut Desk, batch_rows: usize, until_ns: i64) -> bool {
+        if self.portion.is_empty() {
+            let Some(portion) = self.source.read(desk, batch_rows, until_ns) else { return false };
+            self.portion = portion;
+        }
+        true
     }
 }
 
