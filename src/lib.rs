@@ -1,1 +1,3 @@
 //! SQL over live telemetry, kept up to date by differential dataflow.
+
+pub mod telemetry;
