@@ -1,9 +1,9 @@
 //! Recorded telemetry: files and folders, replayed in the order of their event times.
 //!
 //! ```text
-//! paths ──── open ──┬─ compression ─ records ─┬─ lines  (JSON)     ─┐
-//!                   │                         └─ frames (protobuf) ─┼─ portion ─┬─ replay: merge, stream clock
-//!                   └─ parquet_file ────────────────────────────────┘    ...   ─┘
+//! paths ─┬─ compression ─ records ─┬─ lines (JSON)      ─┬─ Decoder ─┬─ portion ─ replay: merge, stream clock
+//!        │                         └─ frames (protobuf) ─┘           │  (one a file)
+//!        └─ parquet_file ─ parquet_table ────────────────────────────┘
 //! ```
 //!
 //! Nothing here reads the clock: what is "now" is told by [`ReplayOptions::now_ns`]. Damage inside a file becomes

@@ -266,8 +266,8 @@ impl ParquetFile {
 
 /// What `read` gives, or what went wrong in words.
 ///
-/// The parquet crate meets some damage with a panic (a dictionary page header that counts no values divides by zero,
-/// for one). A file must not take the process with it, and what panicked is dropped: hence, only here, the net.
+/// The parquet crate meets some damage with a panic (parquet 59.3 divides by zero when a dictionary page says that it
+/// holds no values, for one; flipping bytes at random finds a dozen). A file must not take the process with it, and what panicked is dropped: hence, only here, the net.
 fn guarded<T>(read: impl FnOnce() -> Result<T, ParquetError>) -> Result<T, String> {
     match catch_unwind(AssertUnwindSafe(read)) {
         Ok(read) => read.map_err(|error| error.to_string()),

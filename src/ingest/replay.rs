@@ -11,6 +11,10 @@ use super::records::{Desk, Records, kind};
 use super::{IngestError, ReplayOptions};
 use crate::telemetry::{Batch, Decoder, Origin, Table};
 
+/// A portion of records is not extended beyond about this much, so that few but huge records stay few. In bytes of
+/// Arrow buffers.
+const PORTION_BYTES_MAX: usize = 32 << 20;
+
 /// The next rows of a replay.
 #[derive(Debug)]
 pub struct Step {
@@ -26,6 +30,19 @@ pub struct Step {
 ///
 /// Files are merged by the first event time each has yet to deliver; rows of one file and table keep their order.
 /// Each file holds one portion in memory: one record, or as many as make up [`ReplayOptions::batch_rows`] rows.
+///
+/// ```no_run
+/// use undercurrent::ingest::{Replay, ReplayOptions};
+///
+/// # fn main() -> Result<(), undercurrent::ingest::IngestError> {
+/// let now_ns = 1_700_000_000_000_000_000;
+/// let mut replay = Replay::open(&["recorded/".into()], ReplayOptions::at(now_ns))?;
+/// while let Some(step) = replay.next() {
+///     println!("{} tables up to {:?}, {} bytes read", step.batches.len(), step.clock_ns, replay.bytes_read());
+/// }
+/// # Ok(())
+/// # }
+/// ```
 pub struct Replay {
     options: ReplayOptions,
     desk: Desk,
@@ -96,30 +113,6 @@ impl Replay {
         Ok(replay)
     }
 
-    /// The next rows in the order of event time; `None` after the last.
-    #[allow(clippy::should_implement_trait)] // It may become fallible; an iterator would promise that it cannot.
-    pub fn next(&mut self) -> Option<Step> {
-        // A linear search: it costs a microsecond or two for a thousand files, and a step is thousands of rows.
-        let index = (0..self.open.len()).min_by_key(|&index| self.open[index].due_ns)?;
-        let horizon_ns = self.horizon_ns(index);
-        let file = &mut self.open[index];
-        let batches = file.portion.take(self.options.batch_rows, horizon_ns);
-        assert!(!batches.is_empty(), "a step without rows would never end");
-
-        let last_ns = batches.iter().filter_map(|batch| batch.event_time_ns).map(|(_, last)| last).max();
-        file.seen_ns = file.seen_ns.max(last_ns);
-        self.seen_ns = self.seen_ns.max(last_ns);
-        // Until the horizon all other files stay behind, so this one may gather its records into one portion.
-        if file.read_on(&mut self.desk, self.options.batch_rows, horizon_ns) {
-            file.due_ns = file.portion.due_ns(self.options.batch_rows);
-        } else {
-            self.bytes_done += file.bytes;
-            self.open.remove(index);
-        }
-        self.advance_clock();
-        Some(Step { batches, clock_ns: self.clock_ns })
-    }
-
     /// Sizes of all files on the disk, in bytes.
     pub fn bytes_total(&self) -> u64 {
         self.bytes_total
@@ -179,6 +172,33 @@ impl Replay {
     }
 }
 
+impl Iterator for Replay {
+    type Item = Step;
+
+    /// The next rows in the order of event time; `None` after the last.
+    fn next(&mut self) -> Option<Step> {
+        // A linear search: it costs a microsecond or two for a thousand files, and a step is thousands of rows.
+        let index = (0..self.open.len()).min_by_key(|&index| self.open[index].due_ns)?;
+        let horizon_ns = self.horizon_ns(index);
+        let file = &mut self.open[index];
+        let batches = file.portion.take(self.options.batch_rows, horizon_ns);
+        assert!(!batches.is_empty(), "a step without rows would never end");
+
+        let last_ns = batches.iter().filter_map(|batch| batch.event_time_ns).map(|(_, last)| last).max();
+        file.seen_ns = file.seen_ns.max(last_ns);
+        self.seen_ns = self.seen_ns.max(last_ns);
+        // Until the horizon all other files stay behind, so this one may gather its records into one portion.
+        if file.read_on(&mut self.desk, self.options.batch_rows, horizon_ns) {
+            file.due_ns = file.portion.due_ns(self.options.batch_rows);
+        } else {
+            self.bytes_done += file.bytes;
+            self.open.remove(index);
+        }
+        self.advance_clock();
+        Some(Step { batches, clock_ns: self.clock_ns })
+    }
+}
+
 impl OpenFile {
     /// Reads the next portion when this one is used up. False at the end of the file.
     fn read_on(&mut self, desk: &mut Desk, batch_rows: usize, until_ns: i64) -> bool {
@@ -191,7 +211,7 @@ impl OpenFile {
 }
 
 impl Source {
-    /// The next portion: records until they are `batch_rows` rows or reach beyond `until_ns`; `None` at the end.
+    /// The next portion: records until they are `batch_rows` rows, are large, or reach beyond `until_ns`; `None` at the end.
     fn read(&mut self, desk: &mut Desk, batch_rows: usize, until_ns: i64) -> Option<Portion> {
         loop {
             let (mut batches, more) = match self {
@@ -244,7 +264,7 @@ fn gather(records: &mut Records, desk: &mut Desk, batch_rows: usize, until_ns: i
         }
         let rows = desk.decoder.rows();
         // The next record is taken to be as large as this one: better a step somewhat short than one cut in two.
-        let full = rows + (rows - before) > batch_rows;
+        let full = rows + (rows - before) > batch_rows || desk.decoder.bytes() > PORTION_BYTES_MAX;
         let ahead = desk.decoder.event_time_ns().is_some_and(|(_, last)| last > until_ns);
         if rows > 0 && (full || ahead) {
             return true;

@@ -81,6 +81,14 @@ fn errors_come_at_once_and_do_not_move_the_clock() {
     .assert_eq(&text(&steps(&[files.path().into()], options)));
 }
 
+#[test]
+fn huge_records_are_not_gathered() {
+    let files = folder(&[("a.jsonl", span_lines(&"x".repeat(1 << 20), &(0..100).collect::<Vec<_>>()))]);
+    let steps = steps(&[files.path().into()], options());
+    assert!((3..10).contains(&steps.len()), "{} steps", steps.len());
+    assert!(span_seconds(&steps).into_iter().eq(0..100));
+}
+
 /// 3,000 spans over 1,000 seconds in six sorted files of several formats, dealt at random.
 fn dealt(random: &mut StdRng) -> tempfile::TempDir {
     let mut hands: [Vec<i64>; 6] = Default::default();
@@ -152,4 +160,10 @@ fn the_clock_is_the_minimum_over_the_files() {
             assert_eq!(step.clock_ns, first_to_come.or(last), "step {index} of {}", steps.len());
         }
     }
+}
+
+#[test]
+fn a_replay_may_run_on_a_thread_of_its_own() {
+    fn sendable<T: Send>() {}
+    sendable::<crate::ingest::Replay>();
 }
