@@ -22,7 +22,7 @@ use arrow::array::RecordBatch;
 use arrow::compute::concat_batches;
 use crossbeam_channel::{Receiver, Sender};
 
-pub use self::database::{Answer, BuiltIns, Database};
+pub use self::database::{Answer, BuiltIns, Database, Subscription};
 pub use self::state::{State, View};
 use self::worker::{Closed, Command, Counted, Install};
 use crate::delta::chunk::ArrowChunk;

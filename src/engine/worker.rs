@@ -20,6 +20,7 @@ use crate::delta::collection::Collection;
 use crate::delta::plan::{Environment, Plan};
 use crate::delta::stats::Counters;
 use crate::delta::updates::{Tick, Updates};
+use crate::telemetry::Table;
 
 /// How long a worker with nothing to do sleeps between looks at its spines.
 const IDLE: Duration = Duration::from_millis(100);
@@ -92,7 +93,7 @@ type Input = InputHandle<Tick, NoopBuilder<Updates>>;
 struct Running {
     dataflow: usize,
     /// For each use of a stream table: its name, the columns used, and where they go in.
-    inputs: Vec<(String, Vec<usize>, Input)>,
+    inputs: Vec<(String, Vec<String>, Input)>,
     probe: Handle<Tick>,
     arrangement: Arrangement,
     counters: HashMap<usize, Arc<Counters>>,
@@ -183,9 +184,13 @@ fn run(worker: &mut Worker, commands: &Receiver<Command>, is_lost: &AtomicBool) 
 impl Running {
     fn append(&mut self, relation: &str, rows: &RecordBatch, tick: Tick) {
         for (name, columns, input) in &mut self.inputs {
-            if name == relation && let Ok(rows) = rows.project(columns) {
-                input.send_batch(&mut Updates::insert(rows, tick));
+            if name != relation {
+                continue;
             }
+            // A reader of files may have left out columns that no view reads: names tell, not places.
+            let places: Result<Vec<usize>, _> = columns.iter().map(|c| rows.schema().index_of(c)).collect();
+            let rows = places.and_then(|places| rows.project(&places));
+            input.send_batch(&mut Updates::insert(rows.expect("a batch with the columns of its table"), tick));
         }
     }
 
@@ -213,7 +218,7 @@ fn build(
 ) -> Result<Running, String> {
     let dataflow = worker.next_dataflow_index();
     let probe = Handle::new();
-    let mut inputs: Vec<(String, Vec<usize>, Input)> = vec![];
+    let mut inputs: Vec<(String, Vec<String>, Input)> = vec![];
     let mut counters = HashMap::new();
     let arrangement = worker.dataflow::<Tick, _, _>(|scope| {
         let mut sources = |relation: &str, columns: &[usize]| {
@@ -224,7 +229,7 @@ fn build(
             let mut input = Input::new_with_builder();
             let rows = input.to_stream(scope);
             input.advance_to(install.start);
-            inputs.push((relation.to_owned(), columns.to_vec(), input));
+            inputs.push((relation.to_owned(), column_names(relation, columns), input));
             Collection { rows, errors: empty(scope) }
         };
         let environment =
@@ -240,4 +245,11 @@ fn build(
         }
     }
     Ok(running)
+}
+
+/// The names of the columns of a stream table at `columns`.
+fn column_names(relation: &str, columns: &[usize]) -> Vec<String> {
+    let table = Table::all().into_iter().find(|t| t.name() == relation);
+    let schema = table.expect("a plan reads streams and views that exist").schema();
+    columns.iter().map(|c| schema.field(*c).name().clone()).collect()
 }

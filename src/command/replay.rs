@@ -1,0 +1,111 @@
+//! `undercurrent replay`: an answer over recorded telemetry.
+
+use std::collections::BTreeSet;
+use std::io::Write;
+
+use arrow::array::{ArrayRef, Int64Array, RecordBatch, TimestampMillisecondArray};
+use arrow::datatypes::{DataType, Field, Schema, TimeUnit};
+
+use super::arguments::{Format, ReplayArguments};
+use super::{CommandError, Outcome, output, player};
+use crate::engine::{Answer, Change, Database, Subscription};
+use crate::sql::statement::{Statement, parse};
+use crate::telemetry::Table;
+
+/// Creates what is to be created, plays the input, and answers what is asked.
+pub(super) fn run(arguments: &ReplayArguments) -> Result<Outcome, CommandError> {
+    let mut statements = vec![];
+    for path in &arguments.file {
+        let text = std::fs::read_to_string(path)
+            .map_err(|source| CommandError::Read { path: path.clone(), source })?;
+        statements.extend(parse(&text)?);
+    }
+    for sql in &arguments.sql {
+        statements.extend(parse(sql)?);
+    }
+    if statements.is_empty() {
+        return Err(CommandError::NothingAsked);
+    }
+    let runtime = runtime()?;
+    let mut database = player::database(&arguments.input)?;
+    let (asked, mut subscriptions, stored) = runtime.block_on(begin(&mut database, statements))?;
+    let format = arguments.input.format;
+    let mut out = std::io::stdout().lock();
+    for subscription in &subscriptions {
+        write_changes(&mut out, format, subscription, &subscription.snapshot)?;
+    }
+    let outcome = player::play(&arguments.input, &mut database, &stored, |_| {
+        subscriptions.iter_mut().try_for_each(|subscription| {
+            let changes: Vec<Change> = subscription.changes.try_iter().collect();
+            write_changes(&mut out, format, subscription, &changes)
+        })
+    })?;
+    for statement in asked {
+        if let Answer::Rows { schema, batches } = runtime.block_on(database.execute(statement))? {
+            output::write(&mut out, format, &schema, &batches)?;
+        }
+    }
+    Ok(outcome)
+}
+
+/// The runtime that queries run on: reads are short, and workers have threads of their own.
+pub(super) fn runtime() -> Result<tokio::runtime::Runtime, CommandError> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).build();
+    runtime.map_err(|source| CommandError::System { action: "start the query threads", source })
+}
+
+/// Carries out what must come before the data: the queries left, the subscriptions, and the stream
+/// tables whose rows queries will read.
+async fn begin(
+    database: &mut Database,
+    statements: Vec<Statement>,
+) -> Result<(Vec<Statement>, Vec<Subscription>, BTreeSet<Table>), CommandError> {
+    let (mut asked, mut subscriptions, mut stored) = (vec![], vec![], BTreeSet::new());
+    for statement in statements {
+        match statement {
+            Statement::CreateView(_) | Statement::DropView { .. } | Statement::Subscribe(_) => {
+                if let Answer::Subscription(subscription) = database.execute(statement).await? {
+                    subscriptions.push(subscription);
+                }
+            }
+            query => {
+                database.prepare(&query).await?;
+                stored.extend(database.streams_read(&query).await?);
+                asked.push(query);
+            }
+        }
+    }
+    Ok((asked, subscriptions, stored))
+}
+
+/// Writes changes as rows that begin with the tick and the diff.
+fn write_changes(
+    out: &mut dyn Write,
+    format: Format,
+    subscription: &Subscription,
+    changes: &[Change],
+) -> Result<(), CommandError> {
+    let mut fields = vec![
+        Field::new("tick_at", DataType::Timestamp(TimeUnit::Millisecond, Some("+00:00".into())), false),
+        Field::new("diff", DataType::Int64, false),
+    ];
+    fields.extend(subscription.schema.fields().iter().map(|f| f.as_ref().clone()));
+    let schema = std::sync::Arc::new(Schema::new(fields));
+    let mut batches = vec![];
+    for chunk in changes.iter().flat_map(|change| &change.chunks) {
+        let updates = chunk.updates();
+        let ticks = (0..updates.len()).map(|row| updates.times.get(row) as i64);
+        let diffs = (0..updates.len()).map(|row| updates.diffs.get(row));
+        let mut columns: Vec<ArrayRef> = vec![
+            std::sync::Arc::new(TimestampMillisecondArray::from_iter_values(ticks).with_timezone("+00:00")),
+            std::sync::Arc::new(Int64Array::from_iter_values(diffs)),
+        ];
+        columns.extend(updates.rows.columns().iter().cloned());
+        let batch = RecordBatch::try_new(schema.clone(), columns);
+        batches.push(batch.map_err(|source| CommandError::Format { format: "changes", source })?);
+    }
+    match batches.is_empty() {
+        true => Ok(()),
+        false => output::write(out, format, &schema, &batches),
+    }
+}
