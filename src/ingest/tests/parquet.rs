@@ -257,7 +257,7 @@ fn flipped_bytes_never_stop_a_replay() {
         }
         std::fs::write(&path, &bytes).unwrap();
         // A footer may be changed into that of a file which fits no table.
-        let Ok(mut replay) = Replay::open(&[path.clone()], options()) else { continue };
+        let Ok(mut replay) = Replay::open(std::slice::from_ref(&path), options()) else { continue };
         while replay.next().is_some() {}
     }
 }

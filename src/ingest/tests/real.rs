@@ -32,7 +32,7 @@ fn count(paths: &[PathBuf], options: ReplayOptions) -> BTreeMap<Table, usize> {
     let mut rows = BTreeMap::new();
     let mut clock_ns = None;
     let mut steps = 0;
-    while let Some(step) = replay.next() {
+    for step in replay.by_ref() {
         steps += 1;
         assert!(clock_ns <= step.clock_ns);
         clock_ns = step.clock_ns;
@@ -61,7 +61,8 @@ fn a_recorded_day_is_read_whole() {
     }
     for batch_rows in [8192, 100] {
         print!("all, batches of {batch_rows}: ");
-        let rows = count(&[folder.clone()], ReplayOptions { batch_rows, ..ReplayOptions::at(NOW_NS) });
+        let rows =
+            count(std::slice::from_ref(&folder), ReplayOptions { batch_rows, ..ReplayOptions::at(NOW_NS) });
         assert_eq!(rows[&Table::Spans], 328_848);
         assert_eq!(rows[&Table::Metrics], 767_559);
         assert_eq!(rows[&Table::Logs], 168_642 - 45);
@@ -79,8 +80,8 @@ fn a_recorded_day_comes_back_from_parquet() {
     let properties = WriterProperties::builder().set_compression(zstd).build();
     let schema = Table::Spans.schema();
     let mut writer = ArrowWriter::try_new(File::create(&path).unwrap(), schema, Some(properties)).unwrap();
-    let mut replay = Replay::open(&[folder.join("traces.jsonl.gz")], ReplayOptions::at(NOW_NS)).unwrap();
-    while let Some(step) = replay.next() {
+    let replay = Replay::open(&[folder.join("traces.jsonl.gz")], ReplayOptions::at(NOW_NS)).unwrap();
+    for step in replay {
         for batch in step.batches.iter().filter(|batch| batch.table == Table::Spans) {
             writer.write(&batch.rows).unwrap();
         }
@@ -100,7 +101,7 @@ fn a_recorded_day_comes_back_from_parquet() {
     let needed = BTreeMap::from([(Table::Spans, needed.map(str::to_owned).to_vec())]);
     for (what, columns) in [("16 columns", None), ("8 columns", Some(needed))] {
         print!("{what} of Parquet: ");
-        let rows = count(&[path.clone()], ReplayOptions { columns, ..ReplayOptions::at(NOW_NS) });
+        let rows = count(std::slice::from_ref(&path), ReplayOptions { columns, ..ReplayOptions::at(NOW_NS) });
         assert_eq!(rows, BTreeMap::from([(Table::Spans, 328_848)]));
     }
 }
