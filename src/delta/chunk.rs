@@ -376,3 +376,86 @@ pub fn rows_at(chunks: &[ArrowChunk], tick: Tick) -> Vec<(RecordBatch, Run<Diff>
         })
         .collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use differential_dataflow::trace::chunk::{ChunkBatch, ChunkSpine};
+    use differential_dataflow::trace::{Description, Trace, TraceReader};
+    use rand::rngs::StdRng;
+    use rand::{Rng, SeedableRng};
+    use timely::dataflow::operators::generic::OperatorInfo;
+
+    use super::*;
+    use crate::delta::testing::{Bag, bag, batch};
+
+    fn updates(rng: &mut StdRng, tick: Tick) -> Updates {
+        let len = rng.random_range(0..30);
+        let rows: Vec<(i64, &str)> =
+            (0..len).map(|_| (rng.random_range(0..6), ["a", "b", "c"][rng.random_range(0..3)])).collect();
+        let diffs = (0..len).map(|_| if rng.random_bool(0.5) { 1 } else { -1 }).collect();
+        let times = (0..len).map(|_| tick + rng.random_range(0..3)).collect();
+        Updates { rows: batch(&rows), times: Run::from_vec(times), diffs: Run::from_vec(diffs) }
+    }
+
+    fn is_sorted_and_consolidated(chunks: &[ArrowChunk]) -> bool {
+        let sources = Sources::new(chunks);
+        let places: Vec<Place> =
+            chunks.iter().enumerate().flat_map(|(c, chunk)| (0..chunk.len()).map(move |r| (c, r))).collect();
+        places.windows(2).all(|w| sources.compare(w[0], w[1]).is_lt())
+            && places.iter().all(|place| sources.diff(*place) != 0)
+    }
+
+    fn positive(mut bag: Bag) -> Bag {
+        bag.retain(|_, diff| *diff > 0);
+        bag
+    }
+
+    /// A spine of chunks, merged and compacted as it goes, holds what was put in at every tick.
+    #[test]
+    fn a_spine_equals_its_input() {
+        for seed in 0..40 {
+            let mut rng = StdRng::seed_from_u64(seed);
+            let info = OperatorInfo::new(0, 0, std::rc::Rc::from([0usize]));
+            let mut spine: ChunkSpine<ArrowChunk> = Trace::new(info, None, None);
+            let mut all: Vec<(RecordBatch, Run<Diff>)> = vec![];
+            for round in 0..12u64 {
+                let (lower, upper) = (round * 3, round * 3 + 3);
+                let input = updates(&mut rng, lower);
+                all.push((input.rows.clone(), input.diffs.clone()));
+                let chunks = ArrowChunk::form(&[input]);
+                assert!(is_sorted_and_consolidated(&chunks), "seed {seed}, round {round}");
+                let bounds = |t: Tick| Antichain::from_elem(t);
+                let description = Description::new(bounds(lower), bounds(upper), bounds(0));
+                spine.insert(std::rc::Rc::new(ChunkBatch::new(chunks, description)));
+                spine.set_logical_compaction(AntichainRef::new(&[upper - 1]));
+                spine.set_physical_compaction(AntichainRef::new(&[upper - 1]));
+                spine.exert();
+                let mut chunks = vec![];
+                spine.map_batches(|batch| {
+                    assert!(is_sorted_and_consolidated(&batch.chunks), "seed {seed}, round {round}");
+                    chunks.extend(batch.chunks.iter().cloned());
+                });
+                let actual = bag(&rows_at(&chunks, upper - 1));
+                assert_eq!(actual, positive(bag(&all)), "seed {seed}, round {round}");
+            }
+        }
+    }
+
+    #[test]
+    fn extraction_keeps_what_is_not_before_the_frontier() {
+        let mut rng = StdRng::seed_from_u64(1);
+        let mut input: VecDeque<_> = ArrowChunk::form(&[updates(&mut rng, 5), updates(&mut rng, 5)]).into();
+        let len: usize = input.iter().map(Chunk::len).sum();
+        let (mut keep, mut ship, mut residual) = (VecDeque::new(), VecDeque::new(), Antichain::new());
+        while !input.is_empty() {
+            let frontier = [6];
+            ArrowChunk::extract(&mut input, AntichainRef::new(&frontier), &mut residual, &mut keep, &mut ship);
+        }
+        let times = |side: &VecDeque<ArrowChunk>| -> Vec<Tick> {
+            side.iter().flat_map(|c| (0..c.len()).map(|i| c.updates().times.get(i))).collect()
+        };
+        assert!(times(&keep).iter().all(|t| *t >= 6) && times(&ship).iter().all(|t| *t < 6));
+        assert_eq!(times(&keep).len() + times(&ship).len(), len);
+        assert_eq!(residual.elements(), [6]);
+    }
+}

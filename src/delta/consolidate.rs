@@ -56,3 +56,44 @@ impl Operator for Consolidate {
             .unwrap_or_else(|error| Changes { rows: vec![], errors: vec![(message(&error), 1)] })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use expect_test::expect;
+
+    use super::*;
+    use crate::delta::plan::Node;
+    use crate::delta::testing::{Bag, batch, oracle, plan, render, row_texts, schema};
+    use crate::delta::updates::Updates;
+
+    #[test]
+    fn what_cancels_out_is_gone() {
+        let mut consolidate = Consolidate::new(batch(&[]).schema());
+        let parts = vec![
+            (batch(&[(1, "a"), (2, "b"), (1, "a")]), Run::Constant(1)),
+            (batch(&[(2, "b"), (3, "c")]), Run::Constant(-1)),
+        ];
+        let changes = consolidate.tick(1, vec![parts]);
+        let updates: Vec<_> = changes.rows.into_iter().map(|(rows, d)| Updates::at(rows, 1, d)).collect();
+        expect![[r#"
+            1 a @1 +2
+            3 c @1 -1
+        "#]]
+        .assert_eq(&render(&updates));
+    }
+
+    /// Also of union and negation: a + (b - b) is a.
+    #[test]
+    fn equals_recomputation() {
+        let nodes = vec![
+            (Node::Negate(1), schema()),
+            (Node::Union(vec![0, 1, 2]), schema()),
+            (Node::Consolidate(3), schema()),
+        ];
+        oracle(&plan(2, nodes), 2, true, |inputs, _| {
+            let mut bag = Bag::new();
+            inputs[0].iter().for_each(|row| *bag.entry(row_texts(row)).or_default() += 1);
+            bag
+        });
+    }
+}

@@ -186,3 +186,82 @@ impl Operator for TemporalFilter {
         self.calendar.first_key_value().map(|(_, bucket)| bucket.earliest)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use expect_test::expect;
+
+    use super::*;
+    use crate::delta::plan::Node;
+    use crate::delta::testing::{Bag, Row, oracle, plan, render, row_texts, rows_of, schema};
+    use crate::delta::updates::Updates;
+
+    fn changes(filter: &mut TemporalFilter, tick: Tick, rows: &[Row], diff: Diff) -> String {
+        let parts = vec![(rows_of(rows.iter()), Run::Constant(diff))];
+        let changes = filter.tick(tick, vec![parts]);
+        let updates: Vec<_> = changes.rows.into_iter().map(|(rows, d)| Updates::at(rows, tick, d)).collect();
+        render(&updates)
+    }
+
+    fn row(n: i64, at_ms: i64) -> Row {
+        (Some(n), String::new(), Some(at_ms))
+    }
+
+    #[test]
+    fn a_row_goes_when_it_is_due_and_late_ones_are_counted() {
+        let counters: Arc<Counters> = Arc::default();
+        let bound = Bound { column: 2, comparison: Comparison::Before };
+        let mut filter = TemporalFilter::new(vec![bound], 1, counters.clone());
+        expect![[r#"
+            1 @1000 +1
+            2 @1000 +1
+        "#]]
+        .assert_eq(&changes(&mut filter, 1000, &[row(1, 1500), row(2, 4000), row(3, 1000)], 1));
+        assert_eq!(counters.late_rows.load(Ordering::Relaxed), 1);
+        assert_eq!(filter.due(), Some(1500));
+        expect![[r#"
+            1 @1700 -1
+        "#]]
+        .assert_eq(&changes(&mut filter, 1700, &[], 1));
+        // A retraction of a current row, and what was to come is undone with it.
+        expect![[r#"
+            2 @1800 -1
+        "#]]
+        .assert_eq(&changes(&mut filter, 1800, &[row(2, 4000)], -1));
+        expect![""].assert_eq(&bag_of(&mut filter, 5000));
+    }
+
+    /// What a tick without input changes, consolidated.
+    fn bag_of(filter: &mut TemporalFilter, tick: Tick) -> String {
+        let changes = filter.tick(tick, vec![vec![]]);
+        let mut bag = crate::delta::testing::bag(&changes.rows);
+        bag.retain(|_, diff| *diff != 0);
+        if bag.is_empty() { String::new() } else { format!("{bag:?}") }
+    }
+
+    #[test]
+    fn equals_recomputation() {
+        let comparisons = [Comparison::Before, Comparison::BeforeOrAt, Comparison::After, Comparison::AfterOrAt];
+        for comparison in comparisons {
+            let bounds = vec![Bound { column: 2, comparison }];
+            let node = Node::TemporalFilter { input: 0, bounds, columns: 2 };
+            let output = Arc::new(schema().project(&[0, 1]).unwrap());
+            oracle(&plan(1, vec![(node, output)]), 1, true, |inputs, tick| {
+                let mut bag = Bag::new();
+                for row in &inputs[0] {
+                    let Some(at) = row.2 else { continue };
+                    let is_current = match comparison {
+                        Comparison::Before => (tick as i64) < at,
+                        Comparison::BeforeOrAt => tick as i64 <= at,
+                        Comparison::After => tick as i64 > at,
+                        Comparison::AfterOrAt => tick as i64 >= at,
+                    };
+                    if is_current {
+                        *bag.entry(row_texts(row)[..2].to_vec()).or_default() += 1;
+                    }
+                }
+                bag
+            });
+        }
+    }
+}

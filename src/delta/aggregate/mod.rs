@@ -6,6 +6,8 @@ mod extreme;
 mod float;
 mod integer;
 mod percentile;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 

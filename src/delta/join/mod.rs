@@ -1,6 +1,8 @@
 //! Pairs of rows with equal keys, and the rows that have no pair.
 
 mod side;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 

@@ -1,0 +1,156 @@
+//! The text tests and the oracle of aggregates.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use arrow::array::RecordBatch;
+use arrow::datatypes::{DataType, Field, Schema};
+use expect_test::expect;
+
+use super::*;
+use crate::delta::plan::{Node, Plan};
+use crate::delta::testing::{Bag, Row, batch, oracle, plan, render, schema};
+use crate::delta::updates::Updates;
+
+fn spec_of(function: Function, column: usize, output: DataType) -> AggregateSpec {
+    AggregateSpec { function, arguments: vec![column], filter: None, is_distinct: false, output }
+}
+
+/// `s`, count(*), sum(n) of batches of `n` and `s`, regrouped so that the group comes first.
+fn by_text(retracts: bool) -> GroupBySpec {
+    let input = Arc::new(Schema::new(vec![
+        Field::new("s", DataType::Utf8, true),
+        Field::new("n", DataType::Int64, true),
+    ]));
+    let schema = Arc::new(Schema::new(vec![
+        Field::new("s", DataType::Utf8, true),
+        Field::new("count", DataType::Int64, true),
+        Field::new("sum", DataType::Int64, true),
+        Field::new("min", DataType::Int64, true),
+    ]));
+    let count = AggregateSpec {
+        function: Function::Count,
+        arguments: vec![],
+        filter: None,
+        is_distinct: false,
+        output: DataType::Int64,
+    };
+    let sum = spec_of(Function::Sum, 1, DataType::Int64);
+    let min = spec_of(Function::Min, 1, DataType::Int64);
+    GroupBySpec { group_columns: 1, aggregates: vec![count, sum, min], input, schema, retracts }
+}
+
+fn tick(operator: &mut Aggregate, tick: Tick, parts: &[(&[(i64, &str)], Diff)]) -> String {
+    let swap = |rows: RecordBatch| rows.project(&[1, 0]).unwrap();
+    let parts = parts.iter().map(|(rows, diff)| (swap(batch(rows)), Run::Constant(*diff))).collect();
+    let changes = operator.tick(tick, vec![parts]);
+    assert!(changes.errors.is_empty(), "{:?}", changes.errors);
+    let updates: Vec<_> = changes.rows.into_iter().map(|(rows, d)| Updates::at(rows, tick, d)).collect();
+    render(&updates)
+}
+
+#[test]
+fn a_changed_group_is_retracted_and_inserted() {
+    let mut aggregate = Aggregate::new(by_text(true), Arc::default()).unwrap();
+    expect![[r#"
+        a 2 3 1 @1 +1
+        b 1 5 5 @1 +1
+    "#]]
+    .assert_eq(&tick(&mut aggregate, 1, &[(&[(1, "a"), (2, "a"), (5, "b")], 1)]));
+    expect![[r#"
+        a 1 2 2 @2 +1
+        a 2 3 1 @2 -1
+        b 1 5 5 @2 -1
+    "#]]
+    .assert_eq(&tick(&mut aggregate, 2, &[(&[(1, "a"), (5, "b")], -1)]));
+    // What cancels out within a tick changes nothing.
+    expect![""].assert_eq(&tick(&mut aggregate, 3, &[(&[(9, "c"), (2, "a")], 1), (&[(9, "c"), (2, "a")], -1)]));
+}
+
+#[test]
+fn an_aggregate_over_nothing_is_one_row() {
+    let mut spec = by_text(true);
+    spec.group_columns = 0;
+    spec.schema = Arc::new(Schema::new(spec.schema.fields()[1..].to_vec()));
+    let mut aggregate = Aggregate::new(spec, Arc::default()).unwrap();
+    expect![[r#"
+        0 null null @0 +1
+    "#]]
+    .assert_eq(&tick(&mut aggregate, 0, &[]));
+    expect![[r#"
+        0 null null @1 -1
+        1 7 7 @1 +1
+    "#]]
+    .assert_eq(&tick(&mut aggregate, 1, &[(&[(7, "a")], 1)]));
+    expect![""].assert_eq(&tick(&mut aggregate, 2, &[]));
+}
+
+/// `s`, count(n), sum(n), min(n), max(at), count(distinct n), sum(n) filter (n > 2).
+fn wide_plan(retracts: bool) -> Plan {
+    use datafusion::logical_expr::Operator as Op;
+    use datafusion::physical_expr::expressions::{BinaryExpr, Column, Literal};
+    let column = |name: &str, i| Arc::new(Column::new(name, i)) as Arc<dyn datafusion::physical_expr::PhysicalExpr>;
+    let two = Arc::new(Literal::new(datafusion::common::ScalarValue::Int64(Some(2))));
+    let large = Arc::new(BinaryExpr::new(column("n", 0), Op::Gt, two));
+    let input = Arc::new(Schema::new(vec![
+        Field::new("s", DataType::Utf8, true),
+        Field::new("n", DataType::Int64, true),
+        schema().field(2).clone(),
+        Field::new("large", DataType::Boolean, true),
+    ]));
+    let projection = vec![column("s", 1), column("n", 0), column("at", 2), large as _];
+    let map = crate::delta::expression::RowMap {
+        predicate: None,
+        projection: Some(projection),
+        schema: input.clone(),
+    };
+    let at = schema().field(2).data_type().clone();
+    let mut aggregates = vec![
+        spec_of(Function::Count, 1, DataType::Int64),
+        spec_of(Function::Sum, 1, DataType::Int64),
+        spec_of(Function::Min, 1, DataType::Int64),
+        spec_of(Function::Max, 2, at),
+        AggregateSpec { is_distinct: true, ..spec_of(Function::Count, 1, DataType::Int64) },
+        AggregateSpec { filter: Some(3), ..spec_of(Function::Sum, 1, DataType::Int64) },
+    ];
+    let mut fields = vec![Field::new("s", DataType::Utf8, true)];
+    fields.extend(aggregates.iter().enumerate().map(|(i, a)| Field::new(format!("a{i}"), a.output.clone(), true)));
+    let output = Arc::new(Schema::new(fields));
+    aggregates.iter_mut().for_each(|a| a.arguments.dedup());
+    let spec =
+        GroupBySpec { group_columns: 1, aggregates, input: input.clone(), schema: output.clone(), retracts };
+    plan(1, vec![(Node::Map { input: 0, map }, input), (Node::Aggregate { input: 1, spec }, output)])
+}
+
+fn expected(rows: &[Row]) -> Bag {
+    let mut groups: BTreeMap<String, Vec<&Row>> = BTreeMap::new();
+    rows.iter().for_each(|row| groups.entry(row.1.clone()).or_default().push(row));
+    let text = |n: Option<i64>| n.map_or("null".to_owned(), |n| n.to_string());
+    groups
+        .into_iter()
+        .map(|(s, rows)| {
+            let n: Vec<i64> = rows.iter().filter_map(|r| r.0).collect();
+            let latest = rows.iter().filter(|r| r.2.is_some()).max_by_key(|r| r.2);
+            let latest = latest.map_or("null".to_owned(), |row| crate::delta::testing::row_texts(row)[2].clone());
+            let sum = |values: Vec<i64>| text((!values.is_empty()).then(|| values.iter().sum()));
+            let distinct: std::collections::BTreeSet<&i64> = n.iter().collect();
+            let row = vec![
+                s,
+                n.len().to_string(),
+                sum(n.clone()),
+                text(n.iter().min().copied()),
+                latest,
+                distinct.len().to_string(),
+                sum(n.iter().copied().filter(|n| *n > 2).collect()),
+            ];
+            (row, 1)
+        })
+        .collect()
+}
+
+#[test]
+fn equals_recomputation() {
+    for retracts in [false, true] {
+        oracle(&wide_plan(retracts), 1, retracts, |inputs, _| expected(&inputs[0]));
+    }
+}
