@@ -67,7 +67,11 @@ impl Walk<'_> {
     fn report_cut(&mut self, message: &[u8], missing: u64) {
         if !self.damaged {
             self.damaged = true;
-            self.reject("request", &format!("request is cut off, {missing} more bytes expected"), message);
+            self.reject(
+                "request",
+                &format!("request is cut off, {missing} bytes of a message in it are missing"),
+                message,
+            );
         }
     }
 
@@ -88,7 +92,7 @@ impl Walk<'_> {
         self.decoder.group.clear();
         if let Some(resource) = Walk::find(message, 1) {
             if let Err(reason) = self.resource_itself(resource) {
-                self.decoder.note_fault("resource", reason, resource);
+                self.decoder.note_fault("resource", "resource", reason, resource);
             }
         }
         self.each(message, 2, |walk, scope, _| walk.scope(signal, scope));
@@ -112,7 +116,7 @@ impl Walk<'_> {
         self.decoder.group.clear_scope();
         if let Some(scope) = Walk::find(message, 1) {
             if let Err(reason) = self.scope_itself(scope) {
-                self.decoder.note_fault("scope", reason, scope);
+                self.decoder.note_fault("scope", "scope", reason, scope);
             }
         }
         self.each(message, 2, |walk, record, is_cut| match signal {
