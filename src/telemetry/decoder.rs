@@ -27,7 +27,7 @@ impl Decoder {
     /// `ingest_errors.received_at` shows: the decoder reads no clock.
     pub fn new(limits: Limits, received_at_ns: i64) -> Decoder {
         Decoder {
-            limits,
+            limits: limits.sound(),
             received_at_ns,
             group: Group::default(),
             spans: Spans::default(),
@@ -43,7 +43,7 @@ impl Decoder {
 
     /// Time has gone on: from here on `limits` and `received_at_ns` hold. What is buffered stays.
     pub fn renew(&mut self, limits: Limits, received_at_ns: i64) {
-        self.limits = limits;
+        self.limits = limits.sound();
         self.received_at_ns = received_at_ns;
     }
 

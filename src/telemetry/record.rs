@@ -194,7 +194,7 @@ pub(super) fn optional_time(column: &str, time_ns: i128) -> Result<Option<i64>, 
     if time_ns == 0 { Ok(None) } else { time(column, time_ns).map(Some) }
 }
 
-/// An event time: there, and within the limits.
+/// A time that windows and durations go by: there, and within the limits.
 #[inline]
 pub(super) fn event_time(column: &str, time_ns: i128, limits: &Limits) -> Result<i64, Reason> {
     match i64::try_from(time_ns) {

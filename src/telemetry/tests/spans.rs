@@ -175,6 +175,7 @@ fn wrong_times() {
         span(r#""startTimeUnixNano":"-5""#),
         span(r#""endTimeUnixNano":"-5""#),
         span(r#""endTimeUnixNano":"9223372036854775808""#),
+        span(r#""endTimeUnixNano":"9223372036854775807""#),
         span(r#""startTimeUnixNano":"18446744073709551616""#),
         span(r#""startTimeUnixNano":"yesterday""#),
         span(r#""startTimeUnixNano":1.7e18"#),
@@ -183,23 +184,24 @@ fn wrong_times() {
     check_errors(
         &spans_request(&spans.join(",")),
         expect![[r#"
-        1 accepted, 15 rejected
-        span: span "00f067aa0ba902b7": ends 12 ms before it starts (started_at 2023-11-14T22:13:20Z, ended_at 2023-11-14T22:13:19.988Z)
-        span: span "00f067aa0ba902b7": ended_at is missing
-        span: span "00f067aa0ba902b7": started_at is missing
-        span: span "00f067aa0ba902b7": started_at 1970-01-01T00:00:01.7Z is outside 2000-01-01T00:00:00Z to 2023-11-15T22:13:20Z. It would fit as seconds; nanoseconds are expected.
-        span: span "00f067aa0ba902b7": started_at 1970-01-01T00:28:20Z is outside 2000-01-01T00:00:00Z to 2023-11-15T22:13:20Z. It would fit as milliseconds; nanoseconds are expected.
-        span: span "00f067aa0ba902b7": started_at 1970-01-20T16:13:20Z is outside 2000-01-01T00:00:00Z to 2023-11-15T22:13:20Z. It would fit as microseconds; nanoseconds are expected.
-        span: span "00f067aa0ba902b7": started_at 2023-11-15T22:13:20.000000001Z is outside 2000-01-01T00:00:00Z to 2023-11-15T22:13:20Z. Check the clock of the sender.
-        span: span "00f067aa0ba902b7": started_at 1999-12-31T23:59:59.999999999Z is outside 2000-01-01T00:00:00Z to 2023-11-15T22:13:20Z
-        span: span "00f067aa0ba902b7": started_at -5 is negative, nanoseconds since 1970 expected
-        span: span "00f067aa0ba902b7": ended_at -5 is negative, nanoseconds since 1970 expected
-        span: span "00f067aa0ba902b7": ended_at 9223372036854775808 is beyond 9223372036854775807, the last nanosecond that can be told
-        span: span "00f067aa0ba902b7": started_at 18446744073709551616 is beyond 9223372036854775807, the last nanosecond that can be told
-        span: span "00f067aa0ba902b7": startTimeUnixNano is the string "yesterday", an integer expected
-        span: span "00f067aa0ba902b7": startTimeUnixNano is the number 1.7e18, an integer expected
-        span: span "00f067aa0ba902b7": startTimeUnixNano is the string "", an integer expected
-    "#]],
+            1 accepted, 16 rejected
+            span: span "00f067aa0ba902b7": ends 12 ms before it starts (started_at 2023-11-14T22:13:20Z, ended_at 2023-11-14T22:13:19.988Z)
+            span: span "00f067aa0ba902b7": ended_at is missing
+            span: span "00f067aa0ba902b7": started_at is missing
+            span: span "00f067aa0ba902b7": started_at 1970-01-01T00:00:01.7Z is outside 2000-01-01T00:00:00Z to 2023-11-15T22:13:20Z. It would fit as seconds; nanoseconds are expected.
+            span: span "00f067aa0ba902b7": started_at 1970-01-01T00:28:20Z is outside 2000-01-01T00:00:00Z to 2023-11-15T22:13:20Z. It would fit as milliseconds; nanoseconds are expected.
+            span: span "00f067aa0ba902b7": started_at 1970-01-20T16:13:20Z is outside 2000-01-01T00:00:00Z to 2023-11-15T22:13:20Z. It would fit as microseconds; nanoseconds are expected.
+            span: span "00f067aa0ba902b7": started_at 2023-11-15T22:13:20.000000001Z is outside 2000-01-01T00:00:00Z to 2023-11-15T22:13:20Z. Check the clock of the sender.
+            span: span "00f067aa0ba902b7": started_at 1999-12-31T23:59:59.999999999Z is outside 2000-01-01T00:00:00Z to 2023-11-15T22:13:20Z
+            span: span "00f067aa0ba902b7": started_at -5 is negative, nanoseconds since 1970 expected
+            span: span "00f067aa0ba902b7": ended_at -5 is negative, nanoseconds since 1970 expected
+            span: span "00f067aa0ba902b7": ended_at 9223372036854775808 is beyond 9223372036854775807, the last nanosecond that can be told
+            span: span "00f067aa0ba902b7": ended_at 2262-04-11T23:47:16.854775807Z is outside 2000-01-01T00:00:00Z to 2023-11-15T22:13:20Z. Check the clock of the sender.
+            span: span "00f067aa0ba902b7": started_at 18446744073709551616 is beyond 9223372036854775807, the last nanosecond that can be told
+            span: span "00f067aa0ba902b7": startTimeUnixNano is the string "yesterday", an integer expected
+            span: span "00f067aa0ba902b7": startTimeUnixNano is the number 1.7e18, an integer expected
+            span: span "00f067aa0ba902b7": startTimeUnixNano is the string "", an integer expected
+        "#]],
     );
 }
 
