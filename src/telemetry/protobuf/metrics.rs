@@ -34,10 +34,10 @@ impl Walk<'_> {
         if let Err(reason) = head(message, &mut metric, &mut data) {
             self.decoder.note_fault("metric", &metric.label(), reason, message);
         }
-        if let Some((metric_type, data)) = data {
-            if let Err(reason) = self.points(data, &metric, metric_type) {
-                self.decoder.note_fault("metric", &metric.label(), reason, message);
-            }
+        if let Some((metric_type, data)) = data
+            && let Err(reason) = self.points(data, &metric, metric_type)
+        {
+            self.decoder.note_fault("metric", &metric.label(), reason, message);
         }
         self.decoder.end_group("metric", self.origin);
     }
