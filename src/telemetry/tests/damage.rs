@@ -1,7 +1,9 @@
 //! Whatever the bytes, decoding does not panic and loses nothing in silence.
 
+use opentelemetry_proto::tonic::metrics::v1::metric::Data;
 use prost::Message;
 use rand::Rng;
+use serde::Serialize;
 
 use super::made::Made;
 use super::{decoder, origin};
@@ -145,4 +147,83 @@ fn json_is_what_serde_json_says_it_is() {
         valid += usize::from(expected);
     }
     assert!(valid > 100, "{valid}");
+}
+
+/// All rows but those of `ingest_errors`.
+fn kept(mut decoder: Decoder) -> String {
+    let batches = decoder.finish();
+    let kept: Vec<_> = batches.into_iter().filter(|batch| batch.table != Table::IngestErrors).collect();
+    super::shown(&kept)
+}
+
+/// Decodes a request of which some records are wrong, and the same without them: the rows are the same. Nothing of a
+/// rejected record, such as its attributes, ends up in the next.
+fn leaves_nothing(signal: Signal, wrong: &(impl Message + Serialize), without: &impl Message) {
+    let expected = kept(decode(Some(signal), &without.encode_to_vec()));
+    assert_eq!(kept(decode(Some(signal), &wrong.encode_to_vec())), expected);
+    assert_eq!(kept(decode(None, &serde_json::to_vec(wrong).unwrap())), expected);
+}
+
+#[test]
+fn a_rejected_record_leaves_nothing_behind() {
+    for seed in 0..100 {
+        let mut made = Made::new(seed);
+        let (mut wrong, mut random) = (made.traces(4), made.random.clone());
+        let mut without = wrong.clone();
+        for (wrong, without) in wrong.resource_spans.iter_mut().zip(&mut without.resource_spans) {
+            for (wrong, without) in wrong.scope_spans.iter_mut().zip(&mut without.scope_spans) {
+                let span = random.random_range(0..4);
+                wrong.spans[span].end_time_unix_nano = 1;
+                without.spans.remove(span);
+            }
+        }
+        leaves_nothing(Signal::Traces, &wrong, &without);
+
+        let mut wrong = made.logs(4);
+        let mut without = wrong.clone();
+        for (wrong, without) in wrong.resource_logs.iter_mut().zip(&mut without.resource_logs) {
+            let log = random.random_range(0..4);
+            wrong.scope_logs[0].log_records[log].time_unix_nano = 1;
+            without.scope_logs[0].log_records.remove(log);
+        }
+        leaves_nothing(Signal::Logs, &wrong, &without);
+
+        let mut wrong = made.metrics(4);
+        let mut without = wrong.clone();
+        for (wrong, without) in wrong.resource_metrics.iter_mut().zip(&mut without.resource_metrics) {
+            let metrics =
+                wrong.scope_metrics[0].metrics.iter_mut().zip(&mut without.scope_metrics[0].metrics);
+            for (wrong, without) in metrics {
+                spoil(wrong.data.as_mut().unwrap(), without.data.as_mut().unwrap());
+            }
+        }
+        leaves_nothing(Signal::Metrics, &wrong, &without);
+    }
+}
+
+/// Makes the first point wrong in one metric and takes it out of the other.
+fn spoil(wrong: &mut Data, without: &mut Data) {
+    match (wrong, without) {
+        (Data::Gauge(wrong), Data::Gauge(without)) => {
+            wrong.data_points[0].time_unix_nano = 1;
+            without.data_points.remove(0);
+        }
+        (Data::Sum(wrong), Data::Sum(without)) => {
+            wrong.data_points[0].time_unix_nano = 1;
+            without.data_points.remove(0);
+        }
+        (Data::Histogram(wrong), Data::Histogram(without)) => {
+            wrong.data_points[0].time_unix_nano = 1;
+            without.data_points.remove(0);
+        }
+        (Data::ExponentialHistogram(wrong), Data::ExponentialHistogram(without)) => {
+            wrong.data_points[0].time_unix_nano = 1;
+            without.data_points.remove(0);
+        }
+        (Data::Summary(wrong), Data::Summary(without)) => {
+            wrong.data_points[0].time_unix_nano = 1;
+            without.data_points.remove(0);
+        }
+        _ => unreachable!("one is a copy of the other"),
+    }
 }

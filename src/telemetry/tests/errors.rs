@@ -145,13 +145,13 @@ fn a_wrong_resource_takes_its_records_with_it() {
     check_errors(
         &format!(
             r#"{{"resourceSpans":[
-                {{"resource":{{"attributes":[{{"key":"a","value":"b"}}]}},"scopeSpans":[{{"spans":[{spans}]}}]}},
+                {{"resource":{{"attributes":[{{"key":"a","value":"b"}}]}},"scopeSpans":[{{"spans":[{spans}]}},{{"spans":[{spans}]}}]}},
                 {{"resource":5,"scopeSpans":[]}},
                 {{"resource":{{}},"scopeSpans":[{{"scope":{{"name":1}},"spans":[{spans}]}},{{"spans":[{spans}]}}]}}]}}"#
         ),
         expect![[r#"
-            2 accepted, 5 rejected
-            resource: resource: value of an attribute or body is the string "b", an object expected. It takes 2 records with it.
+            2 accepted, 7 rejected
+            resource: resource: value of an attribute or body is the string "b", an object expected. It takes 4 records with it.
             resource: resource: resource is the number 5, an object expected
             scope: scope: name is the number 1, a string expected. It takes 2 records with it.
         "#]],

@@ -255,6 +255,32 @@ fn wrong_names_enums_and_types() {
 }
 
 #[test]
+fn attributes_of_a_rejected_span_do_not_reach_the_next() {
+    let wrong = span(r#""attributes":[{"key":"lost","value":{"intValue":1}}],"name":"""#);
+    check(
+        &spans_request(&[wrong, span("")].join(",")),
+        expect![[r#"
+        spans
+          trace_id: 4bf92f3577b34da6a3ce929d0e0e4736
+          span_id: 00f067aa0ba902b7
+          service_name: cart
+          name: GET /cart
+          kind: UNSPECIFIED
+          started_at: 2023-11-14T22:13:20Z
+          ended_at: 2023-11-14T22:13:20.012Z
+          duration_ns: 12000000
+          status_code: UNSET
+          scope_name: lib
+          scope_version: 1.2
+          resource_attributes: {service.name: cart}
+        ingest_errors
+          kind: span
+          reason: span "00f067aa0ba902b7": name is missing
+    "#]],
+    );
+}
+
+#[test]
 fn too_many_attributes() {
     let attributes = |count: usize| {
         let all: Vec<_> =
