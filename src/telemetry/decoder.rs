@@ -27,7 +27,7 @@ impl Decoder {
     /// `ingest_errors.received_at` shows: the decoder reads no clock.
     pub fn new(limits: Limits, received_at_ns: i64) -> Decoder {
         Decoder {
-            limits,
+            limits: limits.sound(),
             received_at_ns,
             group: Group::default(),
             spans: Spans::default(),
@@ -43,7 +43,7 @@ impl Decoder {
 
     /// Time has gone on: from here on `limits` and `received_at_ns` hold. What is buffered stays.
     pub fn renew(&mut self, limits: Limits, received_at_ns: i64) {
-        self.limits = limits;
+        self.limits = limits.sound();
         self.received_at_ns = received_at_ns;
     }
 
@@ -161,11 +161,12 @@ impl Decoder {
         }
     }
 
-    /// Notes what is wrong with the resource, scope or metric being read; all its records will be rejected. A fault
-    /// noted earlier stays.
+    /// Notes what is wrong with the resource, scope or metric being read, which `label` calls by name; all its records
+    /// will be rejected. A fault noted earlier stays.
     #[cold]
-    pub(super) fn note_fault(&mut self, kind: &'static str, reason: Reason, sample: &[u8]) {
+    pub(super) fn note_fault(&mut self, kind: &'static str, label: &str, reason: Reason, sample: &[u8]) {
         let sample = sample[..sample.len().min(self.limits.sample_bytes_max)].to_vec();
+        let reason = format!("{label}: {reason}");
         self.group.fault.get_or_insert(GroupFault { kind, reason, sample, records: 0 });
     }
 
@@ -176,10 +177,12 @@ impl Decoder {
             return;
         }
         if let Some(GroupFault { kind, reason, sample, records }) = self.group.fault.take() {
+            // A reason that ends in a hint ends in a full stop.
+            let sentence = if reason.ends_with('.') { " It takes" } else { ". It takes" };
             let reason = match records {
                 0 => reason,
-                1 => format!("{reason}; its 1 record is rejected with it"),
-                records => format!("{reason}; its {records} records are rejected with it"),
+                1 => format!("{reason}{sentence} 1 record with it."),
+                records => format!("{reason}{sentence} {records} records with it."),
             };
             self.reject_records(origin, kind, &reason, &sample, records.max(1));
         }

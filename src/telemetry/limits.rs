@@ -19,19 +19,35 @@ pub struct Limits {
     pub event_time_ns_max: i64,
     /// Bytes of a rejected record kept in `ingest_errors.sample`.
     pub sample_bytes_max: usize,
-    /// Bytes of one request, uncompressed. A larger one is rejected whole.
+    /// Bytes of one request, uncompressed. A larger one is rejected whole. At most
+    /// [`Limits::REQUEST_BYTES_MAX`]; more is taken for that.
     pub request_bytes_max: usize,
     /// Bytes buffered for one table between two calls of `Decoder::finish`; records that arrive above it are
     /// rejected. It keeps Arrow's 32-bit offsets from overflowing when a small request unfolds into much, as many
-    /// spans sharing a large resource do. Callers finish long before.
+    /// spans sharing a large resource do. Callers finish long before. At most [`Limits::TABLE_BYTES_MAX`]; more is
+    /// taken for that.
     pub table_bytes_max: usize,
 }
 
 impl Limits {
     /// How far ahead of the receiver's clock an event may be: a day, which covers every time zone mistake.
     pub const EVENT_TIME_AHEAD_MAX: Duration = Duration::from_secs(24 * 60 * 60);
+    /// What `request_bytes_max` may be at most. Text of one record grows sixfold at worst, when control characters
+    /// are escaped, so that 512 MiB and one more record stay below the 2 GiB that Arrow's offsets can tell.
+    pub const REQUEST_BYTES_MAX: usize = 128 << 20;
+    /// What `table_bytes_max` may be at most.
+    pub const TABLE_BYTES_MAX: usize = 512 << 20;
     /// 2000-01-01T00:00:00Z.
     pub const EVENT_TIME_NS_MIN: i64 = 946_684_800_000_000_000;
+
+    /// These limits, with what would let Arrow's offsets overflow brought down to what does not.
+    pub(super) fn sound(self) -> Limits {
+        Limits {
+            request_bytes_max: self.request_bytes_max.min(Limits::REQUEST_BYTES_MAX),
+            table_bytes_max: self.table_bytes_max.min(Limits::TABLE_BYTES_MAX),
+            ..self
+        }
+    }
 
     /// The default limits at a moment: events up to [`Limits::EVENT_TIME_AHEAD_MAX`] after `now` are accepted.
     pub fn at(now: SystemTime) -> Limits {
@@ -51,8 +67,8 @@ impl Default for Limits {
             event_time_ns_min: Limits::EVENT_TIME_NS_MIN,
             event_time_ns_max: i64::MAX,
             sample_bytes_max: 256,
-            request_bytes_max: 128 << 20,
-            table_bytes_max: 512 << 20,
+            request_bytes_max: Limits::REQUEST_BYTES_MAX,
+            table_bytes_max: Limits::TABLE_BYTES_MAX,
         }
     }
 }

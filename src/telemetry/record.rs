@@ -194,7 +194,7 @@ pub(super) fn optional_time(column: &str, time_ns: i128) -> Result<Option<i64>, 
     if time_ns == 0 { Ok(None) } else { time(column, time_ns).map(Some) }
 }
 
-/// An event time: there, and within the limits.
+/// A time that windows and durations go by: there, and within the limits.
 #[inline]
 pub(super) fn event_time(column: &str, time_ns: i128, limits: &Limits) -> Result<i64, Reason> {
     match i64::try_from(time_ns) {
@@ -314,7 +314,11 @@ pub(super) struct Span<'a> {
 impl Span<'_> {
     /// How reasons call the span.
     pub(super) fn label(&self) -> String {
-        label("span", &self.span_id)
+        match self.span_id.required::<16>("") {
+            Ok(id) => format!("span \"{}\"", id.as_str()),
+            Err(_) if self.name.is_empty() => "span".to_owned(),
+            Err(_) => format!("span of name {}", Quoted(&self.name)),
+        }
     }
 }
 
@@ -330,13 +334,6 @@ pub(super) struct Link<'a> {
 pub(super) struct Event<'a> {
     pub(super) name: Cow<'a, str>,
     pub(super) ts_ns: i128,
-}
-
-fn label(kind: &str, span_id: &Id<'_>) -> String {
-    match span_id.required::<16>("") {
-        Ok(id) => format!("{kind} \"{}\"", id.as_str()),
-        Err(_) => kind.to_owned(),
-    }
 }
 
 /// A log record without its body and attributes.
@@ -414,10 +411,15 @@ impl Number {
 }
 
 /// What is wrong with a metric of none of the five types.
+pub(super) const NO_DATA: &str =
+    "data is missing, a gauge, sum, histogram, exponential histogram or summary expected";
+/// What is wrong with a metric of two of the five types.
+pub(super) const TWO_KINDS_OF_DATA: &str = "data is of two types, one expected";
+
+/// What is wrong with an attribute value or body.
 #[cold]
-pub(super) fn no_data(metric: &Metric<'_>) -> Reason {
-    let types = "gauge, sum, histogram, exponential histogram or summary";
-    format!("{} has no data, a {types} expected", metric.label())
+pub(super) fn too_deep(limits: &Limits) -> Reason {
+    format!("more than {0} levels of arrays and lists in a value, {0} allowed", limits.nesting_max)
 }
 
 /// Whether a point that has `elements` of a kind may have one more.

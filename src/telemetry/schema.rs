@@ -10,17 +10,26 @@ use arrow::datatypes::{DataType, Field, Fields, Schema, SchemaRef, TimeUnit};
 /// text to text, in the order they came. Text that was not given is null, never empty.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Table {
-    /// One row a span.
+    /// One row a span. `parent_span_id` is null for a root; `duration_ns` is never negative.
     Spans,
-    /// One row a link from a span to another.
+    /// One row a link from a span to another, which may be of another trace. `started_at` is the span's.
     SpanLinks,
-    /// One row an event within a span.
+    /// One row an event within a span. `ts` need not lie between the span's ends.
     SpanEvents,
-    /// One row a data point, of every kind of metric.
+    /// One row a data point, of every kind of metric; columns that its `type` does not have are null. Gauges and sums
+    /// fill `value`, and `value_int` too when they were sent as integers. Histograms count
+    /// `bucket_counts[i]` values up to and including `explicit_bounds[i]`, the last bucket being open; exponential
+    /// ones count, in `positive_bucket_counts[i]`, the values above `base^(positive_offset + i)` up to
+    /// `base^(positive_offset + i + 1)` where `base = 2^(2^-scale)`. A point flagged as having no recorded value
+    /// keeps its `ts` and has no value, count or sum.
     Metrics,
-    /// One row a log record.
+    /// One row a log record. `ts` is when it was observed if the record does not say when it happened;
+    /// `severity_number` is 1 to 24 by the specification and null when unspecified; `body` is text as it is and any
+    /// other value as JSON.
     Logs,
-    /// One row for each thing that was rejected, and why.
+    /// One row for each thing that was rejected: `kind` says what it was (`request`, `resource`, `scope`, `span`,
+    /// `span_link`, `span_event`, `metric`, `log`, or what the caller of `Decoder::reject` says), `reason` why, and
+    /// `sample` how it began.
     IngestErrors,
 }
 

@@ -4,6 +4,7 @@ mod damage;
 mod errors;
 mod formats;
 mod logs;
+mod made;
 mod metrics;
 mod real;
 mod spans;

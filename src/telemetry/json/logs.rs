@@ -39,9 +39,7 @@ impl<'a> Walk<'a, '_> {
                 "observedTimeUnixNano" => log.observed_ns = reader.integer("observedTimeUnixNano")?,
                 "severityNumber" => log.severity_number = reader.enumeration("severityNumber")?,
                 "severityText" => log.severity_text = reader.string("severityText")?,
-                "body" => {
-                    *has_body = value::any_value(reader, logs.body.open(), Place::Alone, limits.nesting_max)?
-                }
+                "body" => *has_body = value::any_value(reader, logs.body.open(), Place::Alone, 0, limits)?,
                 "attributes" => value::attributes(reader, &mut logs.attributes, limits)?,
                 "traceId" => log.trace_id = Id::Hex(reader.string("traceId")?),
                 "spanId" => log.span_id = Id::Hex(reader.string("spanId")?),

@@ -4,7 +4,7 @@ use arrow::datatypes::{Float64Type, Int64Type};
 
 use crate::telemetry::columns::{Lists, Quantiles};
 use crate::telemetry::record::{
-    Exemplar, Id, Metric, MetricType, Number, Point, count, filled, no_data, too_many,
+    Exemplar, Id, Metric, MetricType, NO_DATA, Number, Point, TWO_KINDS_OF_DATA, count, filled, too_many,
 };
 use crate::telemetry::tables::Metrics;
 use crate::telemetry::{Decoder, Limits};
@@ -38,42 +38,62 @@ impl<'a> Walk<'a, '_> {
         let (mut postponed, mut has_data, mut first) = (None, false, true);
         self.reader.object("metric")?;
         while let Some(key) = self.reader.field(&mut first)? {
-            let text = match key.as_ref() {
-                "name" => &mut metric.name,
-                "description" => &mut metric.description,
-                "unit" => &mut metric.unit,
-                key => {
-                    match type_of(key) {
-                        None => self.reader.skip()?,
-                        Some(_) if has_data => {
-                            let reason = format!("{} has two kinds of data, one expected", metric.label());
-                            self.decoder.note_fault("metric", reason, key.as_bytes());
-                            self.reader.skip()?;
-                        }
-                        Some(metric_type) if metric.name.is_empty() => {
-                            has_data = true;
-                            postponed = Some((metric_type, self.postpone()?));
-                        }
-                        Some(metric_type) => {
-                            has_data = true;
-                            self.data(&mut metric, metric_type)?;
-                        }
+            match key.as_ref() {
+                "name" => self.head_field(&mut metric, |reader, metric| {
+                    metric.name = reader.string("name")?;
+                    Ok(())
+                })?,
+                "description" => self.head_field(&mut metric, |reader, metric| {
+                    metric.description = reader.string("description")?;
+                    Ok(())
+                })?,
+                "unit" => self.head_field(&mut metric, |reader, metric| {
+                    metric.unit = reader.string("unit")?;
+                    Ok(())
+                })?,
+                key => match type_of(key) {
+                    None => self.reader.skip()?,
+                    Some(_) if has_data => {
+                        let reason = TWO_KINDS_OF_DATA.to_owned();
+                        self.decoder.note_fault("metric", &metric.label(), reason, key.as_bytes());
+                        self.reader.skip()?;
                     }
-                    continue;
-                }
-            };
-            self.describing("metric", |walk| {
-                *text = walk.reader.string(&key)?;
-                Ok(())
-            })?;
+                    Some(metric_type) if metric.name.is_empty() => {
+                        has_data = true;
+                        postponed = Some((metric_type, self.postpone()?));
+                    }
+                    Some(metric_type) => {
+                        has_data = true;
+                        self.data(&mut metric, metric_type)?;
+                    }
+                },
+            }
         }
-        if let Err(reason) = filled("name", &metric.name) {
-            self.decoder.note_fault("metric", format!("metric: {reason}"), self.reader.since(start));
-        } else if !has_data {
-            self.decoder.note_fault("metric", no_data(&metric), self.reader.since(start));
+        let head = filled("name", &metric.name);
+        let head = head.and_then(|_| if has_data { Ok(()) } else { Err(NO_DATA.to_owned()) });
+        if let Err(reason) = head {
+            self.decoder.note_fault("metric", &metric.label(), reason, self.reader.since(start));
         }
         let Some((metric_type, place)) = postponed else { return Ok(()) };
         self.resume(Some(place), |walk| walk.data(&mut metric, metric_type))
+    }
+
+    /// Reads a field that all points of a metric share; if it is wrong they are all rejected.
+    fn head_field(
+        &mut self,
+        metric: &mut Metric<'a>,
+        read: impl FnOnce(&mut Reader<'a>, &mut Metric<'a>) -> Result<(), Fault>,
+    ) -> Result<(), Fault> {
+        let start = self.reader.place();
+        match read(&mut self.reader, metric) {
+            Err(Fault::Record(reason)) => {
+                self.reader.rewind(start);
+                self.reader.skip()?;
+                self.decoder.note_fault("metric", &metric.label(), reason, self.reader.since(start));
+                Ok(())
+            }
+            read => read,
+        }
     }
 
     /// A `Gauge`, `Sum`, `Histogram`, `ExponentialHistogram` or `Summary`.
@@ -85,14 +105,15 @@ impl<'a> Walk<'a, '_> {
             match key.as_ref() {
                 "dataPoints" if whole => self.points(metric, metric_type)?,
                 "dataPoints" => postponed = Some(self.postpone()?),
-                "aggregationTemporality" if !whole => self.describing("metric", |walk| {
-                    let temporality = walk.reader.enumeration("temporality")?;
-                    metric.set_temporality(temporality).map_err(Fault::Record)
+                "aggregationTemporality" if !whole => self.head_field(metric, |reader, metric| {
+                    metric.set_temporality(reader.enumeration("temporality")?).map_err(Fault::Record)
                 })?,
-                "isMonotonic" if metric_type == MetricType::Sum => self.describing("metric", |walk| {
-                    metric.is_monotonic = Some(walk.reader.boolean("isMonotonic")?);
-                    Ok(())
-                })?,
+                "isMonotonic" if metric_type == MetricType::Sum => {
+                    self.head_field(metric, |reader, metric| {
+                        metric.is_monotonic = Some(reader.boolean("isMonotonic")?);
+                        Ok(())
+                    })?
+                }
                 _ => self.reader.skip()?,
             }
         }

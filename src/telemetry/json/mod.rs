@@ -20,10 +20,10 @@ use reader::{Fault, Reader};
 /// Decodes one request; see [`Decoder::json`].
 pub(super) fn decode(decoder: &mut Decoder, request: &[u8], origin: &Origin) {
     let mut walk = Walk { reader: Reader::new(request), decoder, origin };
-    let read = walk.request().and_then(|()| walk.reader.end());
+    let read = walk.request();
     let (place, reason) = match read {
         Ok(()) => return,
-        Err(Fault::Record(reason)) => (0, format!("request {reason}")),
+        Err(Fault::Record(reason)) => (0, reason),
         Err(Fault::Syntax { at, expected }) => (at, not_json(request, at, expected)),
     };
     // The sample shows what is around the place, since a long line says little by its start.
@@ -73,7 +73,7 @@ impl Signal {
 
 impl<'a> Walk<'a, '_> {
     fn request(&mut self) -> Result<(), Fault> {
-        self.reader.object("")?;
+        self.reader.object("request")?;
         let (mut first, mut fields, mut signals) = (true, 0, 0);
         while let Some(key) = self.reader.field(&mut first)? {
             fields += 1;
@@ -84,8 +84,9 @@ impl<'a> Walk<'a, '_> {
             signals += 1;
             self.each("request", signal.names().resources, |walk| walk.resource(signal))?;
         }
+        self.reader.end()?;
         if fields > 0 && signals == 0 {
-            let reason = "has none of resourceSpans, resourceMetrics and resourceLogs at its top";
+            let reason = "request has none of resourceSpans, resourceMetrics and resourceLogs at its top";
             return Err(Fault::Record(reason.to_owned()));
         }
         Ok(())
@@ -139,7 +140,7 @@ impl<'a> Walk<'a, '_> {
             Err(Fault::Record(reason)) => {
                 self.reader.rewind(start);
                 self.reader.skip()?;
-                self.decoder.note_fault(kind, reason, self.reader.since(start));
+                self.decoder.note_fault(kind, kind, reason, self.reader.since(start));
                 Ok(())
             }
             read => read,

@@ -232,7 +232,7 @@ impl<'a> Reader<'a> {
                     escaped = true;
                     self.at += self.escape_len()?;
                 }
-                Some(_) => return Err(self.syntax("no control character in a string")),
+                Some(_) => return Err(self.syntax("an escape such as \\n")),
                 None => return Err(self.syntax("the end of a string")),
             }
         }

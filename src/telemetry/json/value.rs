@@ -2,6 +2,7 @@
 
 use crate::telemetry::Limits;
 use crate::telemetry::columns::Map;
+use crate::telemetry::record::too_deep;
 use crate::telemetry::text::{self, Place};
 
 use super::reader::{Fault, Reader};
@@ -19,14 +20,14 @@ pub(super) fn attributes(reader: &mut Reader<'_>, map: &mut Map, limits: &Limits
                 limits.attributes_max
             )));
         }
-        key_value(reader, map, limits.nesting_max)?;
+        key_value(reader, map, limits)?;
     }
     Ok(())
 }
 
 /// One attribute. A key that was not given is empty, a value that was not given null.
 #[inline]
-fn key_value(reader: &mut Reader<'_>, map: &mut Map, nesting_max: usize) -> Result<(), Fault> {
+fn key_value(reader: &mut Reader<'_>, map: &mut Map, limits: &Limits) -> Result<(), Fault> {
     map.keys.discard();
     map.values.discard();
     let (mut has_value, mut first) = (false, true);
@@ -34,7 +35,7 @@ fn key_value(reader: &mut Reader<'_>, map: &mut Map, nesting_max: usize) -> Resu
     while let Some(key) = reader.field(&mut first)? {
         match key.as_ref() {
             "key" => reader.string_into("attribute key", map.keys.open())?,
-            "value" => has_value = any_value(reader, map.values.open(), Place::Alone, nesting_max)?,
+            "value" => has_value = any_value(reader, map.values.open(), Place::Alone, 0, limits)?,
             _ => reader.skip()?,
         }
     }
@@ -43,15 +44,15 @@ fn key_value(reader: &mut Reader<'_>, map: &mut Map, nesting_max: usize) -> Resu
     Ok(())
 }
 
-/// Appends an `AnyValue` to `out`; false when it holds none, and then nothing is appended. `levels` is how many
-/// arrays and lists may be entered.
+/// Appends an `AnyValue` to `out`; false when it holds none, and then nothing is appended. `depth` is how many
+/// arrays and lists it is in.
 pub(super) fn any_value(
     reader: &mut Reader<'_>,
     out: &mut String,
     place: Place,
-    levels: usize,
+    depth: usize,
+    limits: &Limits,
 ) -> Result<bool, Fault> {
-    const WHAT: &str = "attribute value";
     let (start, mut has_value, mut first) = (out.len(), false, true);
     reader.object("value of an attribute or body")?;
     while let Some(key) = reader.field(&mut first)? {
@@ -90,24 +91,24 @@ pub(super) fn any_value(
                 Some(bytes) => text::bytes(out, &bytes, place),
                 None => return Err(Fault::Record("bytesValue is not base64".to_owned())),
             },
-            _ if levels == 0 => return Err(Fault::Record(format!("{WHAT} nests too deeply"))),
-            "arrayValue" => array(reader, out, levels - 1)?,
-            _ => key_value_list(reader, out, levels - 1)?,
+            _ if depth >= limits.nesting_max => return Err(Fault::Record(too_deep(limits))),
+            "arrayValue" => array(reader, out, depth + 1, limits)?,
+            _ => key_value_list(reader, out, depth + 1, limits)?,
         }
     }
     Ok(has_value)
 }
 
 /// Appends an `AnyValue` as JSON, `null` when it holds none.
-fn nested(reader: &mut Reader<'_>, out: &mut String, levels: usize) -> Result<(), Fault> {
-    if !any_value(reader, out, Place::InJson, levels)? {
+fn nested(reader: &mut Reader<'_>, out: &mut String, depth: usize, limits: &Limits) -> Result<(), Fault> {
+    if !any_value(reader, out, Place::InJson, depth, limits)? {
         out.push_str("null");
     }
     Ok(())
 }
 
 /// Appends an `ArrayValue` as a JSON array.
-fn array(reader: &mut Reader<'_>, out: &mut String, levels: usize) -> Result<(), Fault> {
+fn array(reader: &mut Reader<'_>, out: &mut String, depth: usize, limits: &Limits) -> Result<(), Fault> {
     let (start, mut first) = (out.len(), true);
     out.push_str("[]");
     reader.object("arrayValue")?;
@@ -124,7 +125,7 @@ fn array(reader: &mut Reader<'_>, out: &mut String, levels: usize) -> Result<(),
             if out.len() > start + 1 {
                 out.push(',');
             }
-            nested(reader, out, levels)?;
+            nested(reader, out, depth, limits)?;
         }
         out.push(']');
     }
@@ -132,7 +133,12 @@ fn array(reader: &mut Reader<'_>, out: &mut String, levels: usize) -> Result<(),
 }
 
 /// Appends a `KeyValueList` as a JSON object.
-fn key_value_list(reader: &mut Reader<'_>, out: &mut String, levels: usize) -> Result<(), Fault> {
+fn key_value_list(
+    reader: &mut Reader<'_>,
+    out: &mut String,
+    depth: usize,
+    limits: &Limits,
+) -> Result<(), Fault> {
     let (start, mut first) = (out.len(), true);
     out.push_str("{}");
     reader.object("kvlistValue")?;
@@ -149,7 +155,7 @@ fn key_value_list(reader: &mut Reader<'_>, out: &mut String, levels: usize) -> R
             if out.len() > start + 1 {
                 out.push(',');
             }
-            list_entry(reader, out, levels)?;
+            list_entry(reader, out, depth, limits)?;
         }
         out.push('}');
     }
@@ -157,7 +163,7 @@ fn key_value_list(reader: &mut Reader<'_>, out: &mut String, levels: usize) -> R
 }
 
 /// Appends a `KeyValue` as a field of a JSON object, its key first wherever that stands.
-fn list_entry(reader: &mut Reader<'_>, out: &mut String, levels: usize) -> Result<(), Fault> {
+fn list_entry(reader: &mut Reader<'_>, out: &mut String, depth: usize, limits: &Limits) -> Result<(), Fault> {
     let (mut name, mut value, mut first) = (Default::default(), None, true);
     reader.object("element of kvlistValue")?;
     while let Some(key) = reader.field(&mut first)? {
@@ -178,7 +184,7 @@ fn list_entry(reader: &mut Reader<'_>, out: &mut String, levels: usize) -> Resul
     };
     let here = reader.place();
     reader.rewind(place);
-    nested(reader, out, levels)?;
+    nested(reader, out, depth, limits)?;
     reader.rewind(here);
     Ok(())
 }

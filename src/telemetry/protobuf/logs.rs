@@ -38,7 +38,7 @@ impl Walk<'_> {
                 1 => log.ts_ns = value.fixed64("ts")?.into(),
                 2 => log.severity_number = value.int32("severity number")?,
                 3 => log.severity_text = value.text("severity text")?.into(),
-                5 => *has_body = value::any_value(value, logs.body.open(), Place::Alone, limits.nesting_max)?,
+                5 => *has_body = value::any_value(value, logs.body.open(), Place::Alone, 0, limits)?,
                 6 => value::attribute(value, &mut logs.attributes, limits)?,
                 9 => log.trace_id = Id::Bytes(value.bytes("trace id")?),
                 10 => log.span_id = Id::Bytes(value.bytes("span id")?),

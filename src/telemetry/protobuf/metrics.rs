@@ -5,7 +5,8 @@ use arrow::datatypes::Int64Type;
 
 use crate::telemetry::columns::Lists;
 use crate::telemetry::record::{
-    Exemplar, Id, Metric, MetricType, Number, Point, Reason, count, filled, no_data, too_many,
+    Exemplar, Id, Metric, MetricType, NO_DATA, Number, Point, Reason, TWO_KINDS_OF_DATA, count, filled,
+    too_many,
 };
 use crate::telemetry::tables::Metrics;
 use crate::telemetry::{Decoder, Limits};
@@ -30,20 +31,13 @@ impl Walk<'_> {
     pub(super) fn metric(&mut self, message: &[u8]) {
         let mut metric = Metric::default();
         let mut data = None;
-        let read = head(message, &mut metric, &mut data).and_then(|()| match data {
-            _ if metric.name.is_empty() => {
-                filled("name", "").map(|_| ()).map_err(|reason| format!("metric: {reason}"))
-            }
-            None => Err(no_data(&metric)),
-            Some(_) => Ok(()),
-        });
-        if let Err(reason) = read {
-            self.decoder.note_fault("metric", reason, message);
+        if let Err(reason) = head(message, &mut metric, &mut data) {
+            self.decoder.note_fault("metric", &metric.label(), reason, message);
         }
-        if let Some((metric_type, data)) = data {
-            if let Err(reason) = self.points(data, &metric, metric_type) {
-                self.decoder.note_fault("metric", format!("{}: {reason}", metric.label()), message);
-            }
+        if let Some((metric_type, data)) = data
+            && let Err(reason) = self.points(data, &metric, metric_type)
+        {
+            self.decoder.note_fault("metric", &metric.label(), reason, message);
         }
         self.decoder.end_group("metric", self.origin);
     }
@@ -87,20 +81,21 @@ fn head<'a>(
     let mut fields = Fields::new(message);
     while let Some((number, value)) = fields.next()? {
         match number {
-            1 => metric.name = value.text("name of a metric")?.into(),
-            2 => metric.description = value.text("description of a metric")?.into(),
-            3 => metric.unit = value.text("unit of a metric")?.into(),
+            1 => metric.name = value.text("name")?.into(),
+            2 => metric.description = value.text("description")?.into(),
+            3 => metric.unit = value.text("unit")?.into(),
             _ => {
                 if let Some(metric_type) = type_of(number) {
                     if data.is_some() {
-                        return Err(format!("{} has two kinds of data, one expected", metric.label()));
+                        return Err(TWO_KINDS_OF_DATA.to_owned());
                     }
-                    *data = Some((metric_type, value.bytes("data of a metric")?));
+                    *data = Some((metric_type, value.bytes("data")?));
                 }
             }
         }
     }
-    let Some((metric_type, data)) = *data else { return Ok(()) };
+    filled("name", &metric.name)?;
+    let Some((metric_type, data)) = *data else { return Err(NO_DATA.to_owned()) };
     let mut fields = Fields::new(data);
     if metric_type == MetricType::Sum {
         metric.is_monotonic = Some(false);

@@ -67,12 +67,16 @@ impl Walk<'_> {
     fn report_cut(&mut self, message: &[u8], missing: u64) {
         if !self.damaged {
             self.damaged = true;
-            self.reject("request", &format!("request is cut off, {missing} more bytes expected"), message);
+            self.reject(
+                "request",
+                &format!("request is cut off, {missing} bytes of a message in it are missing"),
+                message,
+            );
         }
     }
 
     /// The message in a field, the last of them, as far as the outer message can be read.
-    fn find<'a>(message: &'a [u8], field: u32) -> Option<&'a [u8]> {
+    fn find(message: &[u8], field: u32) -> Option<&[u8]> {
         let mut fields = Fields::new(message);
         let mut found = None;
         while let Ok(Some((number, value))) = fields.next() {
@@ -86,10 +90,10 @@ impl Walk<'_> {
     /// A `ResourceSpans`, `ResourceMetrics` or `ResourceLogs`.
     fn resource(&mut self, signal: Signal, message: &[u8]) {
         self.decoder.group.clear();
-        if let Some(resource) = Walk::find(message, 1) {
-            if let Err(reason) = self.resource_itself(resource) {
-                self.decoder.note_fault("resource", reason, resource);
-            }
+        if let Some(resource) = Walk::find(message, 1)
+            && let Err(reason) = self.resource_itself(resource)
+        {
+            self.decoder.note_fault("resource", "resource", reason, resource);
         }
         self.each(message, 2, |walk, scope, _| walk.scope(signal, scope));
         self.decoder.end_group("resource", self.origin);
@@ -110,10 +114,10 @@ impl Walk<'_> {
     /// A `ScopeSpans`, `ScopeMetrics` or `ScopeLogs`.
     fn scope(&mut self, signal: Signal, message: &[u8]) {
         self.decoder.group.clear_scope();
-        if let Some(scope) = Walk::find(message, 1) {
-            if let Err(reason) = self.scope_itself(scope) {
-                self.decoder.note_fault("scope", reason, scope);
-            }
+        if let Some(scope) = Walk::find(message, 1)
+            && let Err(reason) = self.scope_itself(scope)
+        {
+            self.decoder.note_fault("scope", "scope", reason, scope);
         }
         self.each(message, 2, |walk, record, is_cut| match signal {
             // `each` reports it. What is left of a record may well read as a whole one.

@@ -2,7 +2,7 @@
 
 use crate::telemetry::Limits;
 use crate::telemetry::columns::Map;
-use crate::telemetry::record::Reason;
+use crate::telemetry::record::{Reason, too_deep};
 use crate::telemetry::text::{self, Place};
 
 use super::wire::{Fields, Value};
@@ -20,7 +20,7 @@ pub(super) fn attribute(value: Value<'_>, map: &mut Map, limits: &Limits) -> Res
     while let Some((number, value)) = fields.next()? {
         match number {
             1 => map.keys.open().push_str(value.text("attribute key")?),
-            2 => has_value = any_value(value, map.values.open(), Place::Alone, limits.nesting_max)?,
+            2 => has_value = any_value(value, map.values.open(), Place::Alone, 0, limits)?,
             _ => {}
         }
     }
@@ -29,14 +29,15 @@ pub(super) fn attribute(value: Value<'_>, map: &mut Map, limits: &Limits) -> Res
     Ok(())
 }
 
-/// Appends an `AnyValue` to `out`; false when it holds none, and then nothing is appended. `levels` is how many
-/// arrays and lists may be entered.
+/// Appends an `AnyValue` to `out`; false when it holds none, and then nothing is appended. `depth` is how many
+/// arrays and lists it is in.
 #[inline]
 pub(super) fn any_value(
     value: Value<'_>,
     out: &mut String,
     place: Place,
-    levels: usize,
+    depth: usize,
+    limits: &Limits,
 ) -> Result<bool, Reason> {
     let (start, mut has_value) = (out.len(), false);
     let mut fields = value.message("value of an attribute or body")?;
@@ -52,18 +53,18 @@ pub(super) fn any_value(
             3 => text::integer(out, value.varint("int value")?.cast_signed()),
             4 => text::double(out, value.double("double value")?, place),
             7 => text::bytes(out, value.bytes("bytes value")?, place),
-            _ if levels == 0 => return Err("attribute value nests too deeply".to_owned()),
-            5 => array(value.message("array value")?, out, levels - 1)?,
-            _ => key_value_list(value.message("kvlist value")?, out, levels - 1)?,
+            _ if depth >= limits.nesting_max => return Err(too_deep(limits)),
+            5 => array(value.message("array value")?, out, depth + 1, limits)?,
+            _ => key_value_list(value.message("kvlist value")?, out, depth + 1, limits)?,
         }
     }
     Ok(has_value)
 }
 
 /// Appends an `AnyValue` as JSON, `null` when it holds none.
-fn nested(value: Option<Value<'_>>, out: &mut String, levels: usize) -> Result<(), Reason> {
+fn nested(value: Option<Value<'_>>, out: &mut String, depth: usize, limits: &Limits) -> Result<(), Reason> {
     let has_value = match value {
-        Some(value) => any_value(value, out, Place::InJson, levels)?,
+        Some(value) => any_value(value, out, Place::InJson, depth, limits)?,
         None => false,
     };
     if !has_value {
@@ -73,13 +74,13 @@ fn nested(value: Option<Value<'_>>, out: &mut String, levels: usize) -> Result<(
 }
 
 /// Appends an `ArrayValue` as a JSON array.
-fn array(mut fields: Fields<'_>, out: &mut String, levels: usize) -> Result<(), Reason> {
+fn array(mut fields: Fields<'_>, out: &mut String, depth: usize, limits: &Limits) -> Result<(), Reason> {
     let mut separator = '[';
     while let Some((number, value)) = fields.next()? {
         if number == 1 {
             out.push(separator);
             separator = ',';
-            nested(Some(value), out, levels)?;
+            nested(Some(value), out, depth, limits)?;
         }
     }
     out.push_str(if separator == '[' { "[]" } else { "]" });
@@ -87,13 +88,18 @@ fn array(mut fields: Fields<'_>, out: &mut String, levels: usize) -> Result<(), 
 }
 
 /// Appends a `KeyValueList` as a JSON object.
-fn key_value_list(mut fields: Fields<'_>, out: &mut String, levels: usize) -> Result<(), Reason> {
+fn key_value_list(
+    mut fields: Fields<'_>,
+    out: &mut String,
+    depth: usize,
+    limits: &Limits,
+) -> Result<(), Reason> {
     let mut separator = '{';
     while let Some((number, value)) = fields.next()? {
         if number == 1 {
             out.push(separator);
             separator = ',';
-            list_entry(value.message("element of a kvlist value")?, out, levels)?;
+            list_entry(value.message("element of a kvlist value")?, out, depth, limits)?;
         }
     }
     out.push_str(if separator == '{' { "{}" } else { "}" });
@@ -101,7 +107,7 @@ fn key_value_list(mut fields: Fields<'_>, out: &mut String, levels: usize) -> Re
 }
 
 /// Appends a `KeyValue` as a field of a JSON object, its key first wherever that stands.
-fn list_entry(mut fields: Fields<'_>, out: &mut String, levels: usize) -> Result<(), Reason> {
+fn list_entry(mut fields: Fields<'_>, out: &mut String, depth: usize, limits: &Limits) -> Result<(), Reason> {
     let (mut key, mut inner) = ("", None);
     while let Some((number, value)) = fields.next()? {
         match number {
@@ -112,5 +118,5 @@ fn list_entry(mut fields: Fields<'_>, out: &mut String, levels: usize) -> Result
     }
     text::quoted(out, key);
     out.push(':');
-    nested(inner, out, levels)
+    nested(inner, out, depth, limits)
 }

@@ -2,7 +2,7 @@
 
 use crate::telemetry::columns::{Ints, Map, Text, Times};
 use crate::telemetry::record::{
-    self, Event, Link, Moment, Nanoseconds, Reason, Span, SpanId, TraceId, event_time, filled, named,
+    Event, Link, Moment, Nanoseconds, Reason, Span, SpanId, TraceId, event_time, filled, named,
 };
 use crate::telemetry::{Batch, Limits, Table};
 
@@ -62,7 +62,7 @@ impl Spans {
         let kind = named("kind", span.kind, &KINDS)?;
         let status_code = named("status code", span.status_code, &STATUS_CODES)?;
         let started_at = event_time("started_at", span.started_ns, limits)?;
-        let ended_at = ended_at(span, started_at)?;
+        let ended_at = ended_at(span, started_at, limits)?;
 
         self.times.add(started_at);
         self.trace_id.push(trace_id.as_str());
@@ -134,13 +134,10 @@ impl Spans {
     }
 }
 
-/// The end of a span that does not lie before its start.
+/// The end of a span, within the limits as its start, which it does not lie before.
 #[inline]
-fn ended_at(span: &Span<'_>, started_at: i64) -> Result<i64, Reason> {
-    if span.ended_ns == 0 {
-        return Err("ended_at is missing".to_owned());
-    }
-    let ended_at = record::time("ended_at", span.ended_ns)?;
+fn ended_at(span: &Span<'_>, started_at: i64, limits: &Limits) -> Result<i64, Reason> {
+    let ended_at = event_time("ended_at", span.ended_ns, limits)?;
     if ended_at < started_at {
         return Err(format!(
             "ends {} before it starts (started_at {}, ended_at {})",
