@@ -171,3 +171,76 @@ fn flatten<'scope>(
         }
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, Mutex};
+
+    use rand::SeedableRng;
+    use rand::rngs::StdRng;
+    use timely::container::NoopBuilder;
+    use timely::dataflow::InputHandle;
+    use timely::dataflow::operators::generic::operator::empty;
+
+    use super::*;
+    use crate::delta::chunk::rows_at;
+    use crate::delta::testing::{Bag, bag, history, present_at, row_texts, rows_of};
+
+    /// An arrangement imported by a dataflow built at any later tick equals the original from then
+    /// on, whatever was compacted before; and both can be dropped.
+    #[test]
+    fn an_import_equals_its_original() {
+        for seed in 0..30 {
+            let mut rng = StdRng::seed_from_u64(seed);
+            let history = history(&mut rng, 1, true);
+            let late = seed as usize % history.len();
+            let results: Arc<Mutex<Vec<(Tick, Bag)>>> = Arc::default();
+            let (shared, given) = (results.clone(), history.clone());
+            timely::execute_directly(move |worker| {
+                let (probe, second_probe) = (Handle::new(), Handle::new());
+                let mut input = InputHandle::<Tick, NoopBuilder<Updates>>::new_with_builder();
+                let mut original = worker.dataflow::<Tick, _, _>(|scope| {
+                    let collection = Collection { rows: input.to_stream(scope), errors: empty(scope) };
+                    Arrangement::new(scope, collection, &probe)
+                });
+                let mut imported: Option<(usize, Arrangement)> = None;
+                for (index, (tick, changes)) in given.iter().enumerate() {
+                    let diffs = Run::from_vec(changes[0].iter().map(|c| c.1).collect());
+                    let rows = rows_of(changes[0].iter().map(|c| &c.0));
+                    input.send_batch(&mut Updates::at(rows, *tick, diffs));
+                    input.advance_to(tick + 1);
+                    while probe.less_than(&(tick + 1)) || (imported.is_some() && second_probe.less_than(&(tick + 1))) {
+                        worker.step();
+                    }
+                    original.compact(*tick);
+                    if let Some((_, imported)) = &mut imported {
+                        shared.lock().unwrap().push((*tick, bag(&rows_at(&imported.chunks().0, *tick))));
+                        imported.compact(*tick);
+                    }
+                    if index == late {
+                        let dataflow = worker.next_dataflow_index();
+                        let arrangement = worker.dataflow::<Tick, _, _>(|scope| {
+                            let collection = original.import(scope, *tick);
+                            Arrangement::new(scope, collection, &second_probe)
+                        });
+                        imported = Some((dataflow, arrangement));
+                    }
+                }
+                if let Some((dataflow, arrangement)) = imported {
+                    drop(arrangement);
+                    worker.drop_dataflow(dataflow);
+                }
+                assert_eq!(worker.installed_dataflows().len(), 1, "a dropped import leaves nothing behind");
+            });
+            let results = std::mem::take(&mut *results.lock().unwrap());
+            assert_eq!(results.len(), history.len() - 1 - late);
+            for (tick, actual) in results {
+                let mut expected = Bag::new();
+                for row in present_at(&history, 0, tick) {
+                    *expected.entry(row_texts(&row)).or_default() += 1;
+                }
+                assert_eq!(actual, expected, "seed {seed}, tick {tick}");
+            }
+        }
+    }
+}
