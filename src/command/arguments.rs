@@ -103,7 +103,9 @@ pub(super) enum Format {
 
 fn parse_speed(text: &str) -> Result<f64, String> {
     let factor: Option<f64> = text.trim_end_matches(['x', 'X']).parse().ok();
-    factor.filter(|f| *f >= 0.001 && *f <= 1e9).ok_or_else(|| "a factor from 0.001x to 1000000000x is expected".to_owned())
+    factor
+        .filter(|f| *f >= 0.001 && *f <= 1e9)
+        .ok_or_else(|| "a factor from 0.001x to 1000000000x is expected".to_owned())
 }
 
 fn ranged(text: &str, max: usize) -> Result<usize, String> {
@@ -124,5 +126,6 @@ fn parse_tick_rows(text: &str) -> Result<usize, String> {
 }
 
 fn parse_horizon(text: &str) -> Result<u64, String> {
-    parse_duration_ms(text).ok_or_else(|| "a duration such as 15m or 1h is expected, from 1 second to 100 years".to_owned())
+    parse_duration_ms(text)
+        .ok_or_else(|| "a duration such as 15m or 1h is expected, from 1 second to 100 years".to_owned())
 }

@@ -32,7 +32,8 @@ pub(super) fn database(arguments: &InputArguments) -> Result<Database, CommandEr
     };
     for folder in &arguments.queries {
         for path in sql_files(folder)? {
-            let text = std::fs::read_to_string(&path).map_err(|source| CommandError::Read { path, source })?;
+            let text =
+                std::fs::read_to_string(&path).map_err(|source| CommandError::Read { path, source })?;
             views.add(&text)?;
         }
     }

@@ -92,7 +92,9 @@ impl Shell {
                 }
                 Answer::Done(tag) if self.format == Format::Table => println!("{tag}"),
                 Answer::Done(_) => {}
-                Answer::Subscription(_) => eprintln!("note: nothing changes after a replay: SELECT from the view"),
+                Answer::Subscription(_) => {
+                    eprintln!("note: nothing changes after a replay: SELECT from the view")
+                }
             }
         }
         Ok(())

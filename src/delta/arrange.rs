@@ -153,10 +153,7 @@ fn split_ready(pending: &mut Vec<Updates>, upper: AntichainRef<Tick>) -> Vec<Upd
 }
 
 /// The updates of a stream of batches, none earlier than `as_of`.
-fn flatten<'scope>(
-    batches: timely::dataflow::Stream<'scope, Tick, Vec<Batch>>,
-    as_of: Tick,
-) -> Edge<'scope> {
+fn flatten<'scope>(batches: timely::dataflow::Stream<'scope, Tick, Vec<Batch>>, as_of: Tick) -> Edge<'scope> {
     batches.unary::<NoopBuilder<Updates>, _, _, _>(Pipeline, "Flatten", move |_, _| {
         move |input, output| {
             input.for_each(|capability, batches| {
@@ -209,7 +206,9 @@ mod tests {
                     let rows = rows_of(changes[0].iter().map(|c| &c.0));
                     input.send_batch(&mut Updates::at(rows, *tick, diffs));
                     input.advance_to(tick + 1);
-                    while probe.less_than(&(tick + 1)) || (imported.is_some() && second_probe.less_than(&(tick + 1))) {
+                    while probe.less_than(&(tick + 1))
+                        || (imported.is_some() && second_probe.less_than(&(tick + 1)))
+                    {
                         worker.step();
                     }
                     original.compact(*tick);

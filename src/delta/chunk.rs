@@ -5,8 +5,8 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use arrow::array::{Array, RecordBatch};
-use arrow::compute::interleave;
 use arrow::array::{DynComparator, make_comparator};
+use arrow::compute::interleave;
 use differential_dataflow::trace::chunk::Chunk;
 use timely::progress::Antichain;
 use timely::progress::frontier::AntichainRef;
@@ -57,7 +57,9 @@ impl ArrowChunk {
         let mut places: Vec<(u64, Place)> = parts
             .iter()
             .enumerate()
-            .flat_map(|(part, chunk)| chunk.body.hashes.iter().enumerate().map(move |(row, h)| (*h, (part, row))))
+            .flat_map(|(part, chunk)| {
+                chunk.body.hashes.iter().enumerate().map(move |(row, h)| (*h, (part, row)))
+            })
             .collect();
         places.sort_unstable_by(|(h1, a), (h2, b)| h1.cmp(h2).then_with(|| sources.compare(*a, *b)));
         let mut output = Output::new(&sources);
@@ -334,7 +336,8 @@ fn join(run: &[ArrowChunk]) -> Option<ArrowChunk> {
         [only] => Some(only.clone()),
         [first, ..] => {
             let updates = || run.iter().map(|c| &c.body.updates);
-            let rows = concatenate(&first.body.updates.rows.schema(), run.iter().map(|c| &c.body.updates.rows));
+            let rows =
+                concatenate(&first.body.updates.rows.schema(), run.iter().map(|c| &c.body.updates.rows));
             let times = updates().flat_map(|u| (0..u.len()).map(|i| u.times.get(i))).collect();
             let diffs = updates().flat_map(|u| (0..u.len()).map(|i| u.diffs.get(i))).collect();
             let hashes = run.iter().flat_map(|c| c.body.hashes.iter().copied()).collect();
@@ -370,7 +373,8 @@ pub fn rows_at(chunks: &[ArrowChunk], tick: Tick) -> Vec<(RecordBatch, Run<Diff>
         .into_iter()
         .map(|chunk| {
             let updates = &chunk.body.updates;
-            let picks: Vec<u32> = (0..updates.len() as u32).filter(|i| updates.diffs.get(*i as usize) > 0).collect();
+            let picks: Vec<u32> =
+                (0..updates.len() as u32).filter(|i| updates.diffs.get(*i as usize) > 0).collect();
             let updates = if picks.len() == updates.len() { updates.clone() } else { updates.take(&picks) };
             (updates.rows, updates.diffs)
         })
@@ -449,7 +453,13 @@ mod tests {
         let (mut keep, mut ship, mut residual) = (VecDeque::new(), VecDeque::new(), Antichain::new());
         while !input.is_empty() {
             let frontier = [6];
-            ArrowChunk::extract(&mut input, AntichainRef::new(&frontier), &mut residual, &mut keep, &mut ship);
+            ArrowChunk::extract(
+                &mut input,
+                AntichainRef::new(&frontier),
+                &mut residual,
+                &mut keep,
+                &mut ship,
+            );
         }
         let times = |side: &VecDeque<ArrowChunk>| -> Vec<Tick> {
             side.iter().flat_map(|c| (0..c.len()).map(|i| c.updates().times.get(i))).collect()

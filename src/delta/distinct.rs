@@ -156,11 +156,13 @@ mod tests {
         expect![[r#"
             1 a @1 +1
             2 b @1 +1
-        "#]].assert_eq(&tick(&mut distinct, 1, &[(&[(1, "a"), (1, "a"), (2, "b")], 1)]));
+        "#]]
+        .assert_eq(&tick(&mut distinct, 1, &[(&[(1, "a"), (1, "a"), (2, "b")], 1)]));
         expect![""].assert_eq(&tick(&mut distinct, 2, &[(&[(1, "a")], -1)]));
         expect![[r#"
             1 a @3 -1
-        "#]].assert_eq(&tick(&mut distinct, 3, &[(&[(1, "a")], -1), (&[(2, "b")], -1), (&[(2, "b")], 1)]));
+        "#]]
+        .assert_eq(&tick(&mut distinct, 3, &[(&[(1, "a")], -1), (&[(2, "b")], -1), (&[(2, "b")], 1)]));
     }
 
     #[test]
@@ -172,7 +174,8 @@ mod tests {
         tick(&mut distinct, 200, &[(&[(100, "b")], 1)]);
         expect![[r#"
             3 a @201 +1
-        "#]].assert_eq(&tick(&mut distinct, 201, &[(&[(3, "a"), (100, "b")], 1)]));
+        "#]]
+        .assert_eq(&tick(&mut distinct, 201, &[(&[(3, "a"), (100, "b")], 1)]));
     }
 
     #[test]

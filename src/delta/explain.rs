@@ -123,5 +123,9 @@ fn join(plan: &Plan, left: NodeId, right: NodeId, spec: &JoinSpec) -> String {
         .map(|(l, r)| format!("{} = {}", columns(plan, left, [*l]), columns(plan, right, [*r])))
         .collect();
     let condition = spec.condition.as_ref().map_or(String::new(), |c| format!(" condition={c}"));
-    format!("Join {kind} on=[{}]{condition} state=(rows of both sides){}", keys.join(", "), horizon(spec.horizon_ms))
+    format!(
+        "Join {kind} on=[{}]{condition} state=(rows of both sides){}",
+        keys.join(", "),
+        horizon(spec.horizon_ms)
+    )
 }

@@ -16,11 +16,7 @@ use super::updates::{Tick, Updates};
 ///
 /// Multiplicity: that of the input. State: none, so late and retracted rows are rows like others. A
 /// row that fails becomes an error with its diff, and is no error any more once retracted.
-pub fn map<'scope>(
-    scope: Scope<'scope, Tick>,
-    input: Collection<'scope>,
-    map: RowMap,
-) -> Collection<'scope> {
+pub fn map<'scope>(scope: Scope<'scope, Tick>, input: Collection<'scope>, map: RowMap) -> Collection<'scope> {
     let mut builder = OperatorBuilder::new("Map".to_owned(), scope);
     let (rows_out, rows) = builder.new_output::<Updates>();
     let (errors_out, errors) = builder.new_output::<Updates>();

@@ -8,11 +8,11 @@ use std::collections::BTreeMap;
 
 use arrow::array::{ArrayRef, RecordBatch, StringArray};
 use timely::container::NoopBuilder;
+use timely::dataflow::Scope;
 use timely::dataflow::channels::pact::DistributorPact;
 use timely::dataflow::operators::Capability;
 use timely::dataflow::operators::generic::OutputBuilder;
 use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
-use timely::dataflow::Scope;
 use timely::progress::frontier::MutableAntichain;
 
 use super::collection::{ERRORS, Edge};

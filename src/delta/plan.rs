@@ -152,7 +152,13 @@ impl Plan {
                 Node::Negate(of) => negate::negate(input(of)),
                 Node::Consolidate(of) => {
                     let route = Route::Columns((0..schema.fields().len()).collect());
-                    stateful(scope, "Consolidate", vec![(input(of), route)], None, Consolidate::new(schema.clone()))
+                    stateful(
+                        scope,
+                        "Consolidate",
+                        vec![(input(of), route)],
+                        None,
+                        Consolidate::new(schema.clone()),
+                    )
                 }
                 Node::Distinct { input: of, retracts, horizon_ms } => {
                     let route = Route::Columns((0..schema.fields().len()).collect());

@@ -83,7 +83,8 @@ impl TemporalFilter {
                     continue;
                 }
                 let nanos = column.value(row);
-                let (floor, ceil) = (nanos.div_euclid(1_000_000), -(-i128::from(nanos)).div_euclid(1_000_000));
+                let (floor, ceil) =
+                    (nanos.div_euclid(1_000_000), -(-i128::from(nanos)).div_euclid(1_000_000));
                 let at_or_after = |ms: i128| Tick::try_from(ms).unwrap_or(0);
                 match bound.comparison {
                     Comparison::Before => span.1 = span.1.min(at_or_after(ceil)),
@@ -241,7 +242,8 @@ mod tests {
 
     #[test]
     fn equals_recomputation() {
-        let comparisons = [Comparison::Before, Comparison::BeforeOrAt, Comparison::After, Comparison::AfterOrAt];
+        let comparisons =
+            [Comparison::Before, Comparison::BeforeOrAt, Comparison::After, Comparison::AfterOrAt];
         for comparison in comparisons {
             let bounds = vec![Bound { column: 2, comparison }];
             let node = Node::TemporalFilter { input: 0, bounds, columns: 2 };

@@ -102,7 +102,8 @@ pub fn run(plan: &Plan, history: &History, workers: usize, batch: usize) -> Vec<
                 assert_eq!(columns, [0, 1, 2]);
                 Collection { rows: edges[name.parse::<usize>().unwrap()].clone(), errors: none.clone() }
             };
-            let environment = Environment { sources: &mut sources, start: 0, counters: &mut Default::default() };
+            let environment =
+                Environment { sources: &mut sources, start: 0, counters: &mut Default::default() };
             let collection = plan.render(scope, environment).unwrap();
             Arrangement::new(scope, collection, &probe)
         });
@@ -193,12 +194,7 @@ const HISTORIES: u64 = 24;
 
 /// Random histories through `plan`: at every tick the result must be what `expected` computes from
 /// the rows then present, with 1, 2 and 3 workers and batches of several sizes.
-pub fn oracle(
-    plan: &Plan,
-    inputs: usize,
-    retracts: bool,
-    expected: impl Fn(&[Vec<Row>], Tick) -> Bag,
-) {
+pub fn oracle(plan: &Plan, inputs: usize, retracts: bool, expected: impl Fn(&[Vec<Row>], Tick) -> Bag) {
     for seed in 0..HISTORIES {
         let mut rng = StdRng::seed_from_u64(seed);
         let history = history(&mut rng, inputs, retracts);

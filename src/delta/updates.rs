@@ -3,7 +3,9 @@
 use std::io::Write;
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, BooleanArray, Int64Array, RecordBatch, RecordBatchOptions, UInt32Array, UInt64Array};
+use arrow::array::{
+    Array, ArrayRef, BooleanArray, Int64Array, RecordBatch, RecordBatchOptions, UInt32Array, UInt64Array,
+};
 use arrow::compute::{filter_record_batch, take_record_batch};
 use arrow::datatypes::{DataType, Field, Schema};
 use arrow::ipc::{reader::StreamReader, writer::StreamWriter};
@@ -218,7 +220,8 @@ impl Updates {
         let mut columns: Vec<ArrayRef> = self.rows.columns().to_vec();
         columns.push(Arc::new(UInt64Array::from_iter_values((0..len).map(|i| self.times.get(i)))));
         columns.push(Arc::new(Int64Array::from_iter_values((0..len).map(|i| self.diffs.get(i)))));
-        let batch = RecordBatch::try_new(Arc::new(Schema::new(fields)), columns).expect("columns of one length");
+        let batch =
+            RecordBatch::try_new(Arc::new(Schema::new(fields)), columns).expect("columns of one length");
         let mut writer = StreamWriter::try_new(Vec::new(), &batch.schema()).expect("writing to memory");
         writer.write(&batch).expect("writing to memory");
         writer.into_inner().expect("writing to memory")
@@ -241,7 +244,10 @@ mod tests {
     #[test]
     fn splits_by_time_in_order() {
         let parts = sample().by_time();
-        assert_eq!(parts.iter().map(|(t, rows, _)| (*t, rows.num_rows())).collect::<Vec<_>>(), [(5, 1), (7, 2)]);
+        assert_eq!(
+            parts.iter().map(|(t, rows, _)| (*t, rows.num_rows())).collect::<Vec<_>>(),
+            [(5, 1), (7, 2)]
+        );
         assert_eq!((parts[1].2.get(0), parts[1].2.get(1)), (1, 2));
     }
 

@@ -152,7 +152,9 @@ impl Database {
                 Ok(query) => self.session.references(&query)?,
                 Err(_) => vec![target.trim().to_lowercase()],
             },
-            Statement::ShowTables | Statement::ShowViews => self.built_ins.names().map(str::to_owned).collect(),
+            Statement::ShowTables | Statement::ShowViews => {
+                self.built_ins.names().map(str::to_owned).collect()
+            }
             Statement::DropView { names, .. } => names.clone(),
         };
         for name in names {
@@ -364,7 +366,8 @@ fn engine_error(error: EngineError) -> SqlError {
 fn texts<const N: usize>(names: [&str; N], rows: Vec<[String; N]>) -> Result<Answer, SqlError> {
     let fields: Vec<Field> = names.iter().map(|n| Field::new(*n, DataType::Utf8, false)).collect();
     let schema = Arc::new(Schema::new(fields));
-    let columns = (0..N).map(|i| Arc::new(StringArray::from_iter_values(rows.iter().map(|r| &r[i]))) as ArrayRef);
+    let columns =
+        (0..N).map(|i| Arc::new(StringArray::from_iter_values(rows.iter().map(|r| &r[i]))) as ArrayRef);
     let batch = RecordBatch::try_new(schema.clone(), columns.collect())?;
     Ok(Answer::Rows { batches: vec![recast(&batch, &schema)?], schema })
 }

@@ -248,7 +248,9 @@ impl Engine {
         let mut changes: BTreeMap<String, Vec<ArrowChunk>> = BTreeMap::new();
         let mut counted: BTreeMap<String, Counted> = BTreeMap::new();
         for view in closed.into_iter().flat_map(|c| c.views) {
-            let table = tables.entry(view.name.clone()).or_insert_with(|| contents::ViewContents::new(&view.name, self.closed));
+            let table = tables
+                .entry(view.name.clone())
+                .or_insert_with(|| contents::ViewContents::new(&view.name, self.closed));
             table.extend(view.rows, view.errors);
             counted.entry(view.name.clone()).or_default().add(&view.counted);
             changes.entry(view.name).or_default().extend(view.changes);
@@ -275,7 +277,10 @@ impl Stream {
         for batch in self.open.drain(..) {
             match stored.last_mut() {
                 // Joined to its predecessor while both are small, each row is copied but a few times.
-                Some(last) if last.num_rows() <= batch.num_rows() && last.num_rows() + batch.num_rows() <= STORED_BATCH_ROWS => {
+                Some(last)
+                    if last.num_rows() <= batch.num_rows()
+                        && last.num_rows() + batch.num_rows() <= STORED_BATCH_ROWS =>
+                {
                     if let Ok(joined) = concat_batches(&batch.schema(), [&*last, &batch]) {
                         *last = joined;
                     }

@@ -63,17 +63,17 @@ impl State {
                 true => Arc::new(Rows(stored.to_vec())),
                 false => Arc::new(NotStored(*table)),
             };
-            catalog.insert(table.name().to_owned(), Relation { schema: table.schema(), kind: Kind::Stream(contents) });
+            catalog.insert(
+                table.name().to_owned(),
+                Relation { schema: table.schema(), kind: Kind::Stream(contents) },
+            );
         }
         let tables: BTreeMap<String, Arc<ViewContents>> =
             tables.into_iter().map(|(name, contents)| (name, Arc::new(contents))).collect();
         for (name, view) in views {
             let Some(contents) = tables.get(name) else { continue };
-            let kind = Kind::View {
-                contents: contents.clone(),
-                retracts: view.retracts,
-                query: view.query.clone(),
-            };
+            let kind =
+                Kind::View { contents: contents.clone(), retracts: view.retracts, query: view.query.clone() };
             catalog.insert(name.clone(), Relation { schema: view.schema.clone(), kind });
         }
         let stats = system_tables::view_stats(tick, views, tables.clone(), counted);

@@ -190,7 +190,8 @@ impl Running {
             // A reader of files may have left out columns that no view reads: names tell, not places.
             let places: Result<Vec<usize>, _> = columns.iter().map(|c| rows.schema().index_of(c)).collect();
             let rows = places.and_then(|places| rows.project(&places));
-            input.send_batch(&mut Updates::insert(rows.expect("a batch with the columns of its table"), tick));
+            input
+                .send_batch(&mut Updates::insert(rows.expect("a batch with the columns of its table"), tick));
         }
     }
 

@@ -99,7 +99,8 @@ impl TableProvider for RelationTable {
             SqlError::DataFusion(error) => error,
             other => DataFusionError::External(Box::new(other)),
         })?;
-        let batches = batches.into_iter().map(|rows| recast(&rows, &self.schema)).collect::<Result<_, _>>()?;
+        let batches =
+            batches.into_iter().map(|rows| recast(&rows, &self.schema)).collect::<Result<_, _>>()?;
         let source = MemorySourceConfig::try_new_exec(&[batches], self.schema.clone(), projection.cloned())?;
         Ok(source)
     }

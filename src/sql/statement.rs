@@ -185,7 +185,9 @@ fn parse_one(sql: &str) -> Result<Statement, SqlError> {
         Some(Statement::ShowViews)
     } else if words.take(&["show", "columns", "from"]) {
         Some(Statement::ShowColumns(words.name()?))
-    } else if words.take(&["show", "create", "view"]) || words.take(&["show", "create", "materialized", "view"]) {
+    } else if words.take(&["show", "create", "view"])
+        || words.take(&["show", "create", "materialized", "view"])
+    {
         Some(Statement::ShowCreate(words.name()?))
     } else if words.take(&["drop", "materialized", "view"]) {
         let if_exists = words.take(&["if", "exists"]);
@@ -262,14 +264,21 @@ fn standard(statement: ast::Statement) -> Result<Statement, SqlError> {
                 query: view.query.to_string(),
             }))
         }
-        ast::Statement::Drop { object_type: ObjectType::View | ObjectType::MaterializedView, if_exists, names, .. } => {
+        ast::Statement::Drop {
+            object_type: ObjectType::View | ObjectType::MaterializedView,
+            if_exists,
+            names,
+            ..
+        } => {
             let names = names.iter().map(object_name).collect::<Result<_, _>>()?;
             Ok(Statement::DropView { names, if_exists })
         }
         statement @ (ast::Statement::Query(_)
         | ast::Statement::Explain { .. }
         | ast::Statement::ExplainTable { .. }
-        | ast::Statement::ShowVariable { .. }) => Ok(Statement::Query(Box::new(Parsed::Statement(Box::new(statement))))),
+        | ast::Statement::ShowVariable { .. }) => {
+            Ok(Statement::Query(Box::new(Parsed::Statement(Box::new(statement)))))
+        }
         other => {
             let text = other.to_string();
             let verb = text.split_whitespace().take(2).collect::<Vec<_>>().join(" ");

@@ -133,9 +133,11 @@ impl Accumulator for Filtered {
     }
 
     fn update(&mut self, rows: &RecordBatch, groups: &[u32], diffs: &Run<Diff>) -> DataFusionResult<()> {
-        let mask = rows.column(self.filter).as_any().downcast_ref::<BooleanArray>().ok_or_else(|| {
-            DataFusionError::Internal("a FILTER that is no boolean".to_owned())
-        })?;
+        let mask = rows
+            .column(self.filter)
+            .as_any()
+            .downcast_ref::<BooleanArray>()
+            .ok_or_else(|| DataFusionError::Internal("a FILTER that is no boolean".to_owned()))?;
         let mask = crate::delta::updates::without_nulls(mask);
         let picks: Vec<u32> = mask.values().set_indices().map(|i| i as u32).collect();
         if picks.len() == rows.num_rows() {
@@ -172,7 +174,10 @@ pub(super) fn retain<T>(values: &mut Vec<T>, kept: &[u32]) {
 /// `column` as the array type that the plan says it has.
 pub(super) fn downcast<A: Array + 'static>(column: &ArrayRef) -> DataFusionResult<&A> {
     column.as_any().downcast_ref::<A>().ok_or_else(|| {
-        DataFusionError::Internal(format!("a column of type {} where the plan says otherwise", column.data_type()))
+        DataFusionError::Internal(format!(
+            "a column of type {} where the plan says otherwise",
+            column.data_type()
+        ))
     })
 }
 

@@ -165,7 +165,9 @@ impl DistinctAccumulator {
     /// Values of vanished groups go; the groups of the others get their new numbers.
     fn renumber(&mut self, kept: &[u32]) {
         let Ok(columns) = self.keys.take_all() else { return };
-        let Some(groups) = columns.first().and_then(|c| c.as_any().downcast_ref::<UInt32Array>()) else { return };
+        let Some(groups) = columns.first().and_then(|c| c.as_any().downcast_ref::<UInt32Array>()) else {
+            return;
+        };
         let (mut picks, mut renumbered) = (vec![], vec![]);
         for (row, group) in groups.values().iter().enumerate() {
             if let (Ok(new), true) = (kept.binary_search(group), self.counts[row] != 0) {

@@ -69,7 +69,9 @@ impl Accumulator for ExtremeAccumulator {
             match &mut self.values {
                 Values::Extreme(values) => {
                     let best = &mut values[*group as usize];
-                    if best.is_empty() || (value != best.as_slice() && (value > best.as_slice()) == self.is_max) {
+                    if best.is_empty()
+                        || (value != best.as_slice() && (value > best.as_slice()) == self.is_max)
+                    {
                         best.clear();
                         best.extend_from_slice(value);
                     }

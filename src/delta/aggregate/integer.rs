@@ -43,8 +43,13 @@ impl IntegerAccumulator {
         Ok(IntegerAccumulator { function, column, input, output, counts: vec![], sums: vec![] })
     }
 
-    fn add<T>(&mut self, values: &PrimitiveArray<T>, groups: &[u32], diffs: &Run<Diff>, widen: impl Fn(T::Native) -> i128)
-    where
+    fn add<T>(
+        &mut self,
+        values: &PrimitiveArray<T>,
+        groups: &[u32],
+        diffs: &Run<Diff>,
+        widen: impl Fn(T::Native) -> i128,
+    ) where
         T: arrow::array::ArrowPrimitiveType,
     {
         for (row, group) in groups.iter().enumerate() {
@@ -57,11 +62,17 @@ impl IntegerAccumulator {
         }
     }
 
-    fn decimal(&self, group: usize, averager: Option<&DecimalAverager<Decimal128Type>>) -> DataFusionResult<Option<i128>> {
+    fn decimal(
+        &self,
+        group: usize,
+        averager: Option<&DecimalAverager<Decimal128Type>>,
+    ) -> DataFusionResult<Option<i128>> {
         match (self.counts[group] > 0, averager) {
             (false, _) => Ok(None),
             (true, None) => Ok(Some(self.sums[group])),
-            (true, Some(averager)) => Ok(Some(averager.avg(self.sums[group], i128::from(self.counts[group]))?)),
+            (true, Some(averager)) => {
+                Ok(Some(averager.avg(self.sums[group], i128::from(self.counts[group]))?))
+            }
         }
     }
 }
@@ -87,10 +98,16 @@ impl Accumulator for IntegerAccumulator {
         let sums = |g: &u32| self.sums[*g as usize];
         let array: ArrayRef = match &self.output {
             DataType::Int64 => Arc::new(
-                groups.iter().map(|g| present(g).then(|| sums(g) as i64)).collect::<PrimitiveArray<Int64Type>>(),
+                groups
+                    .iter()
+                    .map(|g| present(g).then(|| sums(g) as i64))
+                    .collect::<PrimitiveArray<Int64Type>>(),
             ),
             DataType::UInt64 => Arc::new(
-                groups.iter().map(|g| present(g).then(|| sums(g) as u64)).collect::<PrimitiveArray<UInt64Type>>(),
+                groups
+                    .iter()
+                    .map(|g| present(g).then(|| sums(g) as u64))
+                    .collect::<PrimitiveArray<UInt64Type>>(),
             ),
             DataType::Decimal128(precision, scale) => {
                 let averager = match (&self.function, &self.input) {

@@ -11,14 +11,14 @@ mod tests;
 
 use std::sync::Arc;
 
+use arrow::array::make_comparator;
 use arrow::array::{Array, ArrayRef, BooleanArray, RecordBatch, RecordBatchOptions, UInt32Array};
 use arrow::compute::{interleave, kernels::cmp::distinct, take};
 use arrow::datatypes::{Schema, SchemaRef};
-use arrow::array::make_comparator;
 use datafusion::error::{DataFusionError, Result as DataFusionResult};
 
-pub use self::accumulator::{AggregateSpec, Function};
 use self::accumulator::{Accumulator, new_accumulator};
+pub use self::accumulator::{AggregateSpec, Function};
 use super::distinct::COMPACT_ROWS_MIN;
 use super::expression::message;
 use super::keys::Keys;
@@ -74,8 +74,11 @@ impl Aggregate {
     /// No groups yet. Fails where DataFusion cannot group by a type.
     pub fn new(spec: GroupBySpec, counters: Arc<Counters>) -> DataFusionResult<Self> {
         let group = Schema::new(spec.input.fields()[..spec.group_columns].to_vec());
-        let accumulators =
-            spec.aggregates.iter().map(|a| new_accumulator(a, &spec.input, spec.retracts)).collect::<Result<_, _>>()?;
+        let accumulators = spec
+            .aggregates
+            .iter()
+            .map(|a| new_accumulator(a, &spec.input, spec.retracts))
+            .collect::<Result<_, _>>()?;
         Ok(Aggregate {
             keys: Keys::new(Arc::new(group))?,
             counts: vec![],
@@ -189,10 +192,12 @@ impl Aggregate {
         aggregates: &[ArrayRef],
         picks: &UInt32Array,
     ) -> DataFusionResult<RecordBatch> {
-        let places: Vec<(usize, usize)> = picks.values().iter().map(|i| touched.places[*i as usize]).collect();
+        let places: Vec<(usize, usize)> =
+            picks.values().iter().map(|i| touched.places[*i as usize]).collect();
         let mut columns = Vec::with_capacity(self.spec.schema.fields().len());
         for column in 0..self.spec.group_columns {
-            let arrays: Vec<&dyn Array> = parts.iter().map(|(rows, _)| rows.column(column).as_ref()).collect();
+            let arrays: Vec<&dyn Array> =
+                parts.iter().map(|(rows, _)| rows.column(column).as_ref()).collect();
             columns.push(interleave(&arrays, &places)?);
         }
         for aggregate in aggregates {

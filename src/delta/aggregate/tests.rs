@@ -64,7 +64,11 @@ fn a_changed_group_is_retracted_and_inserted() {
     "#]]
     .assert_eq(&tick(&mut aggregate, 2, &[(&[(1, "a"), (5, "b")], -1)]));
     // What cancels out within a tick changes nothing.
-    expect![""].assert_eq(&tick(&mut aggregate, 3, &[(&[(9, "c"), (2, "a")], 1), (&[(9, "c"), (2, "a")], -1)]));
+    expect![""].assert_eq(&tick(
+        &mut aggregate,
+        3,
+        &[(&[(9, "c"), (2, "a")], 1), (&[(9, "c"), (2, "a")], -1)],
+    ));
 }
 
 #[test]
@@ -89,7 +93,8 @@ fn an_aggregate_over_nothing_is_one_row() {
 fn wide_plan(retracts: bool) -> Plan {
     use datafusion::logical_expr::Operator as Op;
     use datafusion::physical_expr::expressions::{BinaryExpr, Column, Literal};
-    let column = |name: &str, i| Arc::new(Column::new(name, i)) as Arc<dyn datafusion::physical_expr::PhysicalExpr>;
+    let column =
+        |name: &str, i| Arc::new(Column::new(name, i)) as Arc<dyn datafusion::physical_expr::PhysicalExpr>;
     let two = Arc::new(Literal::new(datafusion::common::ScalarValue::Int64(Some(2))));
     let large = Arc::new(BinaryExpr::new(column("n", 0), Op::Gt, two));
     let input = Arc::new(Schema::new(vec![
@@ -114,7 +119,9 @@ fn wide_plan(retracts: bool) -> Plan {
         AggregateSpec { filter: Some(3), ..spec_of(Function::Sum, 1, DataType::Int64) },
     ];
     let mut fields = vec![Field::new("s", DataType::Utf8, true)];
-    fields.extend(aggregates.iter().enumerate().map(|(i, a)| Field::new(format!("a{i}"), a.output.clone(), true)));
+    fields.extend(
+        aggregates.iter().enumerate().map(|(i, a)| Field::new(format!("a{i}"), a.output.clone(), true)),
+    );
     let output = Arc::new(Schema::new(fields));
     aggregates.iter_mut().for_each(|a| a.arguments.dedup());
     let spec =
@@ -131,7 +138,8 @@ fn expected(rows: &[Row]) -> Bag {
         .map(|(s, rows)| {
             let n: Vec<i64> = rows.iter().filter_map(|r| r.0).collect();
             let latest = rows.iter().filter(|r| r.2.is_some()).max_by_key(|r| r.2);
-            let latest = latest.map_or("null".to_owned(), |row| crate::delta::testing::row_texts(row)[2].clone());
+            let latest =
+                latest.map_or("null".to_owned(), |row| crate::delta::testing::row_texts(row)[2].clone());
             let sum = |values: Vec<i64>| text((!values.is_empty()).then(|| values.iter().sum()));
             let distinct: std::collections::BTreeSet<&i64> = n.iter().collect();
             let row = vec![

@@ -89,7 +89,8 @@ impl Join {
     /// A join without rows yet. Fails where DataFusion cannot group by a key's type.
     pub fn new(spec: JoinSpec, counters: Arc<super::stats::Counters>) -> DataFusionResult<Self> {
         let fields: Vec<_> = spec.keys[0].iter().map(|k| spec.inputs[0].field(*k).clone()).collect();
-        let fields = fields.into_iter().enumerate().map(|(i, f)| f.with_name(format!("key{i}")).with_nullable(true));
+        let fields =
+            fields.into_iter().enumerate().map(|(i, f)| f.with_name(format!("key{i}")).with_nullable(true));
         let key_schema = Arc::new(Schema::new(fields.collect::<Vec<_>>()));
         let pair_fields = spec.inputs.iter().flat_map(|s| s.fields().iter().cloned());
         let pair_schema = Arc::new(Schema::new(pair_fields.collect::<Vec<Arc<Field>>>()));
@@ -282,7 +283,11 @@ impl Join {
         if kind == Unpaired::Padded {
             let fields = self.spec.inputs[1 - side].fields().iter();
             let nulls = fields.map(|f| new_null_array(f.data_type(), rows.num_rows()));
-            columns = if side == 0 { columns.into_iter().chain(nulls).collect() } else { nulls.chain(columns).collect() };
+            columns = if side == 0 {
+                columns.into_iter().chain(nulls).collect()
+            } else {
+                nulls.chain(columns).collect()
+            };
         }
         if kind == Unpaired::Marked {
             columns.push(Arc::new(BooleanArray::from(marks.to_vec())));
@@ -328,7 +333,9 @@ impl Operator for Join {
 fn any_null(columns: &[ArrayRef]) -> Option<BooleanArray> {
     let nulls = columns.iter().filter(|c| c.logical_null_count() > 0).map(|column| {
         let nulls = column.logical_nulls();
-        BooleanArray::from((0..column.len()).map(|i| nulls.as_ref().is_some_and(|n| n.is_null(i))).collect::<Vec<_>>())
+        BooleanArray::from(
+            (0..column.len()).map(|i| nulls.as_ref().is_some_and(|n| n.is_null(i))).collect::<Vec<_>>(),
+        )
     });
     nulls.reduce(|a, b| arrow::compute::or(&a, &b).expect("masks of one length"))
 }

@@ -92,7 +92,11 @@ impl Side {
         if self.identity.is_some() {
             let (numbers, fresh) = self.identify(&rows)?;
             let picks: Vec<u32> = fresh.iter().map(|row| *row as u32).collect();
-            let new_rows = if picks.len() == rows.num_rows() { rows } else { crate::delta::updates::take_rows(&rows, &picks.into()) };
+            let new_rows = if picks.len() == rows.num_rows() {
+                rows
+            } else {
+                crate::delta::updates::take_rows(&rows, &picks.into())
+            };
             self.store.push(&new_rows, tick);
             fresh.iter().for_each(|row| self.link(numbers[*row], key_of(*row)));
             changes = (0..numbers.len())
@@ -264,10 +268,8 @@ impl Side {
     /// Numbers the rows that are left anew, with keys numbered by `keys`.
     pub fn rebuild(&mut self, spec: &JoinSpec, side: usize, keys: &mut Keys) -> DataFusionResult<()> {
         let first = self.store.first();
-        let live: Vec<u32> = (first..self.diffs.len())
-            .filter(|row| self.diffs[*row] != 0)
-            .map(|row| row as u32)
-            .collect();
+        let live: Vec<u32> =
+            (first..self.diffs.len()).filter(|row| self.diffs[*row] != 0).map(|row| row as u32).collect();
         let mut fresh = Side::new(spec, side)?;
         for numbers in live.chunks(super::PAIRS_PER_BATCH) {
             let rows = self.store.gather(numbers);
@@ -292,7 +294,10 @@ impl Side {
 
     pub fn bytes(&self) -> usize {
         let identity = self.identity.as_ref().map_or(0, |i| i.values.bytes() + i.rows.len() * 4);
-        self.store.bytes() + identity + self.heads.len() * 4 + self.next.len() * 4
+        self.store.bytes()
+            + identity
+            + self.heads.len() * 4
+            + self.next.len() * 4
             + (self.diffs.len() + self.matches.len()) * 8
     }
 }

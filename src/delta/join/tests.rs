@@ -56,7 +56,8 @@ fn spec(kind: (bool, [Unpaired; 2]), input: SchemaRef, keys: Vec<usize>, retract
 type Rows<'a> = &'a [(i64, &'a str)];
 
 fn tick(join: &mut Join, tick: Tick, left: &[(Rows, Diff)], right: &[(Rows, Diff)]) -> String {
-    let parts = |side: &[(Rows, Diff)]| side.iter().map(|(rows, d)| (batch(rows), Run::Constant(*d))).collect();
+    let parts =
+        |side: &[(Rows, Diff)]| side.iter().map(|(rows, d)| (batch(rows), Run::Constant(*d))).collect();
     let changes = join.tick(tick, vec![parts(left), parts(right)]);
     assert!(changes.errors.is_empty(), "{:?}", changes.errors);
     let updates: Vec<_> = changes.rows.into_iter().map(|(rows, d)| Updates::at(rows, tick, d)).collect();
@@ -66,7 +67,8 @@ fn tick(join: &mut Join, tick: Tick, left: &[(Rows, Diff)], right: &[(Rows, Diff
 #[test]
 fn pairs_come_with_either_side_and_go_with_either() {
     let input = batch(&[]).schema();
-    let mut join = Join::new(spec((true, [Unpaired::Dropped; 2]), input, vec![0], true), Arc::default()).unwrap();
+    let mut join =
+        Join::new(spec((true, [Unpaired::Dropped; 2]), input, vec![0], true), Arc::default()).unwrap();
     expect![""].assert_eq(&tick(&mut join, 1, &[(&[(1, "l"), (2, "l")], 1)], &[]));
     expect![[r#"
         1 l 1 r @2 +1

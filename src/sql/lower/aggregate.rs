@@ -123,11 +123,7 @@ fn share(aggregates: &mut Vec<AggregateSpec>, spec: AggregateSpec) -> (usize, us
     (aggregates.len() - 1, 0)
 }
 
-fn aggregate_spec(
-    expression: &Expr,
-    field: &Field,
-    inputs: &mut Inputs,
-) -> Result<AggregateSpec, SqlError> {
+fn aggregate_spec(expression: &Expr, field: &Field, inputs: &mut Inputs) -> Result<AggregateSpec, SqlError> {
     let expression = expression.clone().unalias();
     let Expr::AggregateFunction(AggregateFunction { func, params }) = &expression else {
         return Err(SqlError::unsupported(

@@ -127,7 +127,8 @@ impl Lowering<'_> {
                 let id = self.node(input)?;
                 let from = input.schema();
                 let predicate = predicate.map(|p| self.physical(p, from)).transpose()?;
-                let columns = projection.expr.iter().map(|e| self.physical(e, from)).collect::<Result<_, _>>()?;
+                let columns =
+                    projection.expr.iter().map(|e| self.physical(e, from)).collect::<Result<_, _>>()?;
                 Ok(self.map(id, predicate, Some(columns), schema))
             }
             LogicalPlan::Filter(filter) => {
@@ -246,7 +247,10 @@ pub(super) fn relaxed(schema: &DFSchema) -> SchemaRef {
 fn find_subquery(expression: &Expr) -> DataFusionResult<Option<String>> {
     let mut found = None;
     expression.apply(|e| {
-        if matches!(e, Expr::ScalarSubquery(_) | Expr::InSubquery(_) | Expr::Exists(_) | Expr::OuterReferenceColumn(..)) {
+        if matches!(
+            e,
+            Expr::ScalarSubquery(_) | Expr::InSubquery(_) | Expr::Exists(_) | Expr::OuterReferenceColumn(..)
+        ) {
             found = Some(e.to_string());
             return Ok(TreeNodeRecursion::Stop);
         }
@@ -293,9 +297,11 @@ fn refusal(query: &LogicalPlan) -> SqlError {
             "which row is the first of its key is not maintained yet",
             "use GROUP BY with min or max",
         ),
-        LogicalPlan::RecursiveQuery(_) => {
-            SqlError::unsupported("WITH RECURSIVE", "iteration is not maintained yet", "join a fixed number of times")
-        }
+        LogicalPlan::RecursiveQuery(_) => SqlError::unsupported(
+            "WITH RECURSIVE",
+            "iteration is not maintained yet",
+            "join a fixed number of times",
+        ),
         LogicalPlan::Unnest(_) => SqlError::unsupported(
             "unnest",
             "rows made of list elements are not maintained yet",

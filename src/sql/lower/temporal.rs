@@ -107,7 +107,9 @@ fn solve(condition: &Expr, from: &DFSchemaRef) -> Result<(Comparison, Expr), Sql
     loop {
         match side {
             Expr::Placeholder(_) => return Ok((comparison, limit)),
-            Expr::Cast(cast) if matches!(cast.field.data_type(), DataType::Timestamp(..)) => side = *cast.expr,
+            Expr::Cast(cast) if matches!(cast.field.data_type(), DataType::Timestamp(..)) => {
+                side = *cast.expr
+            }
             Expr::BinaryExpr(BinaryExpr { left, op, right }) if uses_now(&left) && !uses_now(&right) => {
                 let inverse = match op {
                     Operator::Plus => Operator::Minus,
