@@ -6,6 +6,8 @@
 //!
 //! `cargo bench --bench sketch`
 
+#![allow(clippy::unwrap_used)]
+
 use std::hint::black_box;
 use std::sync::Arc;
 use std::time::Instant;

@@ -39,7 +39,7 @@ impl Distinct {
     }
 
     fn grow_only(&mut self, tick: Tick, rows: RecordBatch) -> DataFusionResult<RecordBatch> {
-        let mut known = self.keys.len();
+        let mut known = self.keys.count();
         if rows.num_columns() == 0 {
             return Ok(rows);
         }
@@ -83,7 +83,7 @@ impl Distinct {
         let mut is_touched = hashbrown::HashSet::new();
         for (part, (rows, diffs)) in parts.iter().enumerate() {
             self.keys.number(rows.columns(), rows.num_rows(), &mut self.numbers)?;
-            counts.resize(self.keys.len(), 0);
+            counts.resize(self.keys.count(), 0);
             for (row, number) in self.numbers.iter().enumerate() {
                 if is_touched.insert(*number) {
                     touched.push((*number, counts[*number], part, row));

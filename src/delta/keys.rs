@@ -44,7 +44,7 @@ impl Keys {
     }
 
     /// How many numbers are given out.
-    pub fn len(&self) -> usize {
+    pub fn count(&self) -> usize {
         self.values.as_ref().map_or(1, |values| values.len())
     }
 

@@ -39,7 +39,12 @@ pub enum Node {
     /// Rows that are always there.
     Constant(RecordBatch),
     /// Rows filtered and projected one by one.
-    Map { input: NodeId, map: RowMap },
+    Map {
+        /// What is mapped.
+        input: NodeId,
+        /// How.
+        map: RowMap,
+    },
     /// The rows of all inputs.
     Union(Vec<NodeId>),
     /// The same rows with multiplicities negated.
@@ -47,13 +52,39 @@ pub enum Node {
     /// Each row once a tick with its diffs summed.
     Consolidate(NodeId),
     /// Each row once.
-    Distinct { input: NodeId, retracts: bool, horizon_ms: Option<u64> },
+    Distinct {
+        /// Whose rows.
+        input: NodeId,
+        /// Whether these can be retracted.
+        retracts: bool,
+        /// How long an unseen row is remembered, in milliseconds of stream time; for ever by default.
+        horizon_ms: Option<u64>,
+    },
     /// Groups with their aggregates.
-    Aggregate { input: NodeId, spec: GroupBySpec },
+    Aggregate {
+        /// What is grouped.
+        input: NodeId,
+        /// How.
+        spec: GroupBySpec,
+    },
     /// Pairs of rows.
-    Join { left: NodeId, right: NodeId, spec: JoinSpec },
-    /// Rows while they are current; the result has the first `columns` columns.
-    TemporalFilter { input: NodeId, bounds: Vec<Bound>, columns: usize },
+    Join {
+        /// The left side.
+        left: NodeId,
+        /// The right side.
+        right: NodeId,
+        /// How they are joined.
+        spec: JoinSpec,
+    },
+    /// Rows while they are current.
+    TemporalFilter {
+        /// What is filtered; the bounds are its last columns.
+        input: NodeId,
+        /// When a row is current.
+        bounds: Vec<Bound>,
+        /// How many columns the result has: those before the bounds.
+        columns: usize,
+    },
 }
 
 /// A dataflow: nodes in an order in which each comes after its inputs; the last is the result.

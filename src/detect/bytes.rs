@@ -3,12 +3,32 @@
 /// Why bytes are not a state written by this version.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum DecodeError {
+    /// They end in the middle.
     #[error("state of {kind} ends early, after {length} bytes")]
-    Truncated { kind: &'static str, length: usize },
+    Truncated {
+        /// The state that they should be.
+        kind: &'static str,
+        /// How many there are.
+        length: usize,
+    },
+    /// They hold a number that no state has.
     #[error("state of {kind} holds {what} \"{value}\" outside its range")]
-    OutOfRange { kind: &'static str, what: &'static str, value: String },
+    OutOfRange {
+        /// The state that they should be.
+        kind: &'static str,
+        /// What the number stands for.
+        what: &'static str,
+        /// The number.
+        value: String,
+    },
+    /// They go on after their end.
     #[error("state of {kind} has {count} bytes left over")]
-    Trailing { kind: &'static str, count: usize },
+    Trailing {
+        /// The state that they should be.
+        kind: &'static str,
+        /// How many are left over.
+        count: usize,
+    },
 }
 
 pub(super) fn put_unsigned(out: &mut Vec<u8>, mut value: u64) {

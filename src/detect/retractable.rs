@@ -8,14 +8,19 @@ use super::quantile_sketch::{Bins, Mapping};
 /// A statistic of doubles whose result depends on nothing but the multiset of values.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Statistic {
+    /// The sum of the values.
     Sum,
+    /// Their mean.
     Mean,
+    /// Their variance.
     Variance(Divisor),
     /// The square root of the variance.
     Deviation(Divisor),
     /// The value at a lower rank, `p` in `0..=1`, within the mapping's relative error.
     Percentile {
+        /// The rank.
         p: f64,
+        /// The relative error.
         mapping: Mapping,
     },
 }
@@ -69,7 +74,9 @@ pub struct Total {
 /// What can be asked of a [`Total`].
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum TotalQuestion {
+    /// The sum of the values.
     Sum,
+    /// Their mean.
     Mean,
 }
 
@@ -132,6 +139,7 @@ pub struct Spread {
 /// What can be asked of a [`Spread`].
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct SpreadQuestion {
+    /// Whose variance: a sample's or a population's.
     pub divisor: Divisor,
     /// Whether the standard deviation is asked for and not the variance.
     pub is_deviation: bool,
@@ -190,7 +198,9 @@ impl Retractable for Spread {
 /// What can be asked of [`Bins`]: the value at rank `floor(p * (count - 1))`.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct PercentileQuestion {
+    /// The rank, in `0..=1`.
     pub p: f64,
+    /// How values become bins.
     pub mapping: Mapping,
 }
 

@@ -9,10 +9,12 @@ use datafusion::error::{DataFusionError, Result as DataFusionResult};
 
 use super::count::{BoolAccumulator, CountAccumulator, DistinctAccumulator};
 use super::extreme::ExtremeAccumulator;
-use super::float::FloatAccumulator;
 use super::integer::IntegerAccumulator;
-use super::percentile::PercentileAccumulator;
+use super::statistic::StatisticAccumulator;
 use crate::delta::updates::{Diff, Run};
+use crate::detect::exact_sum::moments::Divisor;
+use crate::detect::quantile_sketch::{Bins, Mapping};
+use crate::detect::retractable::{PercentileQuestion, Spread, SpreadQuestion, Total, TotalQuestion};
 
 /// An aggregate function, and the state that it keeps a group.
 #[derive(Clone, Debug, PartialEq)]
@@ -92,23 +94,26 @@ pub(super) fn new_accumulator(
     let data_type = input.fields().get(column).map_or(DataType::Null, |f| f.data_type().clone());
     let inner: Box<dyn Accumulator> = match &spec.function {
         Function::Count => Box::new(CountAccumulator::new(arguments)),
-        Function::Sum | Function::Avg | Function::Variance { .. } if data_type == DataType::Float64 => {
-            Box::new(FloatAccumulator::new(spec.function.clone(), column))
-        }
-        Function::Sum | Function::Avg => {
+        Function::Sum | Function::Avg if data_type != DataType::Float64 => {
             Box::new(IntegerAccumulator::new(spec.function.clone(), column, data_type, spec.output.clone())?)
+        }
+        Function::Sum => Box::new(StatisticAccumulator::<Total>::new(vec![TotalQuestion::Sum], column)),
+        Function::Avg => Box::new(StatisticAccumulator::<Total>::new(vec![TotalQuestion::Mean], column)),
+        Function::Variance { is_sample, is_root } => {
+            let divisor = if *is_sample { Divisor::Sample } else { Divisor::Population };
+            let question = SpreadQuestion { divisor, is_deviation: *is_root };
+            Box::new(StatisticAccumulator::<Spread>::new(vec![question], column))
+        }
+        Function::Percentile { ranks, relative_error } => {
+            let mapping = Mapping::new(*relative_error);
+            let questions = ranks.iter().map(|p| PercentileQuestion { p: *p, mapping }).collect();
+            Box::new(StatisticAccumulator::<Bins>::new(questions, column))
         }
         Function::Min | Function::Max => {
             Box::new(ExtremeAccumulator::new(spec.function == Function::Max, column, data_type, retracts)?)
         }
         Function::BoolAnd | Function::BoolOr => {
             Box::new(BoolAccumulator::new(spec.function == Function::BoolAnd, column))
-        }
-        Function::Percentile { ranks, relative_error } => {
-            Box::new(PercentileAccumulator::new(ranks.clone(), *relative_error, column))
-        }
-        Function::Variance { .. } => {
-            return Err(DataFusionError::Internal(format!("variance of {data_type}, Float64 expected")));
         }
     };
     let inner = match spec.is_distinct {

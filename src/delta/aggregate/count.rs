@@ -132,7 +132,7 @@ impl Accumulator for DistinctAccumulator {
         columns.extend(self.arguments.iter().map(|a| rows.column(*a).clone()));
         let mut numbers = Vec::new();
         self.keys.number(&columns, rows.num_rows(), &mut numbers)?;
-        self.counts.resize(self.keys.len(), 0);
+        self.counts.resize(self.keys.count(), 0);
         let (mut picks, mut steps) = (vec![], vec![]);
         for (row, number) in numbers.iter().enumerate() {
             let before = self.counts[*number];

@@ -30,11 +30,11 @@ impl IntegerAccumulator {
         input: DataType,
         output: DataType,
     ) -> DataFusionResult<Self> {
-        let fits = match (&function, &input) {
-            (Function::Sum, DataType::Int64 | DataType::UInt64 | DataType::Decimal128(..)) => true,
-            (Function::Avg, DataType::Decimal128(..)) => true,
-            _ => false,
-        };
+        let fits = matches!(
+            (&function, &input),
+            (Function::Sum, DataType::Int64 | DataType::UInt64)
+                | (Function::Sum | Function::Avg, DataType::Decimal128(..))
+        );
         if !fits {
             return Err(DataFusionError::NotImplemented(format!(
                 "{function:?} of {input} in a continuous view; cast it to a double or an integer"

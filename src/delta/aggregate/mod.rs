@@ -3,9 +3,8 @@
 mod accumulator;
 mod count;
 mod extreme;
-mod float;
 mod integer;
-mod percentile;
+mod statistic;
 #[cfg(test)]
 mod tests;
 
@@ -122,7 +121,7 @@ impl Aggregate {
         self.round = self.round.wrapping_add(1);
         for (part, (rows, _)) in parts.iter().enumerate() {
             self.keys.number(&rows.columns()[..self.spec.group_columns], rows.num_rows(), &mut numbers)?;
-            self.touched_in.resize(self.keys.len(), self.round.wrapping_sub(1));
+            self.touched_in.resize(self.keys.count(), self.round.wrapping_sub(1));
             for (row, number) in numbers.iter().enumerate() {
                 if self.touched_in[*number] != self.round {
                     self.touched_in[*number] = self.round;
@@ -136,7 +135,7 @@ impl Aggregate {
     }
 
     fn grow(&mut self) {
-        let groups = self.keys.len();
+        let groups = self.keys.count();
         self.counts.resize(groups, 0);
         self.accumulators.iter_mut().for_each(|a| a.grow(groups));
     }

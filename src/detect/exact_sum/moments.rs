@@ -8,7 +8,9 @@ use super::{ExactSum, UNIT_LIMB};
 /// Which variance: that of a sample (divided by `n - 1`) or of a whole population (by `n`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Divisor {
+    /// That of a sample: divided by `n - 1`.
     Sample,
+    /// That of a whole population: divided by `n`.
     Population,
 }
 

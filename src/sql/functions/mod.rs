@@ -45,14 +45,23 @@ pub use statistic::statistic;
 
 /// The canonical names: what `AggregateUDF::name()` says, whatever alias a query used.
 pub mod names {
+    /// The sum.
     pub const SUM: &str = "sum";
+    /// The mean.
     pub const AVG: &str = "avg";
+    /// The least value.
     pub const MIN: &str = "min";
+    /// The greatest value.
     pub const MAX: &str = "max";
+    /// The variance of a sample.
     pub const VAR: &str = "var";
+    /// The variance of a whole population.
     pub const VAR_POP: &str = "var_pop";
+    /// The standard deviation of a sample.
     pub const STDDEV: &str = "stddev";
+    /// The standard deviation of a whole population.
     pub const STDDEV_POP: &str = "stddev_pop";
+    /// A quantile within a relative error.
     pub const APPROX_PERCENTILE: &str = "approx_percentile";
 }
 

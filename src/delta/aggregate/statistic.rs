@@ -1,0 +1,57 @@
+//! Statistics of floats, independent of order: exact sums, means and deviations, and percentiles.
+
+use std::sync::Arc;
+
+use arrow::array::{Array, ArrayRef, Float64Array, RecordBatch};
+use datafusion::error::Result as DataFusionResult;
+
+use super::accumulator::{Accumulator, downcast, retain};
+use crate::delta::updates::{Diff, Run};
+use crate::detect::retractable::Retractable;
+
+/// One retractable state a group, asked one or more questions.
+pub(super) struct StatisticAccumulator<S: Retractable> {
+    /// What is asked; all share the state.
+    questions: Vec<S::Question>,
+    column: usize,
+    states: Vec<S>,
+}
+
+impl<S: Retractable> StatisticAccumulator<S> {
+    pub fn new(questions: Vec<S::Question>, column: usize) -> Self {
+        StatisticAccumulator { questions, column, states: vec![] }
+    }
+}
+
+impl<S: Retractable> Accumulator for StatisticAccumulator<S> {
+    fn grow(&mut self, groups: usize) {
+        self.states.resize_with(groups, S::default);
+    }
+
+    fn update(&mut self, rows: &RecordBatch, groups: &[u32], diffs: &Run<Diff>) -> DataFusionResult<()> {
+        let values: &Float64Array = downcast(rows.column(self.column))?;
+        let Some(question) = self.questions.first() else { return Ok(()) };
+        for (row, group) in groups.iter().enumerate() {
+            if values.is_valid(row) {
+                self.states[*group as usize].add(question, values.value(row), diffs.get(row));
+            }
+        }
+        Ok(())
+    }
+
+    fn evaluate(&self, groups: &[u32]) -> DataFusionResult<Vec<ArrayRef>> {
+        let answers = |question: &S::Question| -> ArrayRef {
+            let answers = groups.iter().map(|group| self.states[*group as usize].answer(question));
+            Arc::new(answers.collect::<Float64Array>())
+        };
+        Ok(self.questions.iter().map(answers).collect())
+    }
+
+    fn retain(&mut self, kept: &[u32]) {
+        retain(&mut self.states, kept);
+    }
+
+    fn bytes(&self) -> usize {
+        self.states.iter().map(|s| size_of::<S>() + s.heap_bytes()).sum()
+    }
+}
