@@ -1,0 +1,237 @@
+//! Workload: hot operators inside dataflows compiled from SQL, on one worker, beside the classic
+//! operators of differential dataflow over tuples, in the same run.
+//!
+//! 1. count and sum of 2 M spans by (service, operation, minute), 200 services of 20 operations, in
+//!    ticks of 10,000 rows. Classic: `reduce` over `((String, String, i64), i64)`.
+//! 2. the self-join of 1 M spans (traces of 10 spans, depth 3) on (trace_id, parent_span_id) =
+//!    (trace_id, span_id), in ticks of 10,000 rows. Classic: `join_map` over tuples of strings.
+//! 3. distinct spans of the same, one in 50 twice. Classic: `distinct`.
+//!
+//! Printed: million rows per CPU-second of the whole process, batches made beforehand.
+//!
+//! `cargo bench --bench operators`
+
+#![allow(clippy::unwrap_used)]
+
+use std::sync::Arc;
+
+use arrow::array::{
+    ArrayRef, Int64Array, MapBuilder, RecordBatch, StringArray, StringBuilder, new_null_array,
+};
+use arrow::datatypes::{DataType, SchemaRef};
+use differential_dataflow::input::InputSession;
+use timely::dataflow::operators::probe::Handle;
+use undercurrent::engine::{BuiltIns, Database, Engine};
+use undercurrent::sql::statement::parse;
+use undercurrent::telemetry::{Batch, Table};
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+const TICK_ROWS: usize = 10_000;
+
+/// One span, as far as these workloads look.
+#[derive(Clone)]
+struct Span {
+    trace_id: String,
+    span_id: String,
+    parent_span_id: String,
+    service: String,
+    operation: String,
+    started_at_ms: i64,
+    duration_ns: i64,
+}
+
+fn spans(count: usize, repeat_every: usize) -> Vec<Span> {
+    let span = |i: usize| {
+        let (trace, place) = (i / 10, i % 10);
+        let parent = trace * 10 + place / 3;
+        let id = |n: usize| format!("{:016x}", (n as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15));
+        Span {
+            trace_id: format!("{}{:016x}", id(trace + 7), trace),
+            span_id: id(i + 1),
+            parent_span_id: if place == 0 { id(0) } else { id(parent + 1) },
+            service: format!("service-{}", (trace * 31 + place * 7) % 200),
+            operation: format!("operation-{}", (trace + place) % 20),
+            started_at_ms: 1_700_000_000_000 + (i as i64) / 20,
+            duration_ns: (i as i64 * 7919) % 1_000_000,
+        }
+    };
+    (0..count).map(|i| span(if i % repeat_every == repeat_every - 1 { i - 1 } else { i })).collect()
+}
+
+/// A batch of the table `spans`.
+fn batch(spans: &[Span]) -> Batch {
+    let schema: SchemaRef = Table::Spans.schema();
+    let texts = |f: &dyn Fn(&Span) -> String| -> ArrayRef {
+        Arc::new(StringArray::from_iter_values(spans.iter().map(f)))
+    };
+    let times = |f: &dyn Fn(&Span) -> i64, data_type: &DataType| -> ArrayRef {
+        let values = Int64Array::from_iter_values(spans.iter().map(f));
+        arrow::compute::cast(&values, data_type).unwrap()
+    };
+    let columns = schema.fields().iter().map(|field| match field.name().as_str() {
+        "trace_id" => texts(&|s| s.trace_id.clone()),
+        "span_id" => texts(&|s| s.span_id.clone()),
+        "parent_span_id" => texts(&|s| s.parent_span_id.clone()),
+        "service_name" => texts(&|s| s.service.clone()),
+        "name" => texts(&|s| s.operation.clone()),
+        "kind" => texts(&|_| "SERVER".to_owned()),
+        "status_code" => texts(&|_| "UNSET".to_owned()),
+        "started_at" | "ended_at" => times(&|s| s.started_at_ms * 1_000_000, field.data_type()),
+        "duration_ns" => times(&|s| s.duration_ns, field.data_type()),
+        "attributes" | "resource_attributes" => {
+            let mut maps = MapBuilder::new(None, StringBuilder::new(), StringBuilder::new());
+            spans.iter().for_each(|_| maps.append(true).unwrap());
+            arrow::compute::cast(&(Arc::new(maps.finish()) as ArrayRef), field.data_type()).unwrap()
+        }
+        _ => new_null_array(field.data_type(), spans.len()),
+    });
+    let rows = RecordBatch::try_new(schema.clone(), columns.collect()).unwrap();
+    Batch { table: Table::Spans, rows, event_time_ns: None }
+}
+
+/// CPU-seconds of the threads of this process so far, as Linux accounts them to the nanosecond.
+fn cpu_seconds() -> f64 {
+    let tasks = std::fs::read_dir("/proc/self/task").unwrap();
+    let stats = tasks.filter_map(|t| std::fs::read_to_string(t.unwrap().path().join("schedstat")).ok());
+    let nanos: f64 = stats.map(|s| s.split(' ').next().unwrap().parse::<f64>().unwrap()).sum();
+    nanos / 1e9
+}
+
+/// Rows a CPU-second through the view `sql`; and how many rows the view has.
+fn through_view(sql: &str, batches: &[Batch]) -> (f64, i64) {
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let mut database = Database::new(Engine::start(1).unwrap(), BuiltIns::default(), None);
+    database.engine.store_only(&[]);
+    for statement in parse(&format!("CREATE MATERIALIZED VIEW v AS {sql}")).unwrap() {
+        runtime.block_on(database.execute(statement)).unwrap();
+    }
+    let rows: usize = batches.iter().map(|b| b.rows.num_rows()).sum();
+    let begin = cpu_seconds();
+    for (tick, batch) in batches.iter().enumerate() {
+        database.engine.append(batch).unwrap();
+        database.engine.close(1_000 * (tick as u64 + 1)).unwrap();
+    }
+    let rate = rows as f64 / (cpu_seconds() - begin) / 1e6;
+    let statement = parse("SELECT count(*) FROM v").unwrap().pop().unwrap();
+    let count = match runtime.block_on(database.execute(statement)).unwrap() {
+        undercurrent::engine::Answer::Rows { batches, .. } => {
+            batches[0].column(0).as_any().downcast_ref::<Int64Array>().unwrap().value(0)
+        }
+        _ => 0,
+    };
+    (rate, count)
+}
+
+/// Rows a CPU-second through a classic dataflow, fed `TICK_ROWS` rows a tick.
+fn through_classic<D, F>(rows: Vec<D>, build: F) -> f64
+where
+    D: differential_dataflow::ExchangeData + Send + Sync,
+    F: FnOnce(&mut timely::worker::Worker, &mut InputSession<u64, D, isize>) -> Handle<u64>
+        + Send
+        + Sync
+        + 'static,
+{
+    timely::execute_directly(move |worker| {
+        let mut input = InputSession::new();
+        let probe = build(worker, &mut input);
+        let (count, begin) = (rows.len(), cpu_seconds());
+        let mut rows = rows.into_iter().peekable();
+        let mut tick = 0;
+        while rows.peek().is_some() {
+            rows.by_ref().take(TICK_ROWS).for_each(|row| input.insert(row));
+            tick += 1;
+            input.advance_to(tick);
+            input.flush();
+            while probe.less_than(&tick) {
+                worker.step();
+            }
+        }
+        count as f64 / (cpu_seconds() - begin) / 1e6
+    })
+}
+
+fn report(name: &str, ours: (f64, i64), classic: f64) {
+    let (rate, rows) = ours;
+    println!("{name:<44} {rate:>8.2} {classic:>8.2} {:>7.1}x   {rows} result rows", rate / classic);
+}
+
+fn aggregate() {
+    let all = spans(2_000_000, usize::MAX);
+    let batches: Vec<Batch> = all.chunks(TICK_ROWS).map(batch).collect();
+    let ours = through_view(
+        "SELECT service_name, name, date_bin(INTERVAL '1 minute', started_at), count(*), sum(duration_ns) \
+         FROM spans GROUP BY 1, 2, 3",
+        &batches,
+    );
+    let rows: Vec<_> = all
+        .into_iter()
+        .map(|s| ((s.service, s.operation, s.started_at_ms / 60_000), s.duration_ns))
+        .collect();
+    let classic = through_classic(rows, |worker, input| {
+        let probe = Handle::new();
+        worker.dataflow::<u64, _, _>(|scope| {
+            let rows = input.to_collection(scope);
+            rows.reduce(|_, values, out| {
+                let count: isize = values.iter().map(|(_, diff)| *diff).sum();
+                let sum: i64 = values.iter().map(|(value, diff)| **value * *diff as i64).sum();
+                out.push(((count, sum), 1isize));
+            })
+            .probe_with(&probe);
+        });
+        probe
+    });
+    report("count and sum by 3 columns, against reduce", ours, classic);
+}
+
+fn self_join() {
+    let all = spans(1_000_000, usize::MAX);
+    let batches: Vec<Batch> = all.chunks(TICK_ROWS).map(batch).collect();
+    let ours = through_view(
+        "SELECT p.service_name AS source, c.service_name AS target, count(*) AS calls FROM spans c \
+         JOIN spans p ON c.trace_id = p.trace_id AND c.parent_span_id = p.span_id GROUP BY 1, 2",
+        &batches,
+    );
+    let rows: Vec<_> =
+        all.into_iter().map(|s| (s.trace_id, s.span_id, s.parent_span_id, s.service)).collect();
+    let classic = through_classic(rows, |worker, input| {
+        let probe = Handle::new();
+        worker.dataflow::<u64, _, _>(|scope| {
+            let rows = input.to_collection(scope);
+            let children = rows.clone().map(|(trace, _, parent, service)| ((trace, parent), service));
+            let parents = rows.map(|(trace, span, _, service)| ((trace, span), service));
+            let pairs = children.join_map(parents, |_, child, parent| (parent.clone(), child.clone()));
+            pairs.count().probe_with(&probe);
+        });
+        probe
+    });
+    report("span self-join and count, against join_map", ours, classic);
+}
+
+fn distinct() {
+    let all = spans(1_000_000, 50);
+    let batches: Vec<Batch> = all.chunks(TICK_ROWS).map(batch).collect();
+    let ours = through_view(
+        "SELECT count(*) FROM (SELECT DISTINCT trace_id, span_id, parent_span_id, service_name FROM spans)",
+        &batches,
+    );
+    let rows: Vec<_> =
+        all.into_iter().map(|s| (s.trace_id, s.span_id, s.parent_span_id, s.service)).collect();
+    let classic = through_classic(rows, |worker, input| {
+        let probe = Handle::new();
+        worker.dataflow::<u64, _, _>(|scope| {
+            input.to_collection(scope).distinct().map(|_| ()).count().probe_with(&probe);
+        });
+        probe
+    });
+    report("distinct spans, against distinct", ours, classic);
+}
+
+fn main() {
+    println!("million rows per CPU-second, one worker, ticks of {TICK_ROWS} rows");
+    println!("{:<44} {:>8} {:>8}", "", "here", "classic");
+    aggregate();
+    self_join();
+    distinct();
+}
