@@ -35,21 +35,21 @@ called AS (
     FROM spans
     WHERE service_name IS NOT NULL AND kind IN ('SERVER', 'CONSUMER')
 ),
--- The CLIENT spans that name a peer. map_extract and not attributes['...']: it is evaluated for these spans alone.
+-- The CLIENT spans that name a peer, once each.
 client AS (
     SELECT DISTINCT
         trace_id,
         span_id,
         service_name,
         coalesce(
-            map_extract(attributes, 'peer.service')[1],
-            map_extract(attributes, 'server.address')[1],
-            map_extract(attributes, 'network.peer.address')[1]
-                || coalesce(':' || map_extract(attributes, 'network.peer.port')[1], ''),
-            map_extract(attributes, 'db.namespace')[1],
-            map_extract(attributes, 'db.name')[1],
-            map_extract(attributes, 'db.system.name')[1],
-            map_extract(attributes, 'db.system')[1],
+            attributes['peer.service'],
+            attributes['server.address'],
+            attributes['network.peer.address']
+                || coalesce(':' || attributes['network.peer.port'], ''),
+            attributes['db.namespace'],
+            attributes['db.name'],
+            attributes['db.system.name'],
+            attributes['db.system'],
             'unknown'
         ) AS peer,
         regexp_like(array_to_string(map_keys(attributes), ' '), '(^| )db[.]') AS is_database,

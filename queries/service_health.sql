@@ -20,34 +20,44 @@ span AS (
         span_id,
         parent_span_id,
         service_name,
-        coalesce(
-            resource_attributes['service.instance.id'],
-            resource_attributes['k8s.pod.name'],
-            resource_attributes['host.name'],
-            resource_attributes['container.id']
-        ) AS instance,
         started_at,
         duration_ns,
         status_code = 'ERROR' AS is_error
     FROM spans
     WHERE service_name IS NOT NULL
 ),
--- All spans once, and the entry spans with a parent once more.
+-- All spans once, the entry spans with a parent once more, and each instance once.
 seen AS (
     SELECT
         service_name,
-        instance,
+        true AS is_span,
+        parent_span_id IS NULL AS is_request,
         started_at,
         duration_ns,
         is_error,
-        true AS is_span,
-        parent_span_id IS NULL AS is_request
+        NULL AS instance
     FROM span
     UNION ALL
-    SELECT entry.service_name, entry.instance, entry.started_at, entry.duration_ns, entry.is_error, false, true
+    SELECT entry.service_name, false, true, entry.started_at, entry.duration_ns, entry.is_error, NULL
     FROM span AS entry
     JOIN span AS parent ON parent.trace_id = entry.trace_id AND parent.span_id = entry.parent_span_id
     WHERE parent.service_name <> entry.service_name
+    UNION ALL
+    SELECT DISTINCT
+        service_name,
+        false,
+        false,
+        NULL,
+        NULL,
+        NULL,
+        coalesce(
+            resource_attributes['service.instance.id'],
+            resource_attributes['k8s.pod.name'],
+            resource_attributes['host.name'],
+            resource_attributes['container.id']
+        )
+    FROM spans
+    WHERE service_name IS NOT NULL
 ),
 service AS (
     SELECT
