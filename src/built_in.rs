@@ -3,8 +3,23 @@
 use crate::engine::BuiltIns;
 use crate::sql::error::SqlError;
 
+/// Names files of `queries/` and holds their text.
+macro_rules! queries {
+    ($($file:literal),* $(,)?) => { &[$(($file, include_str!(concat!("../queries/", $file)))),*] };
+}
+
 /// Each file of `queries/`: its name and its text.
-pub const QUERIES: &[(&str, &str)] = &[("log_rates.sql", include_str!("../queries/log_rates.sql"))];
+pub const QUERIES: &[(&str, &str)] = queries![
+    "log_rates.sql",
+    "metric_rollups.sql",
+    "operation_latency.sql",
+    "service_calls.sql",
+    "service_dependencies.sql",
+    "service_dependencies_1m.sql",
+    "service_dependencies_by_kind.sql",
+    "service_health.sql",
+    "traces.sql",
+];
 
 /// All built-in views.
 pub fn views() -> Result<BuiltIns, SqlError> {
