@@ -1,4 +1,83 @@
 //! SQL over live telemetry, kept up to date by differential dataflow.
+//!
+//! Telemetry comes in as OTLP or Parquet, is turned into Arrow record batches once, and stays Arrow
+//! until it leaves. Continuous queries, written in SQL, are compiled to dataflows of differential
+//! operators that keep their results up to date change by change. Results are SQL tables.
+//!
+//! ```text
+//!  files ── ingest ── telemetry ──► engine ── delta: map · distinct · aggregate · join ──► views
+//!           (in order  (OTLP to     (ticks,   ▲   (one operator a file, over Arrow)         │
+//!            of time)   Arrow)       workers) │                                             ▼
+//!                                             sql: SELECT ─► logical plan ─► dataflow    queries
+//!                                                  (DataFusion; functions of detect)
+//! ```
+//!
+//! # Layers
+//!
+//! Each knows only those above it; `tests/it/tidy.rs` keeps it so.
+//!
+//! | module | what it is |
+//! |---|---|
+//! | [`telemetry`] | the nouns: Arrow schemas of spans, metrics and logs; OTLP decoded into them |
+//! | [`detect`] | pure numerics: quantile sketches, exact sums |
+//! | [`delta`] | Arrow-native differential dataflow; knows no SQL |
+//! | [`sql`] | the DataFusion session, statements, and the compiler from a SELECT to a dataflow |
+//! | [`engine`] | workers, the clock, the lives of views, what readers see |
+//! | [`ingest`] | recorded telemetry, read in event-time order |
+//! | [`built_in`] | the files of `queries/` |
+//! | [`command`] | the command line |
+//!
+//! # One SQL, one answer
+//!
+//! A continuous view is the SELECT's result, maintained: at every closed tick it equals what the same
+//! SELECT returns as a batch query over the same input, whatever the order of arrival, the batches, the
+//! retractions and the number of workers. Ad-hoc queries and views share functions, types and
+//! expressions: DataFusion runs the former, and dataflows evaluate DataFusion's physical expressions
+//! and group by DataFusion's own grouping. What would depend on order is replaced in both by a form
+//! that does not: floats are summed exactly, percentiles are DDSketch's. What cannot be maintained is
+//! refused at CREATE, with what to write instead.
+//!
+//! # Time
+//!
+//! A [tick](delta::updates::Tick) is the dataflow's timestamp: stream time in milliseconds, totally
+//! ordered. All updates between two ticks share one. The stream clock of a replay is the least, over
+//! the files still being read, of the largest event time seen; `now()` in a view is the tick, so that
+//! a replay gives what live gave. Late rows are ordinary updates: windows they belong to are
+//! corrected by a retraction and an insertion.
+//!
+//! All workers finish a tick before any begins the next, so what they publish is the state of every
+//! view at that tick: a query sees all views at one same tick and never waits for a worker.
+//!
+//! State is kept for ever unless a horizon is set (`--horizon`, or `WITH (horizon = '15 minutes')` on
+//! a view). A horizon counts from the tick at which a row came: after it the row is dropped from
+//! joins and from DISTINCT, in whole segments and without a retraction, and counted in `view_stats`.
+//!
+//! # The core
+//!
+//! One container on every edge, [`Updates`](delta::updates::Updates): a record batch with a time and a
+//! diff for each row, both stored once where they are all the same. Since time is totally ordered, an
+//! operator with state is a function of whole ticks ([`delta::operator::Operator`]), and one file
+//! knows about capabilities and frontiers. Hot operators keep their own state:
+//!
+//! - Groups, distinct rows and join keys are numbered densely by DataFusion's `GroupValues`
+//!   ([`delta::keys`]). Compared with hash tables of our own this brings the batch engine's equality
+//!   (null, NaN) and its vectorised code for each type; state is then plain vectors by number. It cannot forget a
+//!   single key, so state is rebuilt once half of it is dead.
+//! - A join keeps the rows of each side in segments of 8,192 and chains them by key number. Sides that
+//!   only grow are never looked up by value. Outer, semi, anti and mark joins count matches by row.
+//! - Aggregates are evaluated before and after a tick's changes to the groups it touches, instead of
+//!   keeping what was sent: all of them are functions of the multiset of their input alone.
+//!
+//! A view's result is an arrangement of differential dataflow made of sorted Arrow chunks
+//! ([`delta::chunk`]), each worker what it has: readers take its chunks as a table, later views
+//! import it, subscriptions are its batches. Errors (a division by zero, a cast that does not fit)
+//! are a second collection: a view with one has no answer until its row is gone.
+//!
+//! # Limits
+//!
+//! Each has a name: [`engine::WORKERS_MAX`], `VIEWS_MAX` (1,000), [`ingest::BATCH_ROWS_MAX`],
+//! [`ingest::LINE_BYTES_MAX`], [`ingest::FILES_MAX`], the fields of [`telemetry::Limits`]; a side of a
+//! join holds 2^32 - 1 rows on a worker.
 
 pub mod built_in;
 pub mod command;

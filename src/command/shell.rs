@@ -18,7 +18,6 @@ statements end with a semicolon; \\d lists relations, \\d NAME describes one, \\
 pub(super) fn run(arguments: &InputArguments) -> Result<Outcome, CommandError> {
     let runtime = replay::runtime()?;
     let mut database = player::database(arguments)?;
-    runtime.block_on(database.create_built_ins())?;
     let outcome = player::play(arguments, &mut database, &Table::all().into_iter().collect(), |_| Ok(()))?;
     let mut shell = Shell { database, runtime, format: arguments.format };
     if std::io::stdin().is_terminal() {

@@ -109,9 +109,13 @@ impl RowStore {
 
     /// Bytes held.
     pub fn bytes(&self) -> usize {
-        self.full.iter().map(|(rows, _)| rows.get_array_memory_size()).sum::<usize>()
-            + self.tail.get_array_memory_size()
+        self.full.iter().map(|(rows, _)| rows).chain([&self.tail]).map(bytes_of).sum()
     }
+}
+
+/// The bytes of `rows` alone, where they are a slice of something larger.
+pub(super) fn bytes_of(rows: &RecordBatch) -> usize {
+    rows.columns().iter().map(|c| c.to_data().get_slice_memory_size().unwrap_or_default()).sum()
 }
 
 /// The same rows in buffers of their own.

@@ -8,6 +8,7 @@ use arrow::array::{Array, AsArray, RecordBatch, UInt32Array};
 use arrow::datatypes::TimestampNanosecondType;
 
 use super::operator::{Changes, Operator, Part};
+use super::row_store::bytes_of;
 use super::stats::Counters;
 use super::updates::{Diff, Run, Tick, take_rows};
 
@@ -168,7 +169,7 @@ impl TemporalFilter {
 
     fn bytes(&self) -> usize {
         let parts = self.calendar.values().flat_map(|b| &b.parts);
-        parts.map(|p| p.rows.get_array_memory_size() + p.due.len() * 16).sum()
+        parts.map(|p| bytes_of(&p.rows) + p.due.len() * 16).sum()
     }
 }
 

@@ -18,6 +18,9 @@ use crate::telemetry::Table;
 /// The most views, maintained or not.
 pub const VIEWS_MAX: usize = 1_000;
 
+/// What SHOW TABLES calls a built-in view that nothing has named yet.
+const NOT_CREATED: &str = "built-in view, created when first named";
+
 /// What a statement gives.
 pub enum Answer {
     /// Rows.
@@ -67,11 +70,6 @@ impl BuiltIns {
         }
         Ok(())
     }
-
-    /// The names of all of them.
-    pub fn names(&self) -> impl Iterator<Item = &str> {
-        self.statements.keys().map(String::as_str)
-    }
 }
 
 /// The engine with its catalog: what a session of a client talks to.
@@ -119,21 +117,8 @@ impl Database {
                 names.iter().try_for_each(|name| self.drop_view(name, if_exists))?;
                 Ok(Answer::Done("DROP VIEW"))
             }
-            Statement::ShowTables => {
-                let catalog = self.catalog();
-                let rows = catalog.iter().map(|(name, r)| [name.clone(), r.kind_name().to_owned()]);
-                texts(["name", "kind"], rows.collect())
-            }
-            Statement::ShowViews => {
-                let catalog = self.catalog();
-                let rows = catalog.iter().filter_map(|(name, relation)| match &relation.kind {
-                    Kind::View { query, .. } | Kind::Query(query) => {
-                        Some([name.clone(), relation.kind_name().to_owned(), query.clone()])
-                    }
-                    _ => None,
-                });
-                texts(["name", "kind", "definition"], rows.collect())
-            }
+            Statement::ShowTables => self.show_tables(),
+            Statement::ShowViews => self.show_views(),
             Statement::ShowColumns(name) => self.show_columns(&name).await,
             Statement::ShowCreate(name) => self.show_create(&name),
             Statement::ExplainDataflow(target) => self.explain(&target).await,
@@ -152,20 +137,9 @@ impl Database {
                 Ok(query) => self.session.references(&query)?,
                 Err(_) => vec![target.trim().to_lowercase()],
             },
-            Statement::ShowTables | Statement::ShowViews => {
-                self.built_ins.names().map(str::to_owned).collect()
-            }
+            Statement::ShowTables | Statement::ShowViews => vec![],
             Statement::DropView { names, .. } => names.clone(),
         };
-        for name in names {
-            Box::pin(self.ensure(&name)).await?;
-        }
-        Ok(())
-    }
-
-    /// Creates every built-in view.
-    pub async fn create_built_ins(&mut self) -> Result<(), SqlError> {
-        let names: Vec<String> = self.built_ins.names().map(str::to_owned).collect();
         for name in names {
             Box::pin(self.ensure(&name)).await?;
         }
@@ -254,6 +228,26 @@ impl Database {
             }
         }
         Ok(readers.into_iter().collect())
+    }
+
+    fn show_tables(&self) -> Result<Answer, SqlError> {
+        let catalog = self.catalog();
+        let rows = catalog.iter().map(|(name, r)| [name.clone(), r.kind_name().to_owned()]);
+        let idle = self.built_ins.statements.keys().map(|name| [name.clone(), NOT_CREATED.to_owned()]);
+        texts(["name", "kind"], rows.chain(idle).collect())
+    }
+
+    fn show_views(&self) -> Result<Answer, SqlError> {
+        let catalog = self.catalog();
+        let rows = catalog.iter().filter_map(|(name, relation)| match &relation.kind {
+            Kind::View { query, .. } | Kind::Query(query) => {
+                Some([name.clone(), relation.kind_name().to_owned(), query.clone()])
+            }
+            _ => None,
+        });
+        let idle = self.built_ins.statements.iter();
+        let idle = idle.map(|(name, sql)| [name.clone(), NOT_CREATED.to_owned(), sql.clone()]);
+        texts(["name", "kind", "definition"], rows.chain(idle).collect())
     }
 
     async fn show_columns(&self, name: &str) -> Result<Answer, SqlError> {

@@ -37,7 +37,7 @@ pub enum Statement {
     Subscribe(Subscribe),
 }
 
-/// CREATE [OR REPLACE] [MATERIALIZED] VIEW.
+/// `CREATE [OR REPLACE] [MATERIALIZED] VIEW`.
 #[derive(Debug, Clone)]
 pub struct CreateView {
     /// Its name.
