@@ -1,0 +1,3 @@
+//! Tests of the whole: SQL in, telemetry in, rows out.
+
+mod queries;
