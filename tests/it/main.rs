@@ -1,0 +1,5 @@
+//! Tests of the whole: statements, views against batch queries, and the binary.
+
+mod slt;
+mod support;
+mod view_equals_batch;
