@@ -49,8 +49,8 @@ impl Expressions<'_> {
 
     fn literal(&mut self, data_type: Type) -> String {
         match data_type {
-            Type::Int => self.pick(&["0", "1", "2", "-3", "17"]),
-            Type::Float => self.pick(&["0.0", "1.5", "-1.5", "0.1", "'NaN'::double", "-0.0", "NULL::double"]),
+            Type::Int => self.pick(&["0", "1", "2", "(-3)", "17"]),
+            Type::Float => self.pick(&["0.0", "1.5", "(-1.5)", "0.1", "'NaN'::double", "(-0.0)", "NULL::double"]),
             Type::Text => self.pick(&["'web'", "'cart'", "''", "'a'", "'Ab'", "'s1'", "NULL::text"]),
             Type::Time => self.pick(&[
                 "'1970-01-01T00:00:20Z'::timestamptz",
@@ -147,7 +147,7 @@ impl Expressions<'_> {
             1 => format!("({left} IS NOT NULL)"),
             2 => format!("({left} IN ({}, {}))", self.literal(data_type), self.literal(data_type)),
             3 => format!("({left} BETWEEN {} AND {})", self.literal(data_type), self.scalar(data_type, depth)),
-            4 => format!("({left} IS DISTINCT FROM {})", self.scalar(data_type, depth)),
+            4 => format!("({left} IS DISTINCT FROM ({}))", self.scalar(data_type, depth)),
             5 if data_type == Type::Text => format!("({left} LIKE {})", self.pick(&["'%b'", "'a%'", "''", "'_%'"])),
             _ => {
                 let operator = self.pick(&["=", "<>", "<", "<=", ">", ">="]);

@@ -188,7 +188,7 @@ impl<'a> Generator<'a> {
         let mine = self.expressions(&left.columns).column(data_type)?;
         let theirs = self.expressions(&right.columns).column(data_type)?;
         let operator = if self.random.random_ratio(1, 10) { "IS NOT DISTINCT FROM" } else { "=" };
-        Some(format!("{mine} {operator} {theirs}"))
+        Some(format!("({mine} {operator} ({theirs}))"))
     }
 
     /// A WHERE clause, or none.
