@@ -22,7 +22,7 @@ impl Consolidate {
     }
 
     fn consolidate(&self, parts: Vec<Part>) -> DataFusionResult<Changes> {
-        let mut keys = Keys::new(self.schema.clone())?;
+        let mut keys = Keys::exact(&self.schema)?;
         let mut sums: Vec<Diff> = vec![];
         let mut first: Vec<Vec<(u32, usize)>> = vec![vec![]; parts.len()];
         let mut numbers = Vec::new();

@@ -6,7 +6,7 @@ use arrow::datatypes::SchemaRef;
 use datafusion::error::Result as DataFusionResult;
 
 use super::horizon::Horizon;
-use super::keys::Keys;
+use super::keys::{Keys, with_one_zero};
 use super::operator::{Changes, Operator, Part};
 use super::updates::{Diff, Run, Tick};
 
@@ -17,6 +17,8 @@ use super::updates::{Diff, Run, Tick};
 /// last seen, and what comes again after that is new. Late rows are rows like others.
 pub struct Distinct {
     keys: Keys,
+    /// How many columns a row has.
+    columns: usize,
     state: State,
     horizon: Option<Horizon>,
     numbers: Vec<usize>,
@@ -35,7 +37,13 @@ impl Distinct {
         let state = if retracts { State::Counts(vec![]) } else { State::Seen };
         // Rows that can be retracted must not be forgotten: their retraction would find nothing.
         let horizon = horizon_ms.filter(|_| !retracts).map(Horizon::new);
-        Ok(Distinct { keys: Keys::new(schema)?, state, horizon, numbers: vec![] })
+        Ok(Distinct {
+            columns: schema.fields().len(),
+            keys: Keys::new(schema)?,
+            state,
+            horizon,
+            numbers: vec![],
+        })
     }
 
     fn grow_only(&mut self, tick: Tick, rows: RecordBatch) -> DataFusionResult<RecordBatch> {
@@ -60,7 +68,9 @@ impl Distinct {
 impl Operator for Distinct {
     fn tick(&mut self, tick: Tick, mut inputs: Vec<Vec<Part>>) -> Changes {
         let mut changes = Changes::default();
-        let parts = inputs.swap_remove(0);
+        let parts = inputs.swap_remove(0).into_iter();
+        let parts: Vec<Part> =
+            parts.map(|(rows, diffs)| (with_one_zero(rows, self.columns), diffs)).collect();
         let result = match self.state {
             State::Seen => parts.into_iter().try_for_each(|(rows, _)| {
                 changes.push(self.grow_only(tick, rows)?, Run::Constant(1));

@@ -1,8 +1,9 @@
 //! Rows numbered by their value.
 
-use arrow::array::{ArrayRef, BooleanArray};
+use arrow::array::{Array, ArrayData, ArrayRef, BooleanArray, RecordBatch, RecordBatchOptions, make_array};
 use arrow::compute::filter;
-use arrow::datatypes::SchemaRef;
+use arrow::datatypes::{DataType, Field, Fields, Schema, SchemaRef};
+use datafusion::common::utils::normalize_float_zero;
 use datafusion::error::Result as DataFusionResult;
 use datafusion::logical_expr::EmitTo;
 use datafusion::physical_plan::aggregates::group_values::{GroupValues, new_group_values};
@@ -13,6 +14,8 @@ use datafusion::physical_plan::aggregates::order::GroupOrdering;
 pub struct Keys {
     values: Option<Box<dyn GroupValues>>,
     schema: SchemaRef,
+    /// Whether doubles count as the same only when all of their bits are.
+    is_exact: bool,
 }
 
 impl Keys {
@@ -22,7 +25,15 @@ impl Keys {
             true => None,
             false => Some(new_group_values(schema.clone(), &GroupOrdering::None)?),
         };
-        Ok(Keys { values, schema })
+        Ok(Keys { values, schema, is_exact: false })
+    }
+
+    /// The same for rows that stand for themselves: `-0.0` is not `0.0` here, and no NaN another.
+    pub fn exact(schema: &Schema) -> DataFusionResult<Self> {
+        let fields =
+            schema.fields().iter().map(|f| f.as_ref().clone().with_data_type(bits_type(f.data_type())));
+        let keys = Keys::new(SchemaRef::new(Schema::new(fields.collect::<Vec<_>>())))?;
+        Ok(Keys { is_exact: true, ..keys })
     }
 
     /// The number of each of `rows` rows over `columns`, into `numbers`. Fails only when the keys
@@ -35,6 +46,10 @@ impl Keys {
     ) -> DataFusionResult<()> {
         numbers.clear();
         match &mut self.values {
+            Some(values) if self.is_exact => {
+                let bits: Vec<ArrayRef> = columns.iter().map(|c| make_array(bits(c.to_data()))).collect();
+                values.intern(&bits, numbers)
+            }
             Some(values) => values.intern(columns, numbers),
             None => {
                 numbers.resize(rows, 0);
@@ -67,4 +82,46 @@ impl Keys {
         *values = new_group_values(self.schema.clone(), &GroupOrdering::None)?;
         values.intern(&columns, &mut Vec::new())
     }
+}
+
+/// `rows` with `0.0` for `-0.0` in their first `columns` columns: the two are one group, and a batch
+/// GROUP BY shows it as `0.0` whichever came first.
+pub fn with_one_zero(rows: RecordBatch, columns: usize) -> RecordBatch {
+    let is_float = |f: &std::sync::Arc<Field>| f.data_type().is_floating();
+    if !rows.schema_ref().fields()[..columns].iter().any(is_float) {
+        return rows;
+    }
+    let (group, rest) = rows.columns().split_at(columns);
+    let all = group.iter().map(normalize_float_zero).chain(rest.iter().cloned()).collect();
+    let options = RecordBatchOptions::new().with_row_count(Some(rows.num_rows()));
+    RecordBatch::try_new_with_options(rows.schema(), all, &options).expect("columns of the same types")
+}
+
+/// `data_type` with integers in place of floats, inside nested types too.
+fn bits_type(data_type: &DataType) -> DataType {
+    let field = |f: &std::sync::Arc<Field>| {
+        std::sync::Arc::new(f.as_ref().clone().with_data_type(bits_type(f.data_type())))
+    };
+    match data_type {
+        DataType::Float16 => DataType::Int16,
+        DataType::Float32 => DataType::Int32,
+        DataType::Float64 => DataType::Int64,
+        DataType::List(item) => DataType::List(field(item)),
+        DataType::LargeList(item) => DataType::LargeList(field(item)),
+        DataType::FixedSizeList(item, size) => DataType::FixedSizeList(field(item), *size),
+        DataType::Map(entries, is_sorted) => DataType::Map(field(entries), *is_sorted),
+        DataType::Struct(fields) => DataType::Struct(fields.iter().map(field).collect::<Fields>()),
+        other => other.clone(),
+    }
+}
+
+/// `data` as an array of its [`bits_type`].
+fn bits(data: ArrayData) -> ArrayData {
+    let data_type = bits_type(data.data_type());
+    if data_type == *data.data_type() {
+        return data;
+    }
+    let children = data.child_data().iter().cloned().map(bits).collect();
+    let retyped = data.into_builder().data_type(data_type).child_data(children).build();
+    retyped.expect("floats and integers of one width have one layout")
 }

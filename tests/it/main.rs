@@ -1,3 +1,7 @@
-//! Tests of the whole: SQL in, telemetry in, rows out.
+//! Tests of the whole: statements, views against batch queries, and the binary.
 
 mod queries;
+mod slt;
+mod support;
+mod tidy;
+mod view_equals_batch;

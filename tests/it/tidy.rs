@@ -6,15 +6,8 @@ use std::path::{Path, PathBuf};
 
 /// The layers, from the inside out: each knows only those before it. Those of one entry do not know
 /// each other.
-const LAYERS: &[&[&str]] = &[
-    &["telemetry"],
-    &["detect"],
-    &["delta"],
-    &["sql"],
-    &["engine"],
-    &["built_in", "ingest"],
-    &["command"],
-];
+const LAYERS: &[&[&str]] =
+    &[&["telemetry"], &["detect"], &["delta"], &["sql"], &["engine"], &["built_in", "ingest"], &["command"]];
 
 /// The modules that may use a crate.
 const CRATES: &[(&str, &[&str])] = &[
@@ -95,7 +88,11 @@ fn files_are_short_and_finished() {
         for path in files_below(&root().join(folder), "rs") {
             let text = fs::read_to_string(&path).unwrap();
             let lines = text.lines().count();
-            assert!(lines <= FILE_LINES_MAX, "{} has {lines} lines, {FILE_LINES_MAX} allowed", path.display());
+            assert!(
+                lines <= FILE_LINES_MAX,
+                "{} has {lines} lines, {FILE_LINES_MAX} allowed",
+                path.display()
+            );
             // Split, so that this file does not hold them itself.
             for word in [concat!("TO", "DO"), concat!("FIX", "ME"), concat!("XX", "X")] {
                 assert!(!text.contains(word), "{} holds a {word}", path.display());
@@ -128,7 +125,11 @@ fn each_dataset_says_where_it_comes_from() {
         let folder = entry.unwrap().path();
         if folder.is_dir() {
             let readme = fs::read_to_string(folder.join("README.md")).unwrap_or_default().to_lowercase();
-            assert!(readme.contains("licen") && readme.contains("source"), "{} needs a README.md", folder.display());
+            assert!(
+                readme.contains("licen") && readme.contains("source"),
+                "{} needs a README.md",
+                folder.display()
+            );
         }
     }
 }

@@ -20,7 +20,7 @@ use self::accumulator::{Accumulator, new_accumulator};
 pub use self::accumulator::{AggregateSpec, Function};
 use super::distinct::COMPACT_ROWS_MIN;
 use super::expression::message;
-use super::keys::Keys;
+use super::keys::{Keys, with_one_zero};
 use super::operator::{Changes, Operator, Part};
 use super::stats::Counters;
 use super::updates::{Diff, Run, Tick};
@@ -227,7 +227,10 @@ impl Aggregate {
 
 impl Operator for Aggregate {
     fn tick(&mut self, _tick: Tick, mut inputs: Vec<Vec<Part>>) -> Changes {
-        let changes = match self.aggregate(inputs.swap_remove(0)) {
+        let groups = self.spec.group_columns;
+        let parts = inputs.swap_remove(0).into_iter();
+        let parts = parts.map(|(rows, diffs)| (with_one_zero(rows, groups), diffs)).collect();
+        let changes = match self.aggregate(parts) {
             Ok(changes) => changes,
             Err(error) => Changes { rows: vec![], errors: vec![(message(&error), 1)] },
         };

@@ -52,7 +52,7 @@ struct Identity {
 
 impl Identity {
     fn new(schema: &SchemaRef) -> DataFusionResult<Self> {
-        Ok(Identity { values: Keys::new(schema.clone())?, rows: vec![] })
+        Ok(Identity { values: Keys::exact(schema)?, rows: vec![] })
     }
 }
 

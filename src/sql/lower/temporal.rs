@@ -110,6 +110,17 @@ fn solve(condition: &Expr, from: &DFSchemaRef) -> Result<(Comparison, Expr), Sql
             Expr::Cast(cast) if matches!(cast.field.data_type(), DataType::Timestamp(..)) => {
                 side = *cast.expr
             }
+            // Of two times the difference is a duration, which SQL compares with an interval by casting it.
+            Expr::Cast(cast) if matches!(cast.field.data_type(), DataType::Interval(_)) => {
+                if has_days(&limit) {
+                    return Err(SqlError::unsupported(
+                        "a difference from now() beside an interval of days",
+                        "a difference of times has no days, and any number of hours is less than one",
+                        "write it as `started_at > now() - INTERVAL '1 day'`",
+                    ));
+                }
+                side = *cast.expr;
+            }
             Expr::BinaryExpr(BinaryExpr { left, op, right }) if uses_now(&left) && !uses_now(&right) => {
                 let inverse = match op {
                     Operator::Plus => Operator::Minus,
@@ -155,5 +166,14 @@ fn has_months(expression: &Expr) -> bool {
         Expr::Literal(ScalarValue::IntervalYearMonth(Some(_)), _) => true,
         Expr::Literal(ScalarValue::IntervalMonthDayNano(Some(interval)), _) => interval.months != 0,
         _ => false,
+    }
+}
+
+fn has_days(expression: &Expr) -> bool {
+    match expression {
+        Expr::Literal(ScalarValue::IntervalMonthDayNano(Some(interval)), _) => {
+            interval.days != 0 || interval.months != 0
+        }
+        _ => true,
     }
 }

@@ -39,7 +39,9 @@ fn spans(random: &mut StdRng, count: usize) -> Vec<Span> {
             kind: KINDS.choose(random).unwrap(),
             peer: PEERS.choose(random).unwrap(),
             is_error: random.random_bool(0.2),
-            link: random.random_bool(0.5).then(|| (random.random_range(1..=count as u32 / 6), random.random_range(1..=9))),
+            link: random
+                .random_bool(0.5)
+                .then(|| (random.random_range(1..=count as u32 / 6), random.random_range(1..=9))),
         };
         spans.insert((trace, id), span);
     }
@@ -51,8 +53,12 @@ fn line(span: &Span, random: &mut StdRng) -> String {
     let parent = span.parent.map_or(String::new(), |p| format!("<{p}"));
     let link = span.link.map_or(String::new(), |(trace, span)| format!("->{trace}/{span}"));
     let status = if span.is_error { "ERROR" } else { "" };
-    let (name, ms, at) = (["GET", "PUT"].choose(random).unwrap(), random.random_range(0..999), random.random_range(0..200));
-    format!("{trace}/{id}{parent} {service} {kind} {ms}ms +{at}s {status} name={name} {link} {peer} @host.name=h{}", id % 2)
+    let (name, ms, at) =
+        (["GET", "PUT"].choose(random).unwrap(), random.random_range(0..999), random.random_range(0..200));
+    format!(
+        "{trace}/{id}{parent} {service} {kind} {ms}ms +{at}s {status} name={name} {link} {peer} @host.name=h{}",
+        id % 2
+    )
 }
 
 /// Points and log records beside the spans.
@@ -74,7 +80,12 @@ fn others(random: &mut StdRng, count: usize) -> Vec<String> {
 }
 
 /// Puts `lines` into a database in random batches and ticks, some of them twice.
-fn played(lines: &[String], workers: usize, random: &mut StdRng, mut each_tick: impl FnMut(&mut Session)) -> Session {
+fn played(
+    lines: &[String],
+    workers: usize,
+    random: &mut StdRng,
+    mut each_tick: impl FnMut(&mut Session),
+) -> Session {
     let mut arrivals: Vec<String> = lines.to_vec();
     let is_span = |line: &&String| line.starts_with(|c: char| c.is_ascii_digit());
     arrivals.extend(lines.iter().filter(is_span).filter(|_| random.random_bool(0.2)).cloned());
@@ -122,7 +133,12 @@ fn each_view_is_its_select_over_all_that_has_come() {
                     assert!(view == sorted(session.rows(query)), "seed {seed}, {workers} workers: {name}");
                 }
             });
-            answers.push(views.iter().map(|(name, _)| sorted(session.rows(&format!("SELECT * FROM {name}")))).collect());
+            answers.push(
+                views
+                    .iter()
+                    .map(|(name, _)| sorted(session.rows(&format!("SELECT * FROM {name}"))))
+                    .collect(),
+            );
         }
         for ((name, _), (one, two)) in views.iter().zip(answers[0].iter().zip(&answers[1])) {
             // Retried spans change nothing.
@@ -151,9 +167,15 @@ fn graph(spans: &[Span], by_kind: bool) -> Edges {
             add("user", called.service, "virtual_node", called.is_error);
         }
         if let Some(producer) = called.link.filter(|l| l.0 != called.trace).and_then(|l| by_id.get(&l)) {
-            let is_message = called.kind == "CONSUMER" && producer.kind == "PRODUCER" && producer.service != "-";
+            let is_message =
+                called.kind == "CONSUMER" && producer.kind == "PRODUCER" && producer.service != "-";
             if is_message && (by_kind || producer.service != called.service) {
-                add(producer.service, called.service, "messaging_system", called.is_error || producer.is_error);
+                add(
+                    producer.service,
+                    called.service,
+                    "messaging_system",
+                    called.is_error || producer.is_error,
+                );
             }
         }
         let Some(caller) = called.parent.and_then(|p| by_id.get(&(called.trace, p))) else { continue };
@@ -166,15 +188,24 @@ fn graph(spans: &[Span], by_kind: bool) -> Edges {
         }
         let is_call = match by_kind {
             true => calls(caller) && answers(called),
-            false => differ && (caller.kind != "CLIENT" || caller.peer.is_empty() || calls(called) || answers(called)),
+            false => {
+                differ
+                    && (caller.kind != "CLIENT" || caller.peer.is_empty() || calls(called) || answers(called))
+            }
         };
         if is_call {
             let is_message = caller.kind == "PRODUCER" || called.kind == "CONSUMER";
             let connection = if is_message { "messaging_system" } else { "direct" };
-            add(caller.service, called.service, connection, called.is_error || (calls(caller) && caller.is_error));
+            add(
+                caller.service,
+                called.service,
+                connection,
+                called.is_error || (calls(caller) && caller.is_error),
+            );
         }
     }
-    let unanswered = |s: &&Span| s.kind == "CLIENT" && s.service != "-" && !answered.contains(&(s.trace, s.id));
+    let unanswered =
+        |s: &&Span| s.kind == "CLIENT" && s.service != "-" && !answered.contains(&(s.trace, s.id));
     for client in spans.iter().filter(unanswered) {
         if let Some((key, peer)) = client.peer.split_once('=') {
             let connection = if key.starts_with("db.") { "database" } else { "virtual_node" };

@@ -1,0 +1,175 @@
+//! A test case, what running it means, and how one that fails is made smaller.
+
+use std::fmt;
+
+use serde_json::Value;
+use undercurrent::sql::error::SqlError;
+use undercurrent::telemetry::Table;
+
+use crate::support::Server;
+
+/// What happens to a database, step by step.
+#[derive(Clone, Debug)]
+pub enum Event {
+    /// Creates the view `name`, of this query.
+    Create(String, String),
+    /// Rows for the open tick, in one batch.
+    Append(Table, Vec<Value>),
+    /// Closes the open tick; then every view is compared.
+    Close(u64),
+}
+
+/// A database's life.
+#[derive(Clone, Debug)]
+pub struct Case {
+    pub workers: usize,
+    pub events: Vec<Event>,
+}
+
+/// What a run of cases amounted to.
+#[derive(Clone, Debug, Default)]
+pub struct Tally {
+    pub views: usize,
+    pub refused: usize,
+    /// Reasons of refusals, for a look at what is left out.
+    pub refusals: Vec<String>,
+    /// Comparisons made.
+    pub compared: usize,
+    /// Those in which both sides had rows.
+    pub with_rows: usize,
+    /// Those in which both sides gave an error.
+    pub errors: usize,
+}
+
+/// A view that is not its query.
+#[derive(Clone, Debug)]
+pub struct Mismatch {
+    pub name: String,
+    pub query: String,
+    pub tick: u64,
+    pub view: String,
+    pub batch: String,
+}
+
+impl fmt::Display for Mismatch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Mismatch { name, query, tick, view, batch } = self;
+        write!(
+            f,
+            "at tick {tick}, view {name} AS\n{query}\n--- the view\n{view}\n--- the batch query\n{batch}"
+        )
+    }
+}
+
+impl Case {
+    /// Lives it, comparing all views at each closed tick.
+    pub fn run(&self, tally: &mut Tally) -> Result<(), Box<Mismatch>> {
+        let mut server = Server::new(self.workers);
+        let mut views: Vec<(&str, &str)> = vec![];
+        for event in &self.events {
+            match event {
+                Event::Create(name, query) => {
+                    match server.answer(&format!("CREATE MATERIALIZED VIEW {name} AS {query}")) {
+                        Ok(_) => {
+                            tally.views += 1;
+                            views.push((name, query));
+                        }
+                        // It reads a view that was refused itself.
+                        Err(SqlError::Missing { .. }) => {}
+                        Err(error) => {
+                            tally.refused += 1;
+                            tally.refusals.push(format!("{error}\n    {query}"));
+                        }
+                    }
+                }
+                Event::Append(table, rows) => {
+                    server.append(*table, rows);
+                    continue;
+                }
+                Event::Close(clock_ms) => drop(server.close(*clock_ms)),
+            }
+            for (name, query) in &views {
+                compare(&mut server, name, query, tally)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// A case that fails too, with fewer rows and events.
+    pub fn shrink(&self) -> Case {
+        let fails = |case: &Case| case.run(&mut Tally::default()).is_err();
+        let mut smallest = self.clone();
+        let one_worker = Case { workers: 1, ..self.clone() };
+        if fails(&one_worker) {
+            smallest = one_worker;
+        }
+        loop {
+            let smaller = smallest.smaller().into_iter().find(fails);
+            match smaller {
+                Some(case) => smallest = case,
+                None => return smallest,
+            }
+        }
+    }
+
+    /// Cases with an event or a row less.
+    fn smaller(&self) -> Vec<Case> {
+        let mut cases = vec![];
+        for index in (0..self.events.len()).rev() {
+            let mut case = self.clone();
+            case.events.remove(index);
+            cases.push(case);
+        }
+        for (index, event) in self.events.iter().enumerate() {
+            let Event::Append(table, rows) = event else { continue };
+            for row in 0..if rows.len() > 1 { rows.len() } else { 0 } {
+                let mut fewer = rows.clone();
+                fewer.remove(row);
+                let mut case = self.clone();
+                case.events[index] = Event::Append(*table, fewer);
+                cases.push(case);
+            }
+        }
+        cases
+    }
+}
+
+impl fmt::Display for Case {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "{} workers", self.workers)?;
+        for event in &self.events {
+            match event {
+                Event::Create(name, query) => writeln!(f, "CREATE MATERIALIZED VIEW {name} AS {query}")?,
+                Event::Close(clock_ms) => writeln!(f, "CLOSE {clock_ms}")?,
+                Event::Append(table, rows) => {
+                    writeln!(f, "INSERT INTO {}", table.name())?;
+                    rows.iter().try_for_each(|row| writeln!(f, "{row}"))?;
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+fn compare(server: &mut Server, name: &str, query: &str, tally: &mut Tally) -> Result<(), Box<Mismatch>> {
+    let tick = server.database.engine.closed();
+    let view = server.query(&format!("SELECT * FROM {name}"));
+    let batch = server.query(query);
+    tally.compared += 1;
+    let text = |answer: &Result<crate::support::Rows, _>| match answer {
+        Ok(rows) => format!("{}\n{}", rows.columns.join(" | "), rows.sorted().join("\n")),
+        Err(error) => format!("error: {error}"),
+    };
+    let equal = match (&view, &batch) {
+        (Ok(view), Ok(batch)) => view.columns == batch.columns && view.sorted() == batch.sorted(),
+        (Err(_), Err(_)) => true,
+        _ => false,
+    };
+    if equal {
+        tally.with_rows += view.as_ref().is_ok_and(|v| !v.rows.is_empty()) as usize;
+        tally.errors += view.is_err() as usize;
+        return Ok(());
+    }
+    let (view, batch) = (text(&view), text(&batch));
+    Err(Box::new(Mismatch { name: name.to_owned(), query: query.to_owned(), tick, view, batch }))
+}
