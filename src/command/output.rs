@@ -18,10 +18,21 @@ pub(super) fn write(
     schema: &SchemaRef,
     batches: &[RecordBatch],
 ) -> Result<(), CommandError> {
+    write_part(out, format, schema, batches, true)
+}
+
+/// As [`write`], with the header of CSV only where `with_header` says so.
+pub(super) fn write_part(
+    out: &mut dyn Write,
+    format: Format,
+    schema: &SchemaRef,
+    batches: &[RecordBatch],
+    with_header: bool,
+) -> Result<(), CommandError> {
     let result = match format {
         Format::Table => pretty_format_batches_with_schema(schema.clone(), batches)
             .and_then(|table| Ok(writeln!(out, "{table}")?)),
-        Format::Csv => write_csv(out, schema, batches),
+        Format::Csv => write_csv(out, schema, batches, with_header),
         Format::Json => write_json(out, batches),
         Format::Parquet => write_parquet(out, schema, batches),
     };
@@ -44,7 +55,12 @@ fn name(format: Format) -> &'static str {
 }
 
 /// CSV has no nested values: they are written as text, as a table shows them.
-fn write_csv(out: &mut dyn Write, schema: &SchemaRef, batches: &[RecordBatch]) -> Result<(), ArrowError> {
+fn write_csv(
+    out: &mut dyn Write,
+    schema: &SchemaRef,
+    batches: &[RecordBatch],
+    with_header: bool,
+) -> Result<(), ArrowError> {
     let flat: Vec<Field> = schema
         .fields()
         .iter()
@@ -54,7 +70,7 @@ fn write_csv(out: &mut dyn Write, schema: &SchemaRef, batches: &[RecordBatch]) -
         })
         .collect();
     let flat = std::sync::Arc::new(Schema::new(flat));
-    let mut writer = arrow::csv::WriterBuilder::new().with_header(true).build(out);
+    let mut writer = arrow::csv::WriterBuilder::new().with_header(with_header).build(out);
     if batches.is_empty() {
         writer.write(&RecordBatch::new_empty(flat.clone()))?;
     }

@@ -31,13 +31,16 @@ pub(super) fn run(arguments: &ReplayArguments) -> Result<Outcome, CommandError> 
     let (asked, mut subscriptions, stored) = runtime.block_on(begin(&mut database, statements))?;
     let format = arguments.input.format;
     let mut out = std::io::stdout().lock();
-    for subscription in &subscriptions {
-        write_changes(&mut out, format, subscription, &subscription.snapshot)?;
+    // Whether a header is out: one serves all changes, where one view is subscribed to.
+    let mut is_begun = false;
+    for subscription in &mut subscriptions {
+        let snapshot = std::mem::take(&mut subscription.snapshot);
+        write_changes(&mut out, format, subscription, &snapshot, &mut is_begun)?;
     }
     let outcome = player::play(&arguments.input, &mut database, &stored, |_| {
         subscriptions.iter_mut().try_for_each(|subscription| {
             let changes: Vec<Change> = subscription.changes.try_iter().collect();
-            write_changes(&mut out, format, subscription, &changes)
+            write_changes(&mut out, format, subscription, &changes, &mut is_begun)
         })
     })?;
     for statement in asked {
@@ -84,6 +87,7 @@ fn write_changes(
     format: Format,
     subscription: &Subscription,
     changes: &[Change],
+    is_begun: &mut bool,
 ) -> Result<(), CommandError> {
     let mut fields = vec![
         Field::new("tick_at", DataType::Timestamp(TimeUnit::Millisecond, Some("+00:00".into())), false),
@@ -92,9 +96,12 @@ fn write_changes(
     fields.extend(subscription.schema.fields().iter().map(|f| f.as_ref().clone()));
     let schema = std::sync::Arc::new(Schema::new(fields));
     let mut batches = vec![];
-    for chunk in changes.iter().flat_map(|change| &change.chunks) {
+    let chunks =
+        changes.iter().flat_map(|change| change.chunks.iter().map(move |chunk| (change.tick, chunk)));
+    for (tick, chunk) in chunks {
         let updates = chunk.updates();
-        let ticks = (0..updates.len()).map(|row| updates.times.get(row) as i64);
+        // All that changed since the tick before is told as of this one, which is when it is whole.
+        let ticks = (0..updates.len()).map(|_| tick as i64);
         let diffs = (0..updates.len()).map(|row| updates.diffs.get(row));
         let mut columns: Vec<ArrayRef> = vec![
             std::sync::Arc::new(TimestampMillisecondArray::from_iter_values(ticks).with_timezone("+00:00")),
@@ -106,6 +113,9 @@ fn write_changes(
     }
     match batches.is_empty() {
         true => Ok(()),
-        false => output::write(out, format, &schema, &batches),
+        false => {
+            let with_header = !std::mem::replace(is_begun, true);
+            output::write_part(out, format, &schema, &batches, with_header)
+        }
     }
 }

@@ -52,7 +52,7 @@ pub struct Subscription {
 /// carried out when something first names it, or all at once.
 #[derive(Clone, Default)]
 pub struct BuiltIns {
-    statements: BTreeMap<String, String>,
+    statements: BTreeMap<String, CreateView>,
 }
 
 impl BuiltIns {
@@ -60,7 +60,7 @@ impl BuiltIns {
     pub fn add(&mut self, sql: &str) -> Result<(), SqlError> {
         for statement in crate::sql::statement::split(sql)? {
             match parse(statement)?.pop() {
-                Some(Statement::CreateView(view)) => self.statements.insert(view.name, statement.to_owned()),
+                Some(Statement::CreateView(view)) => self.statements.insert(view.name.clone(), view),
                 _ => {
                     return Err(SqlError::Syntax(
                         "a file of queries holds CREATE VIEW and CREATE MATERIALIZED VIEW alone".to_owned(),
@@ -152,10 +152,8 @@ impl Database {
             return Ok(());
         }
         // Taken out first, so that one that reads itself ends with an error and not in a loop.
-        let Some(sql) = self.built_ins.statements.remove(name) else { return Ok(()) };
-        for statement in parse(&sql)? {
-            self.execute(statement).await?;
-        }
+        let Some(view) = self.built_ins.statements.remove(name) else { return Ok(()) };
+        self.execute(Statement::CreateView(view)).await?;
         Ok(())
     }
 
@@ -246,7 +244,7 @@ impl Database {
             _ => None,
         });
         let idle = self.built_ins.statements.iter();
-        let idle = idle.map(|(name, sql)| [name.clone(), NOT_CREATED.to_owned(), sql.clone()]);
+        let idle = idle.map(|(name, view)| [name.clone(), NOT_CREATED.to_owned(), view.query.clone()]);
         texts(["name", "kind", "definition"], rows.chain(idle).collect())
     }
 

@@ -1,5 +1,7 @@
 //! Tests of the whole: statements, views against batch queries, and the binary.
 
+#![allow(clippy::unwrap_used)]
+
 mod queries;
 mod slt;
 mod support;
