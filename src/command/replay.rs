@@ -2,8 +2,9 @@
 
 use std::collections::BTreeSet;
 use std::io::Write;
+use std::sync::Arc;
 
-use arrow::array::{ArrayRef, Int64Array, RecordBatch, TimestampMillisecondArray};
+use arrow::array::{ArrayRef, Int64Array, RecordBatch, TimestampMillisecondArray, new_null_array};
 use arrow::datatypes::{DataType, Field, Schema, TimeUnit};
 
 use super::arguments::{Format, ReplayArguments};
@@ -81,7 +82,8 @@ async fn begin(
     Ok((asked, subscriptions, stored))
 }
 
-/// Writes changes as rows that begin with the tick and the diff.
+/// Writes changes as rows that begin with the tick and the diff; with PROGRESS, after those of each
+/// tick comes a row of diff 0 and nulls.
 fn write_changes(
     out: &mut dyn Write,
     format: Format,
@@ -89,27 +91,23 @@ fn write_changes(
     changes: &[Change],
     is_begun: &mut bool,
 ) -> Result<(), CommandError> {
-    let mut fields = vec![
-        Field::new("tick_at", DataType::Timestamp(TimeUnit::Millisecond, Some("+00:00".into())), false),
-        Field::new("diff", DataType::Int64, false),
-    ];
-    fields.extend(subscription.schema.fields().iter().map(|f| f.as_ref().clone()));
-    let schema = std::sync::Arc::new(Schema::new(fields));
+    let tick_type = DataType::Timestamp(TimeUnit::Millisecond, Some("+00:00".into()));
+    let mut fields =
+        vec![Field::new("tick_at", tick_type, false), Field::new("diff", DataType::Int64, false)];
+    fields.extend(subscription.schema.fields().iter().map(|f| f.as_ref().clone().with_nullable(true)));
+    let schema = Arc::new(Schema::new(fields));
     let mut batches = vec![];
-    let chunks =
-        changes.iter().flat_map(|change| change.chunks.iter().map(move |chunk| (change.tick, chunk)));
-    for (tick, chunk) in chunks {
-        let updates = chunk.updates();
-        // All that changed since the tick before is told as of this one, which is when it is whole.
-        let ticks = (0..updates.len()).map(|_| tick as i64);
-        let diffs = (0..updates.len()).map(|row| updates.diffs.get(row));
-        let mut columns: Vec<ArrayRef> = vec![
-            std::sync::Arc::new(TimestampMillisecondArray::from_iter_values(ticks).with_timezone("+00:00")),
-            std::sync::Arc::new(Int64Array::from_iter_values(diffs)),
-        ];
-        columns.extend(updates.rows.columns().iter().cloned());
-        let batch = RecordBatch::try_new(schema.clone(), columns);
-        batches.push(batch.map_err(|source| CommandError::Format { format: "changes", source })?);
+    for change in changes {
+        for chunk in &change.chunks {
+            let updates = chunk.updates();
+            let diffs = (0..updates.len()).map(|row| updates.diffs.get(row)).collect();
+            batches.push(stamped(&schema, change.tick, diffs, updates.rows.columns())?);
+        }
+        if subscription.options.progress {
+            let nulls: Vec<_> =
+                subscription.schema.fields().iter().map(|f| new_null_array(f.data_type(), 1)).collect();
+            batches.push(stamped(&schema, change.tick, vec![0], &nulls)?);
+        }
     }
     match batches.is_empty() {
         true => Ok(()),
@@ -118,4 +116,19 @@ fn write_changes(
             output::write_part(out, format, &schema, &batches, with_header)
         }
     }
+}
+
+/// Rows behind their tick and diffs. All that changed since the tick before is told as of `tick`,
+/// which is when it is whole.
+fn stamped(
+    schema: &Arc<Schema>,
+    tick: u64,
+    diffs: Vec<i64>,
+    rows: &[ArrayRef],
+) -> Result<RecordBatch, CommandError> {
+    let ticks = TimestampMillisecondArray::from_value(tick as i64, diffs.len()).with_timezone("+00:00");
+    let mut columns: Vec<ArrayRef> = vec![Arc::new(ticks), Arc::new(Int64Array::from(diffs))];
+    columns.extend(rows.iter().cloned());
+    RecordBatch::try_new(schema.clone(), columns)
+        .map_err(|source| CommandError::Format { format: "changes", source })
 }
