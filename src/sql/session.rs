@@ -11,7 +11,7 @@ use datafusion::datasource::ViewTable;
 use datafusion::execution::SessionStateBuilder;
 use datafusion::execution::context::{SQLOptions, SessionConfig, SessionState};
 use datafusion::logical_expr::LogicalPlan;
-use datafusion::optimizer::Optimizer;
+use datafusion::optimizer::{Optimizer, OptimizerRule};
 use datafusion::physical_plan::collect;
 use datafusion::prelude::SessionContext;
 use datafusion::sql::parser::Statement;
@@ -46,9 +46,17 @@ impl Default for Session {
         // All subqueries become joins, which can be maintained.
         options.optimizer.enable_physical_uncorrelated_scalar_subquery = false;
         options.execution.time_zone = Some("+00:00".to_owned());
+        // DataFusion's check of nullability fails on valid queries after outer joins.
+        options.execution.skip_physical_aggregate_schema_check = true;
         let context = SessionContext::new_with_config(config);
         functions::register(&context);
-        Session { base: context.state() }
+        let state = context.state();
+        // Answers an aggregate over an aggregate from statistics, and loses columns on the way; counting rows
+        // that are in memory costs nothing.
+        let rules = state.physical_optimizers().iter().filter(|rule| rule.name() != "aggregate_statistics");
+        let rules = rules.cloned().collect();
+        let builder = SessionStateBuilder::new_from_existing(state).with_physical_optimizer_rules(rules);
+        Session { base: builder.with_optimizer_rules(logical_rules().collect()).build() }
     }
 }
 
@@ -133,6 +141,13 @@ impl Session {
     }
 }
 
+/// DataFusion's logical rules without two that pull field accesses towards the scan: they save nothing on rows
+/// in memory, and fail on valid queries ("Schema contains qualified field name ...").
+fn logical_rules() -> impl Iterator<Item = Arc<dyn OptimizerRule + Send + Sync>> {
+    const FAILING: [&str; 2] = ["extract_leaf_expressions", "push_down_leaf_projections"];
+    Optimizer::new().rules.into_iter().filter(|rule| !FAILING.contains(&rule.name()))
+}
+
 /// Registers what `statement` reads in `state`, views first, and plans it.
 async fn bind(
     state: &SessionState,
@@ -179,8 +194,7 @@ fn view_optimizer(state: SessionState, plan: &LogicalPlan) -> Result<SessionStat
             Ok(TreeNodeRecursion::Continue)
         })
     })?;
-    let rules = Optimizer::new().rules.into_iter();
-    let rules = rules.filter(|rule| !(uses_now && rule.name() == "common_sub_expression_eliminate"));
+    let rules = logical_rules().filter(|rule| !(uses_now && rule.name() == "common_sub_expression_eliminate"));
     Ok(SessionStateBuilder::new_from_existing(state).with_optimizer_rules(rules.collect()).build())
 }
 

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod lives;
 mod queries;
 mod slt;
 mod support;
