@@ -6,6 +6,7 @@ mod oracle;
 mod summaries;
 
 use expect_test::Expect;
+use undercurrent::built_in::QUERIES;
 
 use self::notation::{Session, lines, shown};
 
@@ -40,4 +41,14 @@ fn check_retried(text: &str, sql: &str, expected: Expect) {
     let retried = shown(&session.rows(sql));
     check(text, sql, expected);
     assert_eq!(after(&lines(text), sql), retried, "exported twice, the rows of `{sql}` differ");
+}
+
+#[test]
+fn every_file_of_queries_is_compiled_in() {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/queries");
+    let mut files: Vec<String> =
+        std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    files.sort();
+    let compiled: Vec<&str> = QUERIES.iter().map(|(file, _)| *file).collect();
+    assert_eq!(compiled, files);
 }

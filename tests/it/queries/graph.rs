@@ -37,8 +37,11 @@ fn a_span_and_its_parent_of_another_service_are_a_call() {
         1/3<1 cart - ERROR
         1/4<2 db   -
     ";
-    by_parent(text, expect![[]]);
-    by_kind(text, expect![[]]);
+    by_parent(text, expect![[r#"
+        cart -> db direct 1 0
+        web -> cart direct 2 1
+    "#]]);
+    by_kind(text, expect![[r#""#]]);
 }
 
 #[test]
@@ -48,7 +51,9 @@ fn client_and_server_are_one_call() {
         1/1<f web  CLIENT
         1/2<1 cart SERVER
         ",
-        expect![[]],
+        expect![[r#"
+            web -> cart direct 1 0
+        "#]],
     );
 }
 
@@ -59,8 +64,10 @@ fn calls_within_a_service_are_calls_by_kind_alone() {
         1/2<1 web SERVER
         1/3<2 web INTERNAL
     ";
-    by_parent(text, expect![[]]);
-    by_kind(text, expect![[]]);
+    by_parent(text, expect![[r#""#]]);
+    by_kind(text, expect![[r#"
+        web -> web direct 1 0
+    "#]]);
 }
 
 #[test]
@@ -72,8 +79,12 @@ fn internal_spans_are_skipped_by_kind() {
         1/4<3 auth INTERNAL
         1/5<4 user SERVER
     ";
-    by_parent(text, expect![[]]);
-    by_kind(text, expect![[]]);
+    by_parent(text, expect![[r#"
+        auth -> user direct 1 0
+        cart -> auth direct 1 0
+        web -> cart direct 1 0
+    "#]]);
+    by_kind(text, expect![[r#""#]]);
 }
 
 #[test]
@@ -86,14 +97,16 @@ fn spans_without_service_take_no_part() {
         1/4<3 cart SERVER
         2/1   -    SERVER
         ",
-        expect![[]],
+        expect![[r#""#]],
     );
     both(
         "
         1/1<f web  CLIENT peer.service=envoy
         1/2<1 -    SERVER
         ",
-        expect![[]],
+        expect![[r#"
+            web -> envoy virtual_node 1 0
+        "#]],
     );
 }
 
@@ -104,10 +117,12 @@ fn a_server_span_without_its_parent_is_nothing_until_it_comes() {
         session.prepare(&sql);
         session.append(&lines("1/2<1 cart SERVER"));
         session.close();
-        expect![[]].assert_eq(&shown(&session.rows(&sql)));
+        expect![[r#""#]].assert_eq(&shown(&session.rows(&sql)));
         session.append(&lines("1/1<f web CLIENT"));
         session.close();
-        expect![[]].assert_eq(&shown(&session.rows(&sql)));
+        expect![[r#"
+            web -> cart direct 1 0
+        "#]].assert_eq(&shown(&session.rows(&sql)));
     }
 }
 
@@ -118,7 +133,7 @@ fn a_parent_of_another_trace_is_no_parent() {
         1/1<f web  CLIENT
         2/2<1 cart SERVER
         ",
-        expect![[]],
+        expect![[r#""#]],
     );
 }
 
@@ -131,7 +146,9 @@ fn users_call_server_spans_without_parent() {
         4/1   cron CLIENT
         5/1   jobs CONSUMER
     ";
-    both(text, expect![[]]);
+    both(text, expect![[r#"
+        user -> web virtual_node 2 1
+    "#]]);
 }
 
 #[test]
@@ -147,7 +164,9 @@ fn a_call_failed_when_either_side_failed() {
         4/1<f web  CLIENT
         4/2<1 cart SERVER
         ",
-        expect![[]],
+        expect![[r#"
+            web -> cart direct 4 3
+        "#]],
     );
 }
 
@@ -158,7 +177,9 @@ fn a_caller_that_is_no_client_may_fail_for_itself() {
         1/1   web  - ERROR
         1/2<1 cart -
         ",
-        expect![[]],
+        expect![[r#"
+            web -> cart direct 1 0
+        "#]],
     );
 }
 
@@ -170,7 +191,10 @@ fn messages_within_a_trace() {
         1/2<1 mail CONSUMER
         1/3<1 bill CONSUMER ERROR
         ",
-        expect![[]],
+        expect![[r#"
+            shop -> bill messaging_system 1 1
+            shop -> mail messaging_system 1 0
+        "#]],
     );
 }
 
@@ -182,7 +206,9 @@ fn messages_of_another_trace_are_linked() {
         2/1   mail CONSUMER ->1/1
         3/1<f mail CONSUMER ->1/1 ->1/1 ->4/4
         ",
-        expect![[]],
+        expect![[r#"
+            shop -> mail messaging_system 2 0
+        "#]],
     );
 }
 
@@ -195,7 +221,10 @@ fn one_message_handled_in_one_batch_with_others_is_one_call_each() {
         3/1<f cart PRODUCER
         4/1   mail CONSUMER ->1/1 ->2/1 ->3/1
         ",
-        expect![[]],
+        expect![[r#"
+            cart -> mail messaging_system 1 0
+            shop -> mail messaging_system 2 1
+        "#]],
     );
 }
 
@@ -209,7 +238,7 @@ fn links_between_other_kinds_are_no_calls() {
         2/2<f mail CONSUMER ->1/2
         2/3<f mail SERVER   ->1/1
         ",
-        expect![[]],
+        expect![[r#""#]],
     );
 }
 
@@ -220,7 +249,9 @@ fn a_parent_that_is_linked_too_is_one_call() {
         1/1<f shop PRODUCER
         1/2<1 mail CONSUMER ->1/1
         ",
-        expect![[]],
+        expect![[r#"
+            shop -> mail messaging_system 1 0
+        "#]],
     );
 }
 
@@ -243,7 +274,16 @@ fn a_peer_goes_by_the_first_name_given() {
     }
     text += "8/1<f web CLIENT network.peer.address=c network.peer.port=80 server.port=81\n";
     text += "9/1<f web CLIENT http.route=/x network.peer.port=80\n";
-    both(&text, expect![[]]);
+    both(&text, expect![[r#"
+        web -> a database 1 0
+        web -> b database 1 0
+        web -> c database 1 0
+        web -> c:80 virtual_node 1 0
+        web -> d database 1 0
+        web -> e database 1 0
+        web -> f database 1 0
+        web -> g database 1 0
+    "#]]);
 }
 
 #[test]
@@ -258,7 +298,10 @@ fn a_peer_is_a_database_where_any_attribute_says_so() {
         6/1<f web PRODUCER db.system=redis
         7/1<f web - db.system=redis
         ",
-        expect![[]],
+        expect![[r#"
+            web -> a database 1 0
+            web -> a virtual_node 2 0
+        "#]],
     );
 }
 
@@ -271,7 +314,10 @@ fn a_peer_that_answers_is_a_service() {
         2/1<f web  CLIENT peer.service=cart:8080
         2/2<1 web  INTERNAL
         ",
-        expect![[]],
+        expect![[r#"
+            web -> cart direct 1 0
+            web -> cart:8080 virtual_node 1 0
+        "#]],
     );
 }
 
@@ -281,8 +327,10 @@ fn a_service_that_calls_itself_under_another_name_has_answered() {
         1/1<f web CLIENT peer.service=localhost
         1/2<1 web SERVER
     ";
-    by_parent(text, expect![[]]);
-    by_kind(text, expect![[]]);
+    by_parent(text, expect![[r#""#]]);
+    by_kind(text, expect![[r#"
+        web -> web direct 1 0
+    "#]]);
 }
 
 #[test]
@@ -293,7 +341,10 @@ fn a_proxy_that_passes_a_call_on_has_answered() {
         1/2<1 envoy CLIENT peer.service=cart
         1/3<2 cart  SERVER
         ",
-        expect![[]],
+        expect![[r#"
+            envoy -> cart direct 1 0
+            web -> envoy direct 1 0
+        "#]],
     );
 }
 
@@ -306,7 +357,10 @@ fn the_peer_stands_for_an_answer_of_unknown_kind() {
         2/1<f web  CLIENT
         2/2<1 cart -
         ",
-        expect![[]],
+        expect![[r#"
+            web -> cart direct 1 0
+            web -> cart virtual_node 1 0
+        "#]],
     );
 }
 
@@ -327,7 +381,11 @@ fn latency_is_that_of_the_side_that_answers() {
                  first_seen_at, last_seen_at
              FROM {view} ORDER BY 1, 2"
         );
-        check_retried(text, &sql, expect![[]]);
+        check_retried(text, &sql, expect![[r#"
+            shop mail 3.0 3.0 3.0 2023-11-14T22:13:00Z 2023-11-14T22:13:00Z
+            web cart 30.0 20.0 20.0 2023-11-14T22:13:01Z 2023-11-14T22:13:05Z
+            web redis 7.0 7.0 7.0 2023-11-14T22:13:09Z 2023-11-14T22:13:09Z
+        "#]]);
     }
 }
 
@@ -347,6 +405,10 @@ fn a_minute_holds_the_calls_answered_in_it() {
         4/1<f web  CLIENT +120s db.system=redis
         ",
         sql,
-        expect![[]],
+        expect![[r#"
+            2023-11-14T22:13:00Z web cart direct 1 0.017 0 10.0 10.0
+            2023-11-14T22:14:00Z web cart direct 2 0.033 1 30.0 20.0
+            2023-11-14T22:15:00Z web redis database 1 0.017 0 10.0 10.0
+        "#]],
     );
 }

@@ -17,7 +17,12 @@ fn operations_by_minute() {
         "SELECT minute_at, service_name, operation, call_count, round(calls_per_second, 3), error_count, error_ratio,
              avg_latency_ms, round(latency_ms_p50), round(latency_ms_p95), round(latency_ms_p99)
          FROM operation_latency ORDER BY 1, 2, 3",
-        expect![[]],
+        expect![[r#"
+            2023-11-14T22:13:00Z web GET 2 0.033 1 0.5 20.0 10.0 10.0 10.0
+            2023-11-14T22:13:00Z web PUT 1 0.017 0 0.0 10.0 10.0 10.0 10.0
+            2023-11-14T22:13:00Z null GET 1 0.017 0 0.0 10.0 10.0 10.0 10.0
+            2023-11-14T22:14:00Z web GET 1 0.017 0 0.0 50.0 50.0 50.0 50.0
+        "#]],
     );
 }
 
@@ -35,7 +40,11 @@ fn the_health_of_a_service_is_that_of_its_requests() {
         "SELECT service_name, status, request_count, requests_per_second, error_count, error_ratio, avg_latency_ms,
              round(latency_ms_p50), span_count, span_error_count, instance_count, first_seen_at, last_seen_at
          FROM service_health ORDER BY 1",
-        expect![[]],
+        expect![[r#"
+            cart healthy 1 0.1 0 0.0 20.0 20.0 3 2 2 2023-11-14T22:13:00Z 2023-11-14T22:13:10Z
+            lost healthy 0 0.0 0 0.0 null null 1 1 0 2023-11-14T22:13:00Z 2023-11-14T22:13:00Z
+            web healthy 1 1.0 0 0.0 40.0 40.0 2 1 1 2023-11-14T22:13:00Z 2023-11-14T22:13:00Z
+        "#]],
     );
 }
 
@@ -51,7 +60,12 @@ fn a_service_is_degraded_from_one_percent_of_errors_on_and_failing_from_five() {
     check(
         &text,
         "SELECT service_name, status, error_count, error_ratio FROM service_health ORDER BY error_count",
-        expect![[]],
+        expect![[r#"
+            none healthy 0 0.0
+            some degraded 1 0.01
+            more degraded 4 0.04
+            many failing 5 0.05
+        "#]],
     );
 }
 
@@ -67,7 +81,10 @@ fn a_trace_reaches_from_its_first_span_to_its_last() {
         "SELECT right(trace_id, 1), root_service_name, root_name, started_at, ended_at, duration_ms, span_count,
              service_count, error_count
          FROM traces ORDER BY 1",
-        expect![[]],
+        expect![[r#"
+            1 web GET 2023-11-14T22:13:01Z 2023-11-14T22:13:04Z 3000.0 3 2 1
+            2 null null 2023-11-14T22:13:00Z 2023-11-14T22:13:00.010Z 10.0 1 1 0
+        "#]],
     );
 }
 
@@ -83,7 +100,17 @@ fn metrics_in_three_resolutions() {
         ",
         "SELECT resolution, bucket_at, attributes['core'], count, sum, min, max, round(avg, 2)
          FROM metric_rollups ORDER BY 1, 2, 3",
-        expect![[]],
+        expect![[r#"
+            15s 2023-11-14T22:13:00Z 0 2 2.0 0.5 1.5 1.0
+            15s 2023-11-14T22:13:00Z 1 1 9.0 9.0 9.0 9.0
+            15s 2023-11-14T22:13:15Z 0 1 4.0 4.0 4.0 4.0
+            15s 2023-11-14T22:14:00Z 0 1 8.0 8.0 8.0 8.0
+            1m 2023-11-14T22:13:00Z 0 3 6.0 0.5 4.0 2.0
+            1m 2023-11-14T22:13:00Z 1 1 9.0 9.0 9.0 9.0
+            1m 2023-11-14T22:14:00Z 0 1 8.0 8.0 8.0 8.0
+            5m 2023-11-14T22:10:00Z 0 4 14.0 0.5 8.0 3.5
+            5m 2023-11-14T22:10:00Z 1 1 9.0 9.0 9.0 9.0
+        "#]],
     );
 }
 
@@ -97,7 +124,12 @@ fn instances_are_series_of_their_own() {
         gauge cpu web 4
         ",
         "SELECT instance, count, sum FROM metric_rollups WHERE resolution = '1m' ORDER BY 1",
-        expect![[]],
+        expect![[r#"
+            a 1 1.0
+            b 1 2.0
+            i 1 3.0
+            null 1 4.0
+        "#]],
     );
 }
 
@@ -117,7 +149,13 @@ fn histograms_tell_the_values_behind_their_points() {
         ",
         "SELECT name, type, temporality, count, sum, min, max, avg
          FROM metric_rollups WHERE resolution = '1m' ORDER BY 1",
-        expect![[]],
+        expect![[r#"
+            idle histogram delta 0 0.0 null null null
+            latency histogram delta 5 30.0 null null 6.0
+            pause summary null 6 9.0 null null 1.5
+            served sum cumulative 2 14.0 5.0 9.0 7.0
+            size histogram cumulative 5 30.0 null null 6.0
+        "#]],
     );
 }
 
@@ -134,6 +172,12 @@ fn logs_by_severity_and_minute() {
         ",
         "SELECT minute_at, service_name, severity_text, record_count, round(records_per_second, 3)
          FROM log_rates ORDER BY 1, 2, 3",
-        expect![[]],
+        expect![[r#"
+            2023-11-14T22:13:00Z web ERROR 1 0.017
+            2023-11-14T22:13:00Z web FATAL 1 0.017
+            2023-11-14T22:13:00Z web warn 2 0.033
+            2023-11-14T22:13:00Z null INFO 1 0.017
+            2023-11-14T22:14:00Z web warn 1 0.017
+        "#]],
     );
 }
