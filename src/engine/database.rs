@@ -105,6 +105,7 @@ impl Database {
 
     /// Carries out one statement.
     pub async fn execute(&mut self, statement: Statement) -> Result<Answer, SqlError> {
+        self.engine.check().map_err(engine_error)?;
         self.prepare(&statement).await?;
         match statement {
             Statement::Query(statement) => {

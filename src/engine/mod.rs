@@ -16,11 +16,12 @@ mod worker;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use arrow::array::RecordBatch;
 use arrow::compute::concat_batches;
-use crossbeam_channel::{Receiver, Sender};
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
 
 pub use self::database::{Answer, BuiltIns, Database, Subscription};
 pub use self::state::{State, View};
@@ -34,6 +35,9 @@ pub const WORKERS_MAX: usize = 64;
 
 /// Stored batches are joined up to this many rows.
 const STORED_BATCH_ROWS: usize = 65_536;
+
+/// How long the control side waits for a worker before it looks whether one is lost.
+const LOST_CHECK: Duration = Duration::from_millis(100);
 
 /// What can go wrong with the engine itself.
 #[derive(Debug, thiserror::Error)]
@@ -235,10 +239,24 @@ impl Engine {
 
     /// One reply of each worker.
     fn gather<R>(&self, receiver: Receiver<R>) -> Result<Vec<R>, EngineError> {
-        let replies: Vec<R> = receiver.iter().collect();
-        match replies.len() == self.workers.len() && !self.is_lost.load(Ordering::Acquire) {
-            true => Ok(replies),
-            false => Err(EngineError::WorkerLost),
+        let mut replies = Vec::with_capacity(self.workers.len());
+        while replies.len() < self.workers.len() {
+            // A worker that panics leaves its command, and the way to reply, in its queue: look up
+            // now and then instead of waiting for ever.
+            match receiver.recv_timeout(LOST_CHECK) {
+                Ok(reply) => replies.push(reply),
+                Err(RecvTimeoutError::Timeout) => self.check()?,
+                Err(RecvTimeoutError::Disconnected) => return Err(EngineError::WorkerLost),
+            }
+        }
+        self.check().map(|()| replies)
+    }
+
+    /// An error once a worker is gone: nothing is served from then on, least of all stale tables.
+    pub fn check(&self) -> Result<(), EngineError> {
+        match self.is_lost.load(Ordering::Acquire) {
+            true => Err(EngineError::WorkerLost),
+            false => Ok(()),
         }
     }
 
@@ -295,8 +313,11 @@ impl Drop for Engine {
     fn drop(&mut self) {
         let _ = self.broadcast(|| Command::Stop);
         self.workers.clear();
-        if let (Some(threads), false) = (self.threads.take(), self.is_lost.load(Ordering::Acquire)) {
-            threads.join().into_iter().for_each(drop);
+        let Some(threads) = self.threads.take() else { return };
+        // Beside a lost worker the others wait for what will never come: joining them would hang.
+        match self.check() {
+            Ok(()) => threads.join().into_iter().for_each(drop),
+            Err(_) => std::mem::forget(threads),
         }
     }
 }

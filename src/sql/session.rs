@@ -194,7 +194,8 @@ fn view_optimizer(state: SessionState, plan: &LogicalPlan) -> Result<SessionStat
             Ok(TreeNodeRecursion::Continue)
         })
     })?;
-    let rules = logical_rules().filter(|rule| !(uses_now && rule.name() == "common_sub_expression_eliminate"));
+    let rules =
+        logical_rules().filter(|rule| !(uses_now && rule.name() == "common_sub_expression_eliminate"));
     Ok(SessionStateBuilder::new_from_existing(state).with_optimizer_rules(rules.collect()).build())
 }
 

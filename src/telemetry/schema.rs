@@ -75,7 +75,7 @@ pub(super) fn time() -> DataType {
 
 /// The two columns inside an attribute map, named as arrow's `MapBuilder` names them.
 pub(super) fn map_fields() -> Fields {
-    vec![Field::new("keys", DataType::Utf8, false), Field::new("values", DataType::Utf8, true)].into()
+    vec![Field::new("key", DataType::Utf8, false), Field::new("value", DataType::Utf8, true)].into()
 }
 
 /// The entries of an attribute map.

@@ -46,8 +46,10 @@ fn check_retried(text: &str, sql: &str, expected: Expect) {
 #[test]
 fn every_file_of_queries_is_compiled_in() {
     let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/queries");
-    let mut files: Vec<String> =
-        std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    let mut files: Vec<String> = std::fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
     files.sort();
     let compiled: Vec<&str> = QUERIES.iter().map(|(file, _)| *file).collect();
     assert_eq!(compiled, files);

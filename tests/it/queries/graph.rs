@@ -37,10 +37,13 @@ fn a_span_and_its_parent_of_another_service_are_a_call() {
         1/3<1 cart - ERROR
         1/4<2 db   -
     ";
-    by_parent(text, expect![[r#"
+    by_parent(
+        text,
+        expect![[r#"
         cart -> db direct 1 0
         web -> cart direct 2 1
-    "#]]);
+    "#]],
+    );
     by_kind(text, expect![[r#""#]]);
 }
 
@@ -65,9 +68,12 @@ fn calls_within_a_service_are_calls_by_kind_alone() {
         1/3<2 web INTERNAL
     ";
     by_parent(text, expect![[r#""#]]);
-    by_kind(text, expect![[r#"
+    by_kind(
+        text,
+        expect![[r#"
         web -> web direct 1 0
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
@@ -79,11 +85,14 @@ fn internal_spans_are_skipped_by_kind() {
         1/4<3 auth INTERNAL
         1/5<4 user SERVER
     ";
-    by_parent(text, expect![[r#"
+    by_parent(
+        text,
+        expect![[r#"
         auth -> user direct 1 0
         cart -> auth direct 1 0
         web -> cart direct 1 0
-    "#]]);
+    "#]],
+    );
     by_kind(text, expect![[r#""#]]);
 }
 
@@ -122,7 +131,8 @@ fn a_server_span_without_its_parent_is_nothing_until_it_comes() {
         session.close();
         expect![[r#"
             web -> cart direct 1 0
-        "#]].assert_eq(&shown(&session.rows(&sql)));
+        "#]]
+        .assert_eq(&shown(&session.rows(&sql)));
     }
 }
 
@@ -146,9 +156,12 @@ fn users_call_server_spans_without_parent() {
         4/1   cron CLIENT
         5/1   jobs CONSUMER
     ";
-    both(text, expect![[r#"
+    both(
+        text,
+        expect![[r#"
         user -> web virtual_node 2 1
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
@@ -274,7 +287,9 @@ fn a_peer_goes_by_the_first_name_given() {
     }
     text += "8/1<f web CLIENT network.peer.address=c network.peer.port=80 server.port=81\n";
     text += "9/1<f web CLIENT http.route=/x network.peer.port=80\n";
-    both(&text, expect![[r#"
+    both(
+        &text,
+        expect![[r#"
         web -> a database 1 0
         web -> b database 1 0
         web -> c database 1 0
@@ -283,7 +298,8 @@ fn a_peer_goes_by_the_first_name_given() {
         web -> e database 1 0
         web -> f database 1 0
         web -> g database 1 0
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
@@ -328,9 +344,12 @@ fn a_service_that_calls_itself_under_another_name_has_answered() {
         1/2<1 web SERVER
     ";
     by_parent(text, expect![[r#""#]]);
-    by_kind(text, expect![[r#"
+    by_kind(
+        text,
+        expect![[r#"
         web -> web direct 1 0
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
@@ -381,11 +400,15 @@ fn latency_is_that_of_the_side_that_answers() {
                  first_seen_at, last_seen_at
              FROM {view} ORDER BY 1, 2"
         );
-        check_retried(text, &sql, expect![[r#"
+        check_retried(
+            text,
+            &sql,
+            expect![[r#"
             shop mail 3.0 3.0 3.0 2023-11-14T22:13:00Z 2023-11-14T22:13:00Z
             web cart 30.0 20.0 20.0 2023-11-14T22:13:01Z 2023-11-14T22:13:05Z
             web redis 7.0 7.0 7.0 2023-11-14T22:13:09Z 2023-11-14T22:13:09Z
-        "#]]);
+        "#]],
+        );
     }
 }
 

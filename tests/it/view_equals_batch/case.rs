@@ -190,7 +190,12 @@ fn hydrate(server: &mut Server, name: &str, query: &str) -> Result<(), Box<Misma
     }
 }
 
-fn equal(server: &Server, [name, query]: [&str; 2], view: Answer, other: Answer) -> Result<(), Box<Mismatch>> {
+fn equal(
+    server: &Server,
+    [name, query]: [&str; 2],
+    view: Answer,
+    other: Answer,
+) -> Result<(), Box<Mismatch>> {
     let text = |answer: &Answer| match answer {
         Ok(rows) => format!("{}\n{}", rows.columns.join(" | "), rows.sorted().join("\n")),
         Err(error) => format!("error: {error}"),
