@@ -1,5 +1,6 @@
 //! DataFusion's physical expressions over batches whose rows may fail one by one.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, BooleanArray, RecordBatch, RecordBatchOptions};
@@ -34,7 +35,7 @@ pub struct Mapped {
 impl RowMap {
     /// Maps `rows`. A row that fails (division by zero, a cast that does not fit) does so alone.
     pub fn apply(&self, rows: &RecordBatch) -> Mapped {
-        match self.apply_all(rows) {
+        match guarded(|| self.apply_all(rows)) {
             Ok((rows, kept)) => Mapped { rows, kept, failed: vec![] },
             Err(_) => self.apply_each(rows),
         }
@@ -71,7 +72,7 @@ impl RowMap {
         let mut failed = vec![];
         let mut kept = Vec::with_capacity(rows.num_rows());
         for index in 0..rows.num_rows() {
-            match self.apply_all(&rows.slice(index, 1)) {
+            match guarded(|| self.apply_all(&rows.slice(index, 1))) {
                 Ok((row, _)) => {
                     kept.push(row.num_rows() == 1);
                     mapped.push(row);
@@ -101,12 +102,21 @@ fn evaluate(
     Ok(if array.data_type() == data_type { array } else { cast(&array, data_type)? })
 }
 
+/// Runs `f`; a function of a library that panics over a row is an error of that row, as any other.
+fn guarded<T>(f: impl FnOnce() -> DataFusionResult<T>) -> DataFusionResult<T> {
+    catch_unwind(AssertUnwindSafe(f)).unwrap_or_else(|panic| {
+        let text = panic.downcast_ref::<String>().map(String::as_str);
+        let text = text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("no reason given");
+        Err(DataFusionError::Execution(format!("a function panicked: {text}")))
+    })
+}
+
 /// A predicate over `rows` with nulls read as false.
 pub(crate) fn evaluate_mask(
     predicate: &Arc<dyn PhysicalExpr>,
     rows: &RecordBatch,
 ) -> DataFusionResult<BooleanArray> {
-    let array = predicate.evaluate(rows)?.into_array(rows.num_rows())?;
+    let array = guarded(|| predicate.evaluate(rows)?.into_array(rows.num_rows()))?;
     let mask = array.as_any().downcast_ref::<BooleanArray>().ok_or_else(|| {
         DataFusionError::Internal(format!("a predicate of type {}, Boolean expected", array.data_type()))
     })?;

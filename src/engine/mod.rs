@@ -321,3 +321,32 @@ impl Drop for Engine {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use arrow::datatypes::Schema;
+
+    use super::*;
+    use crate::delta::plan::{Node, Plan};
+
+    #[test]
+    fn a_lost_worker_is_an_error_and_not_a_wait() {
+        for workers in [1, 2] {
+            let mut engine = Engine::start(workers).unwrap();
+            engine.close(1_000).unwrap();
+            let schema = Arc::new(Schema::empty());
+            let mut plan = Plan::default();
+            // Nothing that the compiler makes: a relation that is not there panics the worker.
+            plan.push(Node::Source { relation: "nothing".to_owned(), columns: vec![0] }, schema.clone());
+            let view = View {
+                plan: Arc::new(plan),
+                schema,
+                retracts: false,
+                query: String::new(),
+                horizon_ms: None,
+            };
+            assert!(matches!(engine.create_view("v", view), Err(EngineError::WorkerLost)));
+            assert!(matches!(engine.close(2_000), Err(EngineError::WorkerLost)));
+        }
+    }
+}
