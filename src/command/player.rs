@@ -80,11 +80,12 @@ pub(super) fn play(
     for Read { step, bytes } in receiver {
         progress.set_position(bytes);
         let is_due = pace.as_mut().is_some_and(|pace| pace.wait(step.clock_ns));
+        clock_ms = step.clock_ns.map_or(clock_ms, |ns| (ns / 1_000_000).max(0) as u64);
+        database.engine.advance(clock_ms);
         for batch in &step.batches {
             rejected += if batch.table == Table::IngestErrors { batch.rows.num_rows() } else { 0 };
             database.engine.append(batch)?;
         }
-        clock_ms = step.clock_ns.map_or(clock_ms, |ns| (ns / 1_000_000).max(0) as u64);
         if is_due || database.engine.open_rows() >= arguments.tick_rows {
             database.engine.close(clock_ms)?;
             each_tick(database)?;

@@ -1,5 +1,8 @@
 //! The rows of a collection, each once.
 
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
 use arrow::array::{BooleanArray, RecordBatch};
 use arrow::compute::filter_record_batch;
 use arrow::datatypes::SchemaRef;
@@ -8,19 +11,21 @@ use datafusion::error::Result as DataFusionResult;
 use super::horizon::Horizon;
 use super::keys::{Keys, with_one_zero};
 use super::operator::{Changes, Operator, Part};
+use super::stats::Counters;
 use super::updates::{Diff, Run, Tick};
 
 /// Each row of the input with a positive multiplicity, once.
 ///
 /// Input and output have the same schema. State: each distinct row with its multiplicity, the latter
 /// only where rows can be retracted; with a horizon, rows are forgotten that long after they were
-/// last seen, and what comes again after that is new. Late rows are rows like others.
+/// last seen, or later, and counted; what comes again after that is new. Late rows are rows like others.
 pub struct Distinct {
     keys: Keys,
     /// How many columns a row has.
     columns: usize,
     state: State,
     horizon: Option<Horizon>,
+    counters: Arc<Counters>,
     numbers: Vec<usize>,
 }
 
@@ -33,7 +38,12 @@ enum State {
 
 impl Distinct {
     /// Nothing seen yet. `retracts`: whether rows of the input can be taken away again.
-    pub fn new(schema: SchemaRef, retracts: bool, horizon_ms: Option<u64>) -> DataFusionResult<Self> {
+    pub fn new(
+        schema: SchemaRef,
+        retracts: bool,
+        horizon_ms: Option<u64>,
+        counters: Arc<Counters>,
+    ) -> DataFusionResult<Self> {
         let state = if retracts { State::Counts(vec![]) } else { State::Seen };
         // Rows that can be retracted must not be forgotten: their retraction would find nothing.
         let horizon = horizon_ms.filter(|_| !retracts).map(Horizon::new);
@@ -42,6 +52,7 @@ impl Distinct {
             keys: Keys::new(schema)?,
             state,
             horizon,
+            counters,
             numbers: vec![],
         })
     }
@@ -81,6 +92,7 @@ impl Operator for Distinct {
         if let Err(error) = result {
             changes.errors.push((super::expression::message(&error), 1));
         }
+        self.counters.state_bytes(self.keys.bytes());
         changes
     }
 }
@@ -130,14 +142,18 @@ impl Distinct {
     /// Forgets the rows that the horizon has passed.
     fn forget(&mut self, tick: Tick) -> DataFusionResult<()> {
         match self.horizon.as_mut().and_then(|h| h.expired(tick)) {
-            Some(keep) => self.keys.retain(&keep),
+            Some(keep) => {
+                let forgotten = keep.iter().filter(|k| !**k).count() as u64;
+                self.counters.expired_rows.fetch_add(forgotten, Ordering::Relaxed);
+                self.keys.retain(&keep)
+            }
             None => Ok(()),
         }
     }
 }
 
 /// Below this many numbers, giving some back is not worth the copy.
-pub(super) const COMPACT_ROWS_MIN: usize = if cfg!(test) { 8 } else { 4096 };
+pub(crate) const COMPACT_ROWS_MIN: usize = if cfg!(test) { 8 } else { 4096 };
 
 #[cfg(test)]
 mod tests {
@@ -162,7 +178,7 @@ mod tests {
 
     #[test]
     fn a_row_comes_with_its_first_and_goes_with_its_last() {
-        let mut distinct = Distinct::new(two_columns(), true, None).unwrap();
+        let mut distinct = Distinct::new(two_columns(), true, None, Arc::default()).unwrap();
         expect![[r#"
             1 a @1 +1
             2 b @1 +1
@@ -177,7 +193,7 @@ mod tests {
 
     #[test]
     fn behind_the_horizon_a_row_is_new_again() {
-        let mut distinct = Distinct::new(two_columns(), false, Some(100)).unwrap();
+        let mut distinct = Distinct::new(two_columns(), false, Some(100), Arc::default()).unwrap();
         let old: Vec<(i64, &str)> = (0..20).map(|n| (n, "a")).collect();
         tick(&mut distinct, 1, &[(&old, 1)]);
         expect![""].assert_eq(&tick(&mut distinct, 50, &[(&[(3, "a")], 1)]));

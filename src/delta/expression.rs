@@ -56,7 +56,9 @@ impl RowMap {
 
     fn project(&self, rows: &RecordBatch) -> DataFusionResult<RecordBatch> {
         let Some(projection) = &self.projection else {
-            return Ok(rows.clone().with_schema(self.schema.clone())?);
+            let options = RecordBatchOptions::new().with_row_count(Some(rows.num_rows()));
+            let columns = rows.columns().to_vec();
+            return Ok(RecordBatch::try_new_with_options(self.schema.clone(), columns, &options)?);
         };
         let mut columns = Vec::with_capacity(projection.len());
         for (expression, field) in projection.iter().zip(self.schema.fields()) {

@@ -20,7 +20,7 @@ use super::operator::{Operator, by_tick};
 use super::route::Route;
 use super::stats::Counters;
 use super::temporal_filter::{Bound, TemporalFilter};
-use super::updates::{Tick, Updates};
+use super::updates::Tick;
 use super::{map, negate};
 
 /// Where a node stands in a [`Plan`].
@@ -100,6 +100,8 @@ pub struct Plan {
 pub struct Environment<'a, 'scope> {
     /// The relations it reads, by name.
     pub sources: &'a mut dyn FnMut(&str, &[usize]) -> Collection<'scope>,
+    /// Rows that are there from the first tick on.
+    pub constants: &'a mut dyn FnMut(&RecordBatch) -> Collection<'scope>,
     /// The first tick at which it has a result.
     pub start: Tick,
     /// The counters of each node with state.
@@ -149,7 +151,7 @@ impl Plan {
         for (id, node) in self.nodes.iter().enumerate() {
             match node {
                 Node::Distinct { retracts, horizon_ms, .. } => {
-                    Distinct::new(self.schemas[id].clone(), *retracts, *horizon_ms)?;
+                    Distinct::new(self.schemas[id].clone(), *retracts, *horizon_ms, Arc::default())?;
                 }
                 Node::Aggregate { spec, .. } => {
                     Aggregate::new(spec.clone(), Arc::default())?;
@@ -169,7 +171,7 @@ impl Plan {
         scope: Scope<'scope, Tick>,
         environment: Environment<'_, 'scope>,
     ) -> DataFusionResult<Collection<'scope>> {
-        let Environment { sources, start, counters } = environment;
+        let Environment { sources, constants, start, counters } = environment;
         let mut built: Vec<Collection<'scope>> = Vec::with_capacity(self.nodes.len());
         for (id, node) in self.nodes.iter().enumerate() {
             let schema = &self.schemas[id];
@@ -177,7 +179,7 @@ impl Plan {
             let mut counters_of = || counters.entry(id).or_default().clone();
             let collection = match node {
                 Node::Source { relation, columns } => sources(relation, columns),
-                Node::Constant(rows) => constant(scope, rows, start),
+                Node::Constant(rows) => constants(rows),
                 Node::Map { input: of, map } => map::map(scope, input(of), map.clone()),
                 Node::Union(of) => Collection::concatenate(scope, of.iter().map(input).collect()),
                 Node::Negate(of) => negate::negate(input(of)),
@@ -193,7 +195,7 @@ impl Plan {
                 }
                 Node::Distinct { input: of, retracts, horizon_ms } => {
                     let route = Route::Columns((0..schema.fields().len()).collect());
-                    let operator = Distinct::new(schema.clone(), *retracts, *horizon_ms)?;
+                    let operator = Distinct::new(schema.clone(), *retracts, *horizon_ms, counters_of())?;
                     stateful(scope, "Distinct", vec![(input(of), route)], None, operator)
                 }
                 Node::Aggregate { input: of, spec } => {
@@ -238,27 +240,6 @@ fn stateful<'scope, O: Operator>(
     let (rows, own) = by_tick(scope, name, inputs, first, operator);
     errors.push(own);
     Collection { rows, errors: scope.concatenate(errors) }
-}
-
-/// `rows` from tick `start` on, on the first worker.
-fn constant<'scope>(scope: Scope<'scope, Tick>, rows: &RecordBatch, start: Tick) -> Collection<'scope> {
-    let is_here = scope.worker().index() == 0 && rows.num_rows() > 0;
-    let updates = is_here.then(|| Updates::insert(rows.clone(), start));
-    Collection { rows: once(scope, updates), errors: once(scope, None) }
-}
-
-/// An edge that carries `updates` and ends.
-fn once<'scope>(scope: Scope<'scope, Tick>, updates: Option<Updates>) -> Edge<'scope> {
-    use timely::container::NoopBuilder;
-    use timely::dataflow::operators::generic::operator::source;
-    source::<_, NoopBuilder<Updates>, _, _>(scope, "Once", |capability, _| {
-        let mut updates = updates.map(|u| (capability, u));
-        move |output| {
-            if let Some((capability, mut updates)) = updates.take() {
-                output.session_with_builder(&capability).give_container(&mut updates);
-            }
-        }
-    })
 }
 
 impl fmt::Display for Plan {

@@ -106,7 +106,7 @@ impl TemporalFilter {
         let mut later: BTreeMap<Tick, Vec<(u32, Tick, Diff)>> = BTreeMap::new();
         let mut late = 0;
         for (row, (from, until)) in spans.into_iter().enumerate() {
-            late += (until <= tick && from < until) as u64;
+            late += (until <= tick && from < until && diffs.get(row) > 0) as u64;
             if until <= tick || until <= from {
                 continue;
             }

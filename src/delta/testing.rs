@@ -102,8 +102,13 @@ pub fn run(plan: &Plan, history: &History, workers: usize, batch: usize) -> Vec<
                 assert_eq!(columns, [0, 1, 2]);
                 Collection { rows: edges[name.parse::<usize>().unwrap()].clone(), errors: none.clone() }
             };
-            let environment =
-                Environment { sources: &mut sources, start: 0, counters: &mut Default::default() };
+            let mut constants = |_: &RecordBatch| unreachable!("no test of an operator has constants");
+            let environment = Environment {
+                sources: &mut sources,
+                constants: &mut constants,
+                start: 0,
+                counters: &mut Default::default(),
+            };
             let collection = plan.render(scope, environment).unwrap();
             Arrangement::new(scope, collection, &probe)
         });

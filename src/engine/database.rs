@@ -154,7 +154,10 @@ impl Database {
         }
         // Taken out first, so that one that reads itself ends with an error and not in a loop.
         let Some(view) = self.built_ins.statements.remove(name) else { return Ok(()) };
-        self.execute(Statement::CreateView(view)).await?;
+        if let Err(error) = self.execute(Statement::CreateView(view.clone())).await {
+            self.built_ins.statements.insert(name.to_owned(), view);
+            return Err(error);
+        }
         Ok(())
     }
 
@@ -165,6 +168,9 @@ impl Database {
         if exists && view.if_not_exists {
             return Ok(Answer::Done(tag));
         }
+        if exists && self.session.references(&parse_query(&view.query)?)?.contains(&view.name) {
+            return Err(SqlError::Syntax(format!("view \"{}\" cannot read itself", view.name)));
+        }
         let is_view = self.queries.contains_key(&view.name) || self.engine.views().contains_key(&view.name);
         if exists && !(view.or_replace && is_view) {
             return Err(SqlError::Exists(view.name));
@@ -174,9 +180,10 @@ impl Database {
         }
         // Planned before anything is dropped: a view that cannot be replaced stays.
         if !view.is_materialized {
-            self.session.plan(parse_query(&view.query)?, &catalog, 0).await?;
+            let query = plain_query(&view)?;
+            self.session.plan(parse_query(&query)?, &catalog, 0).await?;
             self.replace(&view.name, exists)?;
-            self.queries.insert(view.name, view.query);
+            self.queries.insert(view.name, query);
             return Ok(Answer::Done(tag));
         }
         let horizon_ms = view.horizon_ms.or(self.horizon_ms);
@@ -267,7 +274,15 @@ impl Database {
         let catalog = self.catalog();
         let relation = catalog.get(name).ok_or_else(|| missing(name, &catalog))?;
         let (kind, query) = match &relation.kind {
-            Kind::View { query, .. } => ("MATERIALIZED VIEW", query),
+            Kind::View { query, .. } => {
+                let horizon_ms = self.engine.views().get(name).and_then(|v| v.horizon_ms);
+                let columns: Vec<String> =
+                    relation.schema.fields().iter().map(|f| format!("\"{}\"", f.name())).collect();
+                let with = horizon_ms.map_or(String::new(), |ms| format!(" WITH (horizon = '{ms} ms')"));
+                let text =
+                    format!("CREATE MATERIALIZED VIEW {name} ({}){with} AS {query}", columns.join(", "));
+                return texts(["name", "statement"], vec![[name.to_owned(), text]]);
+            }
             Kind::Query(query) => ("VIEW", query),
             _ => return Err(SqlError::Missing { kind: "view", name: name.to_owned(), hint: String::new() }),
         };
@@ -327,9 +342,12 @@ impl Database {
         let Statement::Query(statement) = statement else { return Ok(vec![]) };
         let catalog = self.catalog();
         let mut names = self.session.references(statement)?;
-        let mut found = vec![];
+        let (mut found, mut seen) = (vec![], BTreeSet::new());
         // A named query stands for its text.
         while let Some(name) = names.pop() {
+            if !seen.insert(name.clone()) {
+                continue;
+            }
             if let Some(Kind::Query(query)) = catalog.get(&name).map(|r| &r.kind) {
                 names.extend(self.session.references(&parse_query(query)?)?);
             }
@@ -362,6 +380,24 @@ fn refuse_duplicates(schema: &SchemaRef) -> Result<(), SqlError> {
         ))),
         None => Ok(()),
     }
+}
+
+/// The text that stands for a view that is not maintained.
+fn plain_query(view: &CreateView) -> Result<String, SqlError> {
+    if let Some(horizon_ms) = view.horizon_ms {
+        return Err(SqlError::Option {
+            name: "horizon".to_owned(),
+            value: format!("{horizon_ms} ms"),
+            expected: "only a materialized view keeps rows".to_owned(),
+        });
+    }
+    Ok(match view.columns.is_empty() {
+        true => view.query.clone(),
+        false => {
+            let columns: Vec<String> = view.columns.iter().map(|c| format!("\"{c}\"")).collect();
+            format!("SELECT * FROM ({}) AS \"{}\" ({})", view.query, view.name, columns.join(", "))
+        }
+    })
 }
 
 fn engine_error(error: EngineError) -> SqlError {

@@ -81,8 +81,10 @@ pub struct Engine {
     views: BTreeMap<String, View>,
     subscriptions: BTreeMap<String, Vec<Sender<Change>>>,
     next_worker: usize,
-    /// The last closed tick; open updates belong to the one after it.
+    /// The last closed tick.
     closed: Tick,
+    /// The tick that open updates belong to, once it is after the closed one.
+    open: Tick,
     /// Rows that came since.
     open_rows: usize,
     published: Arc<ArcSwap<State>>,
@@ -114,6 +116,7 @@ impl Engine {
             subscriptions: BTreeMap::new(),
             next_worker: 0,
             closed: 0,
+            open: 0,
             open_rows: 0,
             published: Arc::default(),
         };
@@ -143,6 +146,19 @@ impl Engine {
         }
     }
 
+    /// Moves the clock to `clock_ms` before rows are added: those of a tick are dated by the clock at
+    /// its first row, from which horizons count.
+    pub fn advance(&mut self, clock_ms: u64) {
+        if self.open_rows == 0 {
+            self.open = self.open.max(clock_ms);
+        }
+    }
+
+    /// The tick that rows added now belong to.
+    fn open_tick(&self) -> Tick {
+        self.open.max(self.closed + 1)
+    }
+
     /// Adds rows to a stream table, at the open tick.
     pub fn append(&mut self, batch: &Batch) -> Result<(), EngineError> {
         let rows = batch.rows.num_rows();
@@ -159,7 +175,7 @@ impl Engine {
         let is_read = self.views.values().any(|v| v.plan.relations().contains(&relation));
         if is_read {
             self.next_worker = (self.next_worker + 1) % self.workers.len();
-            let command = Command::Append { relation, rows: batch.rows.clone(), tick: self.closed + 1 };
+            let command = Command::Append { relation, rows: batch.rows.clone(), tick: self.open_tick() };
             self.workers[self.next_worker].send(command).map_err(|_| EngineError::WorkerLost)?;
         }
         Ok(())
@@ -168,7 +184,7 @@ impl Engine {
     /// Closes the open tick: it ends at `clock_ms`, or as soon as time allows where the clock has not
     /// moved. Returns once every view holds its answer at that tick, and readers see it.
     pub fn close(&mut self, clock_ms: u64) -> Result<Tick, EngineError> {
-        let tick = clock_ms.max(self.closed + 1);
+        let tick = clock_ms.max(self.open_tick());
         let (sender, receiver) = channels::replies(self.workers.len());
         self.broadcast(|| Command::Close { tick, reply: sender.clone() })?;
         drop(sender);
@@ -195,7 +211,7 @@ impl Engine {
             name: name.to_owned(),
             plan: view.plan.clone(),
             history,
-            start: self.closed + 1,
+            start: self.open_tick(),
             as_of: self.closed,
         });
         let (sender, receiver) = channels::replies(self.workers.len());
@@ -299,8 +315,9 @@ impl Stream {
                     if last.num_rows() <= batch.num_rows()
                         && last.num_rows() + batch.num_rows() <= STORED_BATCH_ROWS =>
                 {
-                    if let Ok(joined) = concat_batches(&batch.schema(), [&*last, &batch]) {
-                        *last = joined;
+                    match concat_batches(&batch.schema(), [&*last, &batch]) {
+                        Ok(joined) => *last = joined,
+                        Err(_) => stored.push(batch),
                     }
                 }
                 _ => stored.push(batch),
@@ -336,8 +353,8 @@ mod tests {
             engine.close(1_000).unwrap();
             let schema = Arc::new(Schema::empty());
             let mut plan = Plan::default();
-            // Nothing that the compiler makes: a relation that is not there panics the worker.
-            plan.push(Node::Source { relation: "nothing".to_owned(), columns: vec![0] }, schema.clone());
+            // Nothing that the compiler makes: a column that is not there panics the worker.
+            plan.push(Node::Source { relation: "spans".to_owned(), columns: vec![1_000] }, schema.clone());
             let view = View {
                 plan: Arc::new(plan),
                 schema,

@@ -92,7 +92,8 @@ type Input = InputHandle<Tick, NoopBuilder<Updates>>;
 /// A view on one worker.
 struct Running {
     dataflow: usize,
-    /// For each use of a stream table: its name, the columns used, and where they go in.
+    /// For each use of a stream table: its name, the columns used, and where they go in; constants
+    /// have no name.
     inputs: Vec<(String, Vec<String>, Input)>,
     probe: Handle<Tick>,
     arrangement: Arrangement,
@@ -221,23 +222,59 @@ fn build(
     let probe = Handle::new();
     let mut inputs: Vec<(String, Vec<String>, Input)> = vec![];
     let mut counters = HashMap::new();
+    let mut constants: Vec<(RecordBatch, Input)> = vec![];
     let arrangement = worker.dataflow::<Tick, _, _>(|scope| {
+        let mut unknown = None;
+        let open = |input: &mut Input| {
+            let rows = input.to_stream(scope);
+            input.advance_to(install.start);
+            Collection { rows, errors: empty(scope) }
+        };
         let mut sources = |relation: &str, columns: &[usize]| {
             if let Some(view) = views.get_mut(relation) {
                 let collection = view.arrangement.import(scope, install.as_of);
                 return crate::delta::map::project(scope, collection, columns);
             }
             let mut input = Input::new_with_builder();
-            let rows = input.to_stream(scope);
-            input.advance_to(install.start);
-            inputs.push((relation.to_owned(), column_names(relation, columns), input));
-            Collection { rows, errors: empty(scope) }
+            let collection = open(&mut input);
+            match column_names(relation, columns) {
+                Some(names) => inputs.push((relation.to_owned(), names, input)),
+                None => unknown = Some(relation.to_owned()),
+            }
+            collection
         };
-        let environment =
-            Environment { sources: &mut sources, start: install.start, counters: &mut counters };
+        // Rows that are always there come through an input too: its frontier is the clock.
+        let mut constant_rows = |rows: &RecordBatch| {
+            let mut input = Input::new_with_builder();
+            let collection = open(&mut input);
+            constants.push((rows.clone(), input));
+            collection
+        };
+        let environment = Environment {
+            sources: &mut sources,
+            constants: &mut constant_rows,
+            start: install.start,
+            counters: &mut counters,
+        };
         let collection = install.plan.render(scope, environment).map_err(|e| e.to_string())?;
-        Ok::<_, String>(Arrangement::new(scope, collection, &probe))
-    })?;
+        match unknown {
+            Some(relation) => Err(format!("it reads \"{relation}\", which is not there")),
+            None => Ok(Arrangement::new(scope, collection, &probe)),
+        }
+    });
+    let arrangement = match arrangement {
+        Ok(arrangement) => arrangement,
+        Err(reason) => {
+            worker.drop_dataflow(dataflow);
+            return Err(reason);
+        }
+    };
+    for (rows, mut input) in constants {
+        if worker.index() == 0 && rows.num_rows() > 0 {
+            input.send_batch(&mut Updates::insert(rows, install.start));
+        }
+        inputs.push((String::new(), vec![], input));
+    }
     let mut running = Running { dataflow, inputs, probe, arrangement, counters, is_watched: false };
     for (relation, batches) in &install.history {
         for rows in batches.iter().skip(worker.index()).step_by(worker.peers()) {
@@ -248,9 +285,9 @@ fn build(
     Ok(running)
 }
 
-/// The names of the columns of a stream table at `columns`.
-fn column_names(relation: &str, columns: &[usize]) -> Vec<String> {
-    let table = Table::all().into_iter().find(|t| t.name() == relation);
-    let schema = table.expect("a plan reads streams and views that exist").schema();
-    columns.iter().map(|c| schema.field(*c).name().clone()).collect()
+/// The names of the columns of a stream table at `columns`; `None` if there is no such table.
+fn column_names(relation: &str, columns: &[usize]) -> Option<Vec<String>> {
+    let table = Table::all().into_iter().find(|t| t.name() == relation)?;
+    let schema = table.schema();
+    Some(columns.iter().map(|c| schema.field(*c).name().clone()).collect())
 }

@@ -43,8 +43,6 @@ impl Default for Session {
         // One text type everywhere: views of text cannot be gathered from many segments cheaply.
         options.sql_parser.map_string_types_to_utf8view = false;
         options.sql_parser.dialect = datafusion::config::Dialect::PostgreSQL;
-        // All subqueries become joins, which can be maintained.
-        options.optimizer.enable_physical_uncorrelated_scalar_subquery = false;
         options.execution.time_zone = Some("+00:00".to_owned());
         // DataFusion's check of nullability fails on valid queries after outer joins.
         options.execution.skip_physical_aggregate_schema_check = true;
@@ -106,6 +104,7 @@ impl Session {
             .with_allow_statements(false)
             .verify_plan(&plan)?;
         refuse_system_tables(&plan, catalog)?;
+        lower::refuse_clocks(&plan)?;
         let plan = lower::replace_now(plan)?;
         let plan = view_optimizer(state, &plan)?.optimize(&plan)?;
         let retracts = |name: &str| match catalog.get(name).map(|r| &r.kind) {
@@ -185,7 +184,7 @@ async fn bind(
     state.statement_to_plan(statement).await.map_err(unwrap)
 }
 
-/// The optimizer for views: without the rule that would hide `now()` behind a column.
+/// The optimizer for views: all subqueries become joins, and no rule hides `now()` behind a column.
 fn view_optimizer(state: SessionState, plan: &LogicalPlan) -> Result<SessionState, SqlError> {
     let mut uses_now = false;
     plan.apply_with_subqueries(|node| {
@@ -196,7 +195,11 @@ fn view_optimizer(state: SessionState, plan: &LogicalPlan) -> Result<SessionStat
     })?;
     let rules =
         logical_rules().filter(|rule| !(uses_now && rule.name() == "common_sub_expression_eliminate"));
-    Ok(SessionStateBuilder::new_from_existing(state).with_optimizer_rules(rules.collect()).build())
+    let mut config = state.config().clone();
+    // All subqueries become joins, which can be maintained.
+    config.options_mut().optimizer.enable_physical_uncorrelated_scalar_subquery = false;
+    let builder = SessionStateBuilder::new_from_existing(state).with_config(config);
+    Ok(builder.with_optimizer_rules(rules.collect()).build())
 }
 
 fn refuse_system_tables(plan: &LogicalPlan, catalog: &Catalog) -> Result<(), SqlError> {

@@ -160,6 +160,14 @@ impl Words {
         }
     }
 
+    fn switch(&mut self) -> Result<bool, SqlError> {
+        match self.name()?.as_str() {
+            "true" | "on" => Ok(true),
+            "false" | "off" => Ok(false),
+            other => Err(SqlError::Syntax(format!("\"{other}\" is neither true nor false"))),
+        }
+    }
+
     fn end(&self) -> Result<(), SqlError> {
         match self.tokens.get(self.next) {
             None => Ok(()),
@@ -175,8 +183,7 @@ fn found(token: Option<&Token>) -> String {
 fn parse_one(sql: &str) -> Result<Statement, SqlError> {
     let mut words = Words::new(sql)?;
     let special = if words.take(&["explain", "dataflow"]) {
-        let keyword = sql.to_lowercase().find("dataflow").map_or(0, |at| at + "dataflow".len());
-        return Ok(Statement::ExplainDataflow(sql[keyword..].trim().to_owned()));
+        return Ok(Statement::ExplainDataflow(after_word(sql, "dataflow")?));
     } else if words.take(&["subscribe"]) {
         Some(subscribe(&mut words)?)
     } else if words.take(&["show", "tables"]) {
@@ -213,6 +220,16 @@ fn parse_one(sql: &str) -> Result<Statement, SqlError> {
     }
 }
 
+/// What follows the first `word` of `sql`.
+fn after_word(sql: &str, word: &str) -> Result<String, SqlError> {
+    let tokens = Tokenizer::new(&PostgreSqlDialect {}, sql)
+        .tokenize()
+        .map_err(|e| SqlError::Syntax(format!("syntax error: {e}")))?;
+    let is_word = |token: &&Token| matches!(token, Token::Word(w) if w.value.eq_ignore_ascii_case(word));
+    let rest = tokens.iter().skip_while(|token| !is_word(token)).skip(1);
+    Ok(rest.map(Token::to_string).collect::<String>().trim().to_owned())
+}
+
 fn subscribe(words: &mut Words) -> Result<Statement, SqlError> {
     words.take(&["to"]);
     let relation = words.name()?;
@@ -222,7 +239,7 @@ fn subscribe(words: &mut Words) -> Result<Statement, SqlError> {
         loop {
             let option = words.name()?;
             let value = match words.take_token(&Token::Eq) {
-                true => words.name()? == "true",
+                true => words.switch()?,
                 false => true,
             };
             match option.as_str() {

@@ -7,6 +7,7 @@ use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use datafusion::error::Result as DataFusionResult;
 
 use super::accumulator::{Accumulator, downcast, one, retain};
+use crate::delta::distinct::COMPACT_ROWS_MIN;
 use crate::delta::keys::Keys;
 use crate::delta::updates::{Diff, Run, take_rows};
 
@@ -107,6 +108,9 @@ pub(super) struct DistinctAccumulator {
     /// Numbers (group, arguments), and how many rows each has.
     keys: Keys,
     counts: Vec<Diff>,
+    /// How many of these are not zero.
+    live: usize,
+    groups: u32,
 }
 
 impl DistinctAccumulator {
@@ -118,12 +122,14 @@ impl DistinctAccumulator {
         let mut fields = vec![Field::new("group", DataType::UInt32, false)];
         fields.extend(arguments.iter().map(|a| input.field(*a).clone()));
         let schema = Arc::new(Schema::new(fields));
-        Ok(DistinctAccumulator { inner, arguments, keys: Keys::new(schema.clone())?, schema, counts: vec![] })
+        let keys = Keys::new(schema.clone())?;
+        Ok(DistinctAccumulator { inner, arguments, keys, schema, counts: vec![], live: 0, groups: 0 })
     }
 }
 
 impl Accumulator for DistinctAccumulator {
     fn grow(&mut self, groups: usize) {
+        self.groups = groups as u32;
         self.inner.grow(groups);
     }
 
@@ -137,6 +143,7 @@ impl Accumulator for DistinctAccumulator {
         for (row, number) in numbers.iter().enumerate() {
             let before = self.counts[*number];
             self.counts[*number] += diffs.get(row);
+            self.live = self.live + (self.counts[*number] != 0) as usize - (before != 0) as usize;
             let step = (self.counts[*number] > 0) as Diff - (before > 0) as Diff;
             if step != 0 {
                 picks.push(row as u32);
@@ -144,7 +151,11 @@ impl Accumulator for DistinctAccumulator {
             }
         }
         let kept: Vec<u32> = picks.iter().map(|i| groups[*i as usize]).collect();
-        self.inner.update(&take_rows(rows, &picks.into()), &kept, &Run::from_vec(steps))
+        self.inner.update(&take_rows(rows, &picks.into()), &kept, &Run::from_vec(steps))?;
+        if self.counts.len() >= COMPACT_ROWS_MIN && self.live * 2 < self.counts.len() {
+            self.renumber(&(0..self.groups).collect::<Vec<_>>());
+        }
+        Ok(())
     }
 
     fn evaluate(&self, groups: &[u32]) -> DataFusionResult<Vec<ArrayRef>> {
@@ -154,6 +165,7 @@ impl Accumulator for DistinctAccumulator {
     fn retain(&mut self, kept: &[u32]) {
         self.inner.retain(kept);
         self.renumber(kept);
+        self.groups = kept.len() as u32;
     }
 
     fn bytes(&self) -> usize {
@@ -185,5 +197,6 @@ impl DistinctAccumulator {
         let mut keys = Keys::new(self.schema.clone()).expect("a schema that was fine before");
         keys.number(&columns, indices.len(), &mut Vec::new()).expect("fewer keys than before");
         (self.keys, self.counts) = (keys, counts);
+        self.live = self.counts.len();
     }
 }

@@ -16,7 +16,6 @@ use super::distinct::COMPACT_ROWS_MIN;
 use super::expression::{evaluate_mask, message};
 use super::keys::Keys;
 use super::operator::{Changes, Operator, Part};
-use super::row_store::concatenate;
 use super::updates::{Diff, Run, Tick};
 
 /// Pairs are put together and sent in portions of this many.
@@ -70,8 +69,8 @@ pub struct JoinSpec {
 ///
 /// Output: pairs with equal keys that meet the condition, the multiplicities multiplied, and the
 /// unpaired rows that the kind of join asks for. State: the rows of both sides by key; with a
-/// horizon, a row is dropped that long after it came, whole segments at a time, without a retraction
-/// of what it gave: late rows still meet all that is kept. Null keys pair with nothing unless said
+/// horizon, a row of a side that only grows is dropped that long after it came, whole segments at a
+/// time, without a retraction of what it gave: late rows still meet all that is kept. Null keys pair with nothing unless said
 /// otherwise. A condition that fails for a pair is an error as long as the pair exists.
 pub struct Join {
     spec: JoinSpec,
@@ -133,20 +132,20 @@ impl Join {
 
     /// Takes in the rows of one side: the number, key and change of each.
     fn accept(&mut self, side: usize, parts: Vec<Part>, tick: Tick) -> DataFusionResult<Vec<Change>> {
-        let rows = concatenate(&self.spec.inputs[side], parts.iter().map(|(rows, _)| rows));
-        if rows.num_rows() == 0 {
-            return Ok(vec![]);
-        }
-        let diffs: Vec<Diff> =
-            parts.iter().flat_map(|(rows, diffs)| (0..rows.num_rows()).map(|i| diffs.get(i))).collect();
-        let columns: Vec<ArrayRef> = self.spec.keys[side].iter().map(|k| rows.column(*k).clone()).collect();
+        let mut changes = vec![];
         let mut keys = Vec::new();
-        self.keys.number(&columns, rows.num_rows(), &mut keys)?;
-        let unmatched = match self.spec.null_equals_null {
-            true => None,
-            false => any_null(&columns),
-        };
-        self.sides[side].accept(rows, &diffs, &keys, unmatched, tick)
+        // Part by part: all of a tick, and history is one tick, may be more than one column can hold.
+        for (rows, diffs) in parts {
+            let columns: Vec<ArrayRef> =
+                self.spec.keys[side].iter().map(|k| rows.column(*k).clone()).collect();
+            self.keys.number(&columns, rows.num_rows(), &mut keys)?;
+            let unmatched = match self.spec.null_equals_null {
+                true => None,
+                false => any_null(&columns),
+            };
+            changes.extend(self.sides[side].accept(rows, &diffs, &keys, unmatched, tick)?);
+        }
+        Ok(self.sides[side].begin(changes))
     }
 
     /// Sends `pairs`, which stem from changes of side `fresh`, and counts matches.
@@ -299,7 +298,9 @@ impl Join {
     /// Drops what the horizon has passed, and rebuilds the state once most of it is dead.
     fn compact(&mut self, tick: Tick) -> DataFusionResult<()> {
         if let Some(horizon_ms) = self.spec.horizon_ms {
-            for side in &mut self.sides {
+            // Rows that can be retracted stay: their retraction would find nothing, and pair with a minus.
+            let forgetting = self.sides.iter_mut().zip(self.spec.retracts).filter(|(_, retracts)| !retracts);
+            for (side, _) in forgetting {
                 let dropped = side.drop_through(tick.saturating_sub(horizon_ms));
                 self.counters.expired_rows.fetch_add(dropped as u64, std::sync::atomic::Ordering::Relaxed);
             }

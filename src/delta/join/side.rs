@@ -8,7 +8,7 @@ use hashbrown::HashMap;
 use super::{JoinSpec, Unpaired};
 use crate::delta::keys::Keys;
 use crate::delta::row_store::RowStore;
-use crate::delta::updates::{Diff, Tick};
+use crate::delta::updates::{Diff, Run, Tick, take_rows};
 
 /// The end of a chain, and the key of a row that pairs with nothing.
 const NONE: u32 = u32::MAX;
@@ -79,7 +79,7 @@ impl Side {
     pub fn accept(
         &mut self,
         rows: RecordBatch,
-        diffs: &[Diff],
+        diffs: &Run<Diff>,
         keys: &[usize],
         unmatched: Option<BooleanArray>,
         tick: Tick,
@@ -88,20 +88,27 @@ impl Side {
             Some(mask) if mask.value(row) => NONE,
             _ => keys[row] as u32,
         };
-        let mut changes: Vec<Change>;
+        let len = rows.num_rows();
+        if self.identity.is_none() {
+            let first = self.number_after(len)? - len as u32;
+            self.store.push(&rows, tick);
+            let change =
+                |row: usize| Change { row: first + row as u32, key: key_of(row), diff: diffs.get(row) };
+            let changes: Vec<Change> = (0..len).map(change).collect();
+            changes.iter().for_each(|change| self.link(change.row, change.key));
+            return Ok(changes);
+        }
+        let (numbers, fresh) = self.identify(&rows)?;
+        let picks: Vec<u32> = fresh.iter().map(|row| *row as u32).collect();
+        let new_rows = if picks.len() == len { rows } else { take_rows(&rows, &picks.into()) };
+        self.store.push(&new_rows, tick);
+        fresh.iter().for_each(|row| self.link(numbers[*row], key_of(*row)));
+        Ok((0..len).map(|row| Change { row: numbers[row], key: key_of(row), diff: diffs.get(row) }).collect())
+    }
+
+    /// What a tick changes in all, each row once; until [`settle`](Self::settle) these are pending.
+    pub fn begin(&mut self, mut changes: Vec<Change>) -> Vec<Change> {
         if self.identity.is_some() {
-            let (numbers, fresh) = self.identify(&rows)?;
-            let picks: Vec<u32> = fresh.iter().map(|row| *row as u32).collect();
-            let new_rows = if picks.len() == rows.num_rows() {
-                rows
-            } else {
-                crate::delta::updates::take_rows(&rows, &picks.into())
-            };
-            self.store.push(&new_rows, tick);
-            fresh.iter().for_each(|row| self.link(numbers[*row], key_of(*row)));
-            changes = (0..numbers.len())
-                .map(|row| Change { row: numbers[row], key: key_of(row), diff: diffs[row] })
-                .collect();
             changes.sort_by_key(|c| c.row);
             changes.dedup_by(|next, kept| {
                 let same = next.row == kept.row;
@@ -109,28 +116,19 @@ impl Side {
                 same
             });
             changes.retain(|c| c.diff != 0);
-        } else {
-            let first = self.number_after(rows.num_rows())? - rows.num_rows() as u32;
-            self.store.push(&rows, tick);
-            changes = Vec::with_capacity(rows.num_rows());
-            for (row, diff) in diffs.iter().enumerate() {
-                let change = Change { row: first + row as u32, key: key_of(row), diff: *diff };
-                self.link(change.row, change.key);
-                changes.push(change);
-            }
         }
         if self.tracks_pending {
             self.pending = changes.iter().map(|c| (c.row, c.diff)).collect();
-            if self.counts_matches {
-                for change in &changes {
-                    self.touch(change.row);
-                    if self.is_new(change.row) {
-                        self.matches[change.row as usize] = 0;
-                    }
+        }
+        if self.counts_matches {
+            for change in &changes {
+                self.touch(change.row);
+                if self.is_new(change.row) {
+                    self.matches[change.row as usize] = 0;
                 }
             }
         }
-        Ok(changes)
+        changes
     }
 
     /// The number of each row, and which of them are new, in the order of their numbers.
@@ -277,9 +275,10 @@ impl Side {
             let mut key_numbers = Vec::new();
             keys.number(&columns, rows.num_rows(), &mut key_numbers)?;
             let unmatched = if spec.null_equals_null { None } else { super::any_null(&columns) };
-            let diffs: Vec<Diff> = numbers.iter().map(|n| self.multiplicity(*n)).collect();
+            let diffs = Run::from_vec(numbers.iter().map(|n| self.multiplicity(*n)).collect());
             let tick = self.store.tick_of(numbers[numbers.len() - 1]);
             let changes = fresh.accept(rows, &diffs, &key_numbers, unmatched, tick)?;
+            let changes = fresh.begin(changes);
             fresh.settle(&changes);
             if self.counts_matches {
                 for (change, number) in changes.iter().zip(numbers) {

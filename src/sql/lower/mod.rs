@@ -259,6 +259,42 @@ fn find_subquery(expression: &Expr) -> DataFusionResult<Option<String>> {
     Ok(found)
 }
 
+/// A constant made of the time of planning would stand still; a scalar subquery that may have several
+/// rows becomes a join, which would repeat rows instead of failing.
+pub fn refuse_clocks(query: &LogicalPlan) -> Result<(), SqlError> {
+    let mut found = None;
+    query.apply_with_subqueries(|node| {
+        node.apply_expressions(|expression| {
+            expression.apply(|e| {
+                match e {
+                    Expr::ScalarFunction(call)
+                        if ["current_date", "current_time"].contains(&call.func.name()) =>
+                    {
+                        found = Some(SqlError::unsupported(
+                            format!("{}()", call.func.name()),
+                            "its value would change with every tick",
+                            "compare a timestamp with now(): `WHERE started_at > now() - INTERVAL '1 day'`",
+                        ));
+                    }
+                    Expr::ScalarSubquery(subquery)
+                        if subquery.outer_ref_columns.is_empty()
+                            && subquery.subquery.max_rows().is_none_or(|rows| rows > 1) =>
+                    {
+                        found = Some(SqlError::unsupported(
+                            "a scalar subquery that may have several rows",
+                            "that it has one is not checked at every tick",
+                            "aggregate it to one row, as with max(...)",
+                        ));
+                    }
+                    _ => {}
+                }
+                Ok(TreeNodeRecursion::Continue)
+            })
+        })
+    })?;
+    found.map_or(Ok(()), Err)
+}
+
 /// A view of random numbers would not be a function of its input.
 fn refuse_volatile(query: &LogicalPlan) -> Result<(), SqlError> {
     let mut found = None;
