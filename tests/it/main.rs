@@ -5,4 +5,5 @@ mod replay;
 mod slt;
 mod statements;
 mod support;
+mod trainticket;
 mod view_equals_batch;
