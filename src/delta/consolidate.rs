@@ -4,7 +4,7 @@ use arrow::datatypes::SchemaRef;
 use datafusion::error::Result as DataFusionResult;
 
 use super::expression::message;
-use super::keys::Keys;
+use super::keys::{Keys, firsts};
 use super::operator::{Changes, Operator, Part};
 use super::updates::{Diff, Run, Tick, take_rows};
 
@@ -28,9 +28,10 @@ impl Consolidate {
         let mut numbers = Vec::new();
         for (part, (rows, diffs)) in parts.iter().enumerate() {
             keys.number(rows.columns(), rows.num_rows(), &mut numbers)?;
-            for (row, number) in numbers.iter().enumerate() {
-                if *number >= sums.len() {
-                    sums.resize(number + 1, 0);
+            let is_first = firsts(&numbers, sums.len());
+            sums.resize(keys.count(), 0);
+            for ((row, number), is_first) in numbers.iter().enumerate().zip(is_first) {
+                if is_first {
                     first[part].push((row as u32, *number));
                 }
                 sums[*number] += diffs.get(row);

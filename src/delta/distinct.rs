@@ -9,7 +9,7 @@ use arrow::datatypes::SchemaRef;
 use datafusion::error::Result as DataFusionResult;
 
 use super::horizon::Horizon;
-use super::keys::{Keys, with_one_zero};
+use super::keys::{Keys, firsts, with_one_zero};
 use super::operator::{Changes, Operator, Part};
 use super::stats::Counters;
 use super::updates::{Diff, Run, Tick};
@@ -58,16 +58,12 @@ impl Distinct {
     }
 
     fn grow_only(&mut self, tick: Tick, rows: RecordBatch) -> DataFusionResult<RecordBatch> {
-        let mut known = self.keys.count();
+        let known = self.keys.count();
         if rows.num_columns() == 0 {
             return Ok(rows);
         }
         self.keys.number(rows.columns(), rows.num_rows(), &mut self.numbers)?;
-        let is_new = self.numbers.iter().map(|number| {
-            let is_new = *number >= known;
-            known += is_new as usize;
-            is_new
-        });
+        let is_new = firsts(&self.numbers, known);
         let mask = BooleanArray::from(is_new.collect::<Vec<_>>());
         if let Some(horizon) = &mut self.horizon {
             horizon.touch(tick, &self.numbers);

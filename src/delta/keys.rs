@@ -36,8 +36,9 @@ impl Keys {
         Ok(Keys { is_exact: true, ..keys })
     }
 
-    /// The number of each of `rows` rows over `columns`, into `numbers`. Fails only when the keys
-    /// outgrow what Arrow can address in one column.
+    /// The number of each of `rows` rows over `columns`, into `numbers`. New numbers follow the old
+    /// without a gap, but not always in the order of the rows: rows whose hashes are equal (nulls do not
+    /// count in a hash) come last. Fails only when the keys outgrow what Arrow can address in one column.
     pub fn number(
         &mut self,
         columns: &[ArrayRef],
@@ -79,8 +80,24 @@ impl Keys {
         let columns = values.emit(EmitTo::All)?;
         let mask = BooleanArray::from(keep.to_vec());
         let columns = columns.iter().map(|c| filter(c, &mask)).collect::<Result<Vec<_>, _>>()?;
-        *values = new_group_values(self.schema.clone(), &GroupOrdering::None)?;
-        values.intern(&columns, &mut Vec::new())
+        self.renew(&columns)
+    }
+
+    /// Begins anew with the distinct rows of `columns`, taken out of these keys, numbered in their order.
+    pub fn renew(&mut self, columns: &[ArrayRef]) -> DataFusionResult<()> {
+        let fresh = |schema: &SchemaRef| new_group_values(schema.clone(), &GroupOrdering::None);
+        let mut values = fresh(&self.schema)?;
+        let mut numbers = Vec::new();
+        values.intern(columns, &mut numbers)?;
+        if !numbers.iter().enumerate().all(|(row, number)| row == *number) {
+            values = fresh(&self.schema)?;
+            for row in 0..numbers.len() {
+                let one: Vec<ArrayRef> = columns.iter().map(|c| c.slice(row, 1)).collect();
+                values.intern(&one, &mut Vec::new())?;
+            }
+        }
+        self.values = Some(values);
+        Ok(())
     }
 }
 
@@ -124,4 +141,47 @@ fn bits(data: ArrayData) -> ArrayData {
     let children = data.child_data().iter().cloned().map(bits).collect();
     let retyped = data.into_builder().data_type(data_type).child_data(children).build();
     retyped.expect("floats and integers of one width have one layout")
+}
+
+/// Which rows are the first of a number that is not below `known`.
+pub fn firsts(numbers: &[usize], known: usize) -> impl Iterator<Item = bool> {
+    let mut is_seen = vec![false; numbers.iter().map(|n| n + 1).max().unwrap_or(0).saturating_sub(known)];
+    numbers.iter().map(move |number| {
+        number.checked_sub(known).is_some_and(|index| !std::mem::replace(&mut is_seen[index], true))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use arrow::array::StringArray;
+
+    use super::*;
+
+    /// Rows of four columns that differ only in where their nulls are have the same hash.
+    fn columns(rows: &[[Option<&str>; 4]]) -> Vec<ArrayRef> {
+        let column =
+            |c: usize| std::sync::Arc::new(rows.iter().map(|r| r[c]).collect::<StringArray>()) as ArrayRef;
+        (0..4).map(column).collect()
+    }
+
+    #[test]
+    fn rows_of_equal_hashes_are_numbered_late_and_found_all_the_same() {
+        let fields = (0..4).map(|i| Field::new(format!("c{i}"), DataType::Utf8, true));
+        let mut keys = Keys::new(SchemaRef::new(Schema::new(fields.collect::<Vec<_>>()))).unwrap();
+        let mut numbers = vec![];
+        keys.number(&columns(&[[Some("s"), None, Some("t"), Some("")]]), 1, &mut numbers).unwrap();
+        let known = keys.count();
+        let rows = columns(&[[Some("s"), Some(""), Some("t"), None], [Some("x"), None, None, None]]);
+        keys.number(&rows, 2, &mut numbers).unwrap();
+        assert_eq!(numbers, [2, 1]);
+        assert_eq!(firsts(&numbers, known).collect::<Vec<_>>(), [true, true]);
+        let all = columns(&[
+            [Some("s"), None, Some("t"), Some("")],
+            [Some("s"), Some(""), Some("t"), None],
+            [Some("x"); 4],
+        ]);
+        keys.renew(&all).unwrap();
+        keys.number(&all, 3, &mut numbers).unwrap();
+        assert_eq!(numbers, [0, 1, 2]);
+    }
 }

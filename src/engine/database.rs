@@ -359,6 +359,14 @@ impl Database {
 
 /// `schema` under other column names, where some are given.
 fn renamed(schema: &SchemaRef, names: &[String]) -> Result<SchemaRef, SqlError> {
+    let own: Vec<String> = schema.fields().iter().map(|f| f.name().clone()).collect();
+    let all = if names.is_empty() { &own } else { names };
+    let mut seen = BTreeSet::new();
+    if let Some(twice) = all.iter().find(|name| !seen.insert(*name)) {
+        return Err(SqlError::Syntax(format!(
+            "column \"{twice}\" is there twice; name one of the two with AS"
+        )));
+    }
     if names.is_empty() {
         return Ok(schema.clone());
     }

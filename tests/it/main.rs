@@ -4,7 +4,10 @@
 
 mod lives;
 mod queries;
+mod replay;
 mod slt;
+mod statements;
 mod support;
 mod tidy;
+mod trainticket;
 mod view_equals_batch;

@@ -104,7 +104,6 @@ impl Accumulator for BoolAccumulator {
 pub(super) struct DistinctAccumulator {
     inner: Box<dyn Accumulator>,
     arguments: Vec<usize>,
-    schema: SchemaRef,
     /// Numbers (group, arguments), and how many rows each has.
     keys: Keys,
     counts: Vec<Diff>,
@@ -122,8 +121,8 @@ impl DistinctAccumulator {
         let mut fields = vec![Field::new("group", DataType::UInt32, false)];
         fields.extend(arguments.iter().map(|a| input.field(*a).clone()));
         let schema = Arc::new(Schema::new(fields));
-        let keys = Keys::new(schema.clone())?;
-        Ok(DistinctAccumulator { inner, arguments, keys, schema, counts: vec![], live: 0, groups: 0 })
+        let keys = Keys::new(schema)?;
+        Ok(DistinctAccumulator { inner, arguments, keys, counts: vec![], live: 0, groups: 0 })
     }
 }
 
@@ -194,9 +193,8 @@ impl DistinctAccumulator {
             .map(|c| arrow::compute::take(c, &indices, None).expect("indices inside the column"))
             .collect();
         columns[0] = Arc::new(UInt32Array::from(renumbered));
-        let mut keys = Keys::new(self.schema.clone()).expect("a schema that was fine before");
-        keys.number(&columns, indices.len(), &mut Vec::new()).expect("fewer keys than before");
-        (self.keys, self.counts) = (keys, counts);
+        self.keys.renew(&columns).expect("fewer keys than before");
+        self.counts = counts;
         self.live = self.counts.len();
     }
 }

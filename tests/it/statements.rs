@@ -1,0 +1,283 @@
+//! What statements are refused with, and what those beside SELECT answer.
+
+use std::collections::BTreeMap;
+
+use expect_test::{Expect, expect};
+use serde_json::json;
+use undercurrent::engine::{Answer, Change};
+
+use crate::support::{Server, row_texts, table};
+
+/// The message with which each of `queries` is refused as a view.
+fn check_refused(queries: &[&str], expected: Expect) {
+    let mut server = Server::new(1);
+    let refusals = queries.iter().map(|query| {
+        let message = server.refusal(&format!("CREATE MATERIALIZED VIEW v AS {query}"));
+        format!("{query}\n    {message}\n")
+    });
+    expected.assert_eq(&refusals.collect::<String>());
+}
+
+#[test]
+fn orders_and_windows_are_refused() {
+    check_refused(
+        &[
+            "SELECT body FROM logs ORDER BY ts LIMIT 3",
+            "SELECT body FROM logs LIMIT 3",
+            "SELECT row_number() OVER (ORDER BY ts) FROM logs",
+            "SELECT DISTINCT ON (service_name) body FROM logs ORDER BY service_name, ts",
+        ],
+        expect![[r#"
+            SELECT body FROM logs ORDER BY ts LIMIT 3
+                LIMIT in a continuous view is not supported yet: the first rows of a changing order are not maintained yet; order and limit when you read the view
+            SELECT body FROM logs LIMIT 3
+                LIMIT in a continuous view is not supported yet: the first rows of a changing order are not maintained yet; order and limit when you read the view
+            SELECT row_number() OVER (ORDER BY ts) FROM logs
+                a window function in a continuous view is not supported yet: partitions are not recomputed on change yet; aggregate by `date_bin`, or use the window function when you read the view
+            SELECT DISTINCT ON (service_name) body FROM logs ORDER BY service_name, ts
+                the aggregate first_value in a continuous view is not supported yet: it has no incremental form here that is independent of the order of rows; use min or max
+        "#]],
+    );
+}
+
+#[test]
+fn aggregates_without_an_incremental_form_are_refused() {
+    check_refused(
+        &[
+            "SELECT array_agg(body) FROM logs",
+            "SELECT median(severity_number) FROM logs",
+            "SELECT approx_distinct(body) FROM logs",
+            "SELECT first_value(body) FROM logs",
+            "SELECT service_name, name, count(*) FROM spans GROUP BY GROUPING SETS ((service_name), (name))",
+            "SELECT approx_percentile(value, value) FROM metrics",
+        ],
+        expect![[r#"
+            SELECT array_agg(body) FROM logs
+                the aggregate array_agg in a continuous view is not supported yet: it has no incremental form here that is independent of the order of rows; use it when you read the view
+            SELECT median(severity_number) FROM logs
+                the aggregate median in a continuous view is not supported yet: it has no incremental form here that is independent of the order of rows; use approx_percentile(x, p), which is within 1 % and the same in whatever order rows come
+            SELECT approx_distinct(body) FROM logs
+                the aggregate approx_distinct in a continuous view is not supported yet: it has no incremental form here that is independent of the order of rows; use count(DISTINCT x)
+            SELECT first_value(body) FROM logs
+                the aggregate first_value in a continuous view is not supported yet: it has no incremental form here that is independent of the order of rows; use min or max
+            SELECT service_name, name, count(*) FROM spans GROUP BY GROUPING SETS ((service_name), (name))
+                GROUPING SETS, ROLLUP or CUBE in a continuous view is not supported yet: one row goes into several groups; write a UNION ALL of one GROUP BY each
+            SELECT approx_percentile(value, value) FROM metrics
+                `approx_percentile(metrics.value, metrics.value)` in a continuous view is not supported yet: its rank and relative error must be constants; write numbers
+        "#]],
+    );
+}
+
+#[test]
+fn shapes_that_are_not_maintained_are_refused() {
+    check_refused(
+        &[
+            "SELECT unnest(bucket_counts) FROM metrics",
+            "WITH RECURSIVE t(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM t WHERE n < 3) SELECT n FROM t",
+            "SELECT body FROM logs WHERE service_name NOT IN (SELECT service_name FROM spans)",
+            "SELECT random() FROM logs",
+            "SELECT uuid() FROM logs",
+            "SELECT * FROM view_stats",
+            "SELECT a.body, b.body FROM logs a, logs b",
+        ],
+        expect![[r#"
+            SELECT unnest(bucket_counts) FROM metrics
+                unnest in a continuous view is not supported yet: rows made of list elements are not maintained yet; unnest when you read the view
+            WITH RECURSIVE t(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM t WHERE n < 3) SELECT n FROM t
+                WITH RECURSIVE in a continuous view is not supported yet: iteration is not maintained yet; join a fixed number of times
+            SELECT body FROM logs WHERE service_name NOT IN (SELECT service_name FROM spans)
+                NOT IN over a subquery with nulls in a continuous view is not supported yet: one null on the right empties the whole result; use NOT EXISTS
+            SELECT random() FROM logs
+                the volatile expression `random()` in a continuous view is not supported yet: it gives another value each time, so that no result could be maintained; compute it when you read the view
+            SELECT uuid() FROM logs
+                the volatile expression `uuid()` in a continuous view is not supported yet: it gives another value each time, so that no result could be maintained; compute it when you read the view
+            SELECT * FROM view_stats
+                the system table "view_stats" in a continuous view is not supported yet: it is not maintained by ticks; read it in a query of its own
+            SELECT a.body, b.body FROM logs a, logs b
+                column "body" is there twice; name one of the two with AS
+        "#]],
+    );
+}
+
+#[test]
+fn now_is_refused_where_it_cannot_be_solved_for() {
+    check_refused(
+        &[
+            "SELECT now() FROM logs",
+            "SELECT body FROM logs WHERE ts > now() - INTERVAL '1 month'",
+            "SELECT body FROM logs WHERE now() - ts < INTERVAL '1 day'",
+            "SELECT body FROM logs WHERE ts = now()",
+            "SELECT body FROM logs WHERE ts > now() OR body = 'x'",
+            "SELECT a.body FROM logs a LEFT JOIN spans b ON a.trace_id = b.trace_id AND a.ts > now()",
+        ],
+        expect![[r#"
+            SELECT now() FROM logs
+                now() outside a comparison in WHERE in a continuous view is not supported yet: its value would change with every tick; compare it with a timestamp: `WHERE started_at > now() - INTERVAL '1 hour'`
+            SELECT body FROM logs WHERE ts > now() - INTERVAL '1 month'
+                an interval of months beside now() in a continuous view is not supported yet: months differ in length; write days
+            SELECT body FROM logs WHERE now() - ts < INTERVAL '1 day'
+                a difference from now() beside an interval of days in a continuous view is not supported yet: a difference of times has no days, and any number of hours is less than one; write it as `started_at > now() - INTERVAL '1 day'`
+            SELECT body FROM logs WHERE ts = now()
+                the condition `logs.ts = now()` in a continuous view is not supported yet: only comparisons of now(), plus or minus a constant interval, with one value can be maintained; write it as `started_at > now() - INTERVAL '1 hour'`
+            SELECT body FROM logs WHERE ts > now() OR body = 'x'
+                the condition `logs.ts > now() OR logs.body = Utf8("x")` in a continuous view is not supported yet: only comparisons of now(), plus or minus a constant interval, with one value can be maintained; write it as `started_at > now() - INTERVAL '1 hour'`
+            SELECT a.body FROM logs a LEFT JOIN spans b ON a.trace_id = b.trace_id AND a.ts > now()
+                now() in a join condition in a continuous view is not supported yet: a pair would come and go with time; filter one input by now() before the join
+        "#]],
+    );
+}
+
+#[test]
+fn names_and_options_are_checked() {
+    let mut server = Server::new(1);
+    server.run("CREATE MATERIALIZED VIEW v AS SELECT body FROM logs");
+    server.run("CREATE MATERIALIZED VIEW w AS SELECT body FROM v");
+    let refusals = [
+        "CREATE MATERIALIZED VIEW v AS SELECT 1",
+        "CREATE MATERIALIZED VIEW logs AS SELECT 1",
+        "CREATE MATERIALIZED VIEW x AS SELECT * FROM log",
+        "SELECT * FROM nothing_like_it",
+        "SELECT bodi FROM logs",
+        "DROP VIEW v",
+        "DROP VIEW nope",
+        "CREATE MATERIALIZED VIEW x WITH (horizon = '0 s') AS SELECT 1",
+        "CREATE MATERIALIZED VIEW x WITH (speed = 'fast') AS SELECT 1",
+        "CREATE MATERIALIZED VIEW x (a, b) AS SELECT body FROM logs",
+        "CREATE MATERIALIZED VIEW x (a, a) AS SELECT body, ts FROM logs",
+        "SUBSCRIBE TO logs",
+        "SUBSCRIBE TO v WITH (SPEED)",
+        "INSERT INTO logs VALUES (1)",
+        "SELECT 1 FROM",
+    ];
+    let refusals = refusals.map(|sql| format!("{sql}\n    {}\n", server.refusal(sql))).concat();
+    expect![[r#"
+        CREATE MATERIALIZED VIEW v AS SELECT 1
+            relation "v" already exists; use CREATE OR REPLACE, or drop it first
+        CREATE MATERIALIZED VIEW logs AS SELECT 1
+            relation "logs" already exists; use CREATE OR REPLACE, or drop it first
+        CREATE MATERIALIZED VIEW x AS SELECT * FROM log
+            relation "log" does not exist; did you mean "logs"?
+        SELECT * FROM nothing_like_it
+            relation "nothing_like_it" does not exist; SHOW TABLES lists what there is
+        SELECT bodi FROM logs
+            Schema error: No field named bodi. Did you mean 'logs.body'?
+        Valid fields are logs.ts, logs.observed_at, logs.severity_number, logs.severity_text, logs.body, logs.event_name, logs.trace_id, logs.span_id, logs.service_name, logs.attributes, logs.resource_attributes, logs.scope_name.
+        DROP VIEW v
+            cannot drop "v": w reads it; drop it first
+        DROP VIEW nope
+            view "nope" does not exist
+        CREATE MATERIALIZED VIEW x WITH (horizon = '0 s') AS SELECT 1
+            option horizon = "0 s": a duration such as '15 minutes' is expected, from 1 second to 100 years
+        CREATE MATERIALIZED VIEW x WITH (speed = 'fast') AS SELECT 1
+            option speed = "fast": a view takes horizon
+        CREATE MATERIALIZED VIEW x (a, b) AS SELECT body FROM logs
+            2 column names for a query of 1 columns
+        CREATE MATERIALIZED VIEW x (a, a) AS SELECT body, ts FROM logs
+            column "a" is there twice; name one of the two with AS
+        SUBSCRIBE TO logs
+            SUBSCRIBE TO "logs" in a continuous view is not supported yet: only materialized views have a stream of changes; create a materialized view of it
+        SUBSCRIBE TO v WITH (SPEED)
+            option speed = "true": SUBSCRIBE takes snapshot and progress
+        INSERT INTO logs VALUES (1)
+            INSERT INTO is not supported; statements are SELECT, CREATE [OR REPLACE] [MATERIALIZED] VIEW, DROP VIEW, SHOW, EXPLAIN [DATAFLOW] and SUBSCRIBE
+        SELECT 1 FROM
+            SQL error: ParserError("Expected: identifier, found: EOF")
+    "#]].assert_eq(&refusals);
+}
+
+/// An answer as lines.
+fn lines(server: &mut Server, sql: &str) -> String {
+    let rows = server.query(sql).unwrap_or_else(|e| panic!("{sql}: {e}"));
+    rows.rows.iter().map(|row| format!("{}\n", row.join(" | "))).collect()
+}
+
+#[test]
+fn what_there_is_can_be_asked() {
+    let mut server = Server::new(1);
+    server.run("CREATE MATERIALIZED VIEW v AS SELECT service_name, count(*) AS n FROM logs GROUP BY 1");
+    server.run("CREATE VIEW q AS SELECT n FROM v WHERE n > 1");
+    let mut text = String::new();
+    for sql in
+        ["SHOW TABLES", "SHOW VIEWS", "SHOW COLUMNS FROM v", "SHOW CREATE VIEW q", "EXPLAIN DATAFLOW v"]
+    {
+        text += &format!("{sql}\n{}", lines(&mut server, sql));
+    }
+    server.run("CREATE OR REPLACE VIEW q AS SELECT 1 AS one");
+    server.run("DROP VIEW q, v");
+    server.run("DROP VIEW IF EXISTS v");
+    text += &format!("after DROP\n{}", lines(&mut server, "SHOW VIEWS"));
+    expect![[r#"
+        SHOW TABLES
+        ingest_errors | stream
+        logs | stream
+        metrics | stream
+        q | view
+        span_events | stream
+        span_links | stream
+        spans | stream
+        stream_stats | system table
+        v | materialized view
+        view_stats | system table
+        SHOW VIEWS
+        q | view | SELECT n FROM v WHERE n > 1
+        v | materialized view | SELECT service_name, count(*) AS n FROM logs GROUP BY 1
+        SHOW COLUMNS FROM v
+        service_name | Utf8 | true
+        n | Int64 | true
+        SHOW CREATE VIEW q
+        q | CREATE VIEW q AS SELECT n FROM v WHERE n > 1
+        EXPLAIN DATAFLOW v
+        Map [service_name@0, count(Int64(1))@1]
+          Map [0:logs.service_name@0, #1@1]
+            Aggregate by=[0:logs.service_name] aggregates=[count()] state=(one entry a group)
+              Map [service_name@0]
+                Source logs [service_name]
+        after DROP
+    "#]]
+    .assert_eq(&text);
+}
+
+/// Adds the changes up: how often each row is there.
+fn add(rows: &mut BTreeMap<String, i64>, changes: &[Change], tick: u64) {
+    for change in changes {
+        assert!(change.tick <= tick, "a change of a tick that is not closed");
+        for chunk in &change.chunks {
+            let updates = chunk.updates();
+            for (row, texts) in row_texts(&updates.rows).into_iter().enumerate() {
+                *rows.entry(texts.join(" | ")).or_default() += updates.diffs.get(row);
+            }
+        }
+    }
+    rows.retain(|_, count| *count != 0);
+}
+
+#[test]
+fn a_snapshot_and_all_changes_are_the_view_at_each_tick() {
+    for workers in [1, 3] {
+        let mut server = Server::new(workers);
+        server.run(
+            "CREATE MATERIALIZED VIEW per_service AS SELECT service_name, count(*) AS n FROM logs GROUP BY 1",
+        );
+        server
+            .run("CREATE MATERIALIZED VIEW v AS SELECT n, count(*) AS services FROM per_service GROUP BY n");
+        let log = |n: usize| json!({"service_name": format!("service {}", n % 3), "body": n.to_string()});
+        server.append(table("logs"), &[log(0), log(1)]);
+        server.close(0);
+        let Ok(Answer::Subscription(subscription)) = server.answer("SUBSCRIBE TO v") else {
+            panic!("no subscription")
+        };
+        let mut rows = BTreeMap::new();
+        add(&mut rows, &subscription.snapshot, server.database.engine.closed());
+        assert_eq!(rows, BTreeMap::from([("1 | 2".to_owned(), 1)]));
+        for n in 2..12 {
+            server.append(table("logs"), &[log(n * n)]);
+            let tick = server.close(0);
+            let changes: Vec<Change> = subscription.changes.try_iter().collect();
+            add(&mut rows, &changes, tick);
+            let view = server.query("SELECT * FROM v").expect("rows").sorted();
+            let summed: Vec<String> =
+                rows.iter().flat_map(|(row, count)| vec![row.clone(); *count as usize]).collect();
+            assert_eq!(summed, view, "at tick {tick} with {workers} workers");
+        }
+    }
+}
