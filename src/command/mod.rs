@@ -46,6 +46,9 @@ pub enum CommandError {
         /// Why not.
         source: arrow::error::ArrowError,
     },
+    /// A view that is subscribed to has no answer any more.
+    #[error("a subscription ended: {0}")]
+    Subscription(String),
     /// Nothing was asked.
     #[error("nothing to answer: give --sql or --file")]
     NothingAsked,

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use arrow::array::{ArrayRef, Int64Array, RecordBatch, TimestampMillisecondArray, new_null_array};
 use arrow::datatypes::{DataType, Field, Schema, TimeUnit};
+use crossbeam_channel::TryRecvError;
 
 use super::arguments::{Format, ReplayArguments};
 use super::{CommandError, Outcome, output, player};
@@ -40,7 +41,18 @@ pub(super) fn run(arguments: &ReplayArguments) -> Result<Outcome, CommandError> 
     }
     let outcome = player::play(&arguments.input, &mut database, &stored, |_| {
         subscriptions.iter_mut().try_for_each(|subscription| {
-            let changes: Vec<Change> = subscription.changes.try_iter().collect();
+            let mut changes = vec![];
+            loop {
+                match subscription.changes.try_recv() {
+                    Ok(Change { error: Some(error), .. }) => return Err(CommandError::Subscription(error)),
+                    Ok(change) => changes.push(change),
+                    Err(TryRecvError::Empty) => break,
+                    Err(TryRecvError::Disconnected) => {
+                        let reason = format!("view \"{}\" is gone", subscription.options.relation);
+                        return Err(CommandError::Subscription(reason));
+                    }
+                }
+            }
             write_changes(&mut out, format, subscription, &changes, &mut is_begun)
         })
     })?;

@@ -332,7 +332,7 @@ impl Database {
                 let updates = crate::delta::updates::Updates::at(rows.clone(), state.tick, diffs.clone());
                 crate::delta::chunk::ArrowChunk::form(&[updates])
             });
-            snapshot.push(Change { tick: state.tick, chunks: chunks.collect() });
+            snapshot.push(Change { tick: state.tick, chunks: chunks.collect(), error: None });
         }
         Ok(Answer::Subscription(Subscription { schema, snapshot, changes, options }))
     }

@@ -70,6 +70,8 @@ pub struct Change {
     pub tick: Tick,
     /// Rows with their times and diffs.
     pub chunks: Vec<ArrowChunk>,
+    /// Why the view has no answer at this tick, if it has none.
+    pub error: Option<String>,
 }
 
 /// The control side of the workers.
@@ -291,8 +293,10 @@ impl Engine {
         }
         for (name, subscribers) in &mut self.subscriptions {
             let chunks = changes.remove(name).unwrap_or_default();
+            let error = tables.get(name).and_then(|t| t.check().err()).map(|e| e.to_string());
+            let change = Change { tick: self.closed, chunks, error };
             // A subscriber that left, or that fell too far behind, is let go: it cannot hold back a tick.
-            subscribers.retain(|s| s.try_send(Change { tick: self.closed, chunks: chunks.clone() }).is_ok());
+            subscribers.retain(|s| s.try_send(change.clone()).is_ok());
         }
         self.subscriptions.retain(|_, subscribers| !subscribers.is_empty());
         let streams = self.streams.iter();

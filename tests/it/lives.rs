@@ -1,6 +1,7 @@
 //! Views that come and go while others stay.
 
 use serde_json::json;
+use undercurrent::engine::Answer;
 
 use crate::support::{Server, table};
 
@@ -22,4 +23,87 @@ fn a_view_created_after_another_was_dropped_has_all_rows() {
             server.run("DROP VIEW v");
         }
     }
+}
+
+/// A server with the rows `{"body": n}` for n below `count`, one a tick, a second apart.
+fn with_logs(count: u64) -> Server {
+    let mut server = Server::new(2);
+    for n in 0..count {
+        server.append(table("logs"), &[json!({"body": n.to_string(), "severity_number": n})]);
+        server.close(1_700_000_000_000 + n * 1_000);
+    }
+    server
+}
+
+#[test]
+fn a_view_cannot_take_its_own_place() {
+    let mut server = with_logs(2);
+    server.run("CREATE MATERIALIZED VIEW v AS SELECT body FROM logs; CREATE VIEW q AS SELECT body FROM logs");
+    for kind in ["MATERIALIZED VIEW v AS SELECT * FROM v", "VIEW q AS SELECT * FROM q"] {
+        assert!(server.refusal(&format!("CREATE OR REPLACE {kind}")).contains("cannot read itself"));
+    }
+    server.run("CREATE OR REPLACE MATERIALIZED VIEW v AS SELECT body FROM logs WHERE body = '1'");
+    assert_eq!(server.query("SELECT * FROM v").expect("rows").sorted(), ["1"]);
+}
+
+#[test]
+fn renamed_columns_are_read_by_later_views() {
+    let mut server = with_logs(3);
+    server.run("CREATE MATERIALIZED VIEW a (x) AS SELECT body FROM logs");
+    server.run("CREATE MATERIALIZED VIEW b AS SELECT * FROM a WHERE x > '0'");
+    server.run("CREATE VIEW c (y) AS SELECT body FROM logs");
+    assert_eq!(server.query("SELECT x FROM b").expect("rows").sorted(), ["1", "2"]);
+    assert_eq!(server.query("SELECT y FROM c WHERE y = '2'").expect("rows").sorted(), ["2"]);
+}
+
+#[test]
+fn constants_come_and_go_with_the_clock() {
+    let mut server = Server::new(2);
+    server.run(
+        "CREATE MATERIALIZED VIEW v AS SELECT x FROM (VALUES (TIMESTAMP '2030-01-01'), (TIMESTAMP '2031-01-01')) t(x) \
+         WHERE x > now()",
+    );
+    server.close(1_700_000_000_000);
+    assert_eq!(server.query("SELECT count(*) FROM v").expect("rows").sorted(), ["2"]);
+    server.close(1_900_000_000_000);
+    assert_eq!(server.query("SELECT count(*) FROM v").expect("rows").sorted(), ["1"]);
+}
+
+#[test]
+fn horizons_count_from_the_clock_and_not_from_1970() {
+    let mut server = Server::new(1);
+    server.run(
+        "CREATE MATERIALIZED VIEW v WITH (horizon = '1 minute') AS \
+         SELECT a.body FROM logs a JOIN logs b ON a.trace_id = b.span_id",
+    );
+    server.database.engine.advance(1_700_000_000_000);
+    server.append(table("logs"), &[json!({"body": "left", "trace_id": "t"})]);
+    server.close(1_700_000_001_000);
+    server.close(1_700_000_002_000);
+    server.append(table("logs"), &[json!({"body": "right", "span_id": "t"})]);
+    server.close(1_700_000_003_000);
+    assert_eq!(server.query("SELECT * FROM v").expect("rows").sorted(), ["left"]);
+}
+
+#[test]
+fn a_subquery_with_several_rows_is_no_scalar() {
+    let mut server = with_logs(2);
+    let query = "SELECT body FROM logs WHERE severity_number > (SELECT severity_number FROM logs)";
+    assert!(server.query(query).is_err());
+    assert!(server.refusal(&format!("CREATE MATERIALIZED VIEW v AS {query}")).contains("scalar subquery"));
+    let today = "CREATE MATERIALIZED VIEW v AS SELECT body FROM logs WHERE ts > current_date";
+    assert!(server.refusal(today).contains("current_date"));
+}
+
+#[test]
+fn a_subscriber_learns_of_an_error() {
+    let mut server = Server::new(1);
+    server.run("CREATE MATERIALIZED VIEW v AS SELECT 1 / severity_number AS x FROM logs");
+    let Ok(Answer::Subscription(subscription)) = server.answer("SUBSCRIBE TO v") else {
+        panic!("no subscription")
+    };
+    server.append(table("logs"), &[json!({"body": "a", "severity_number": 0})]);
+    server.close(0);
+    let change = subscription.changes.try_recv().expect("a tick");
+    assert!(change.error.expect("an error").contains("Divide by zero"));
 }
