@@ -22,13 +22,15 @@ pub struct RowStore {
     tail_tick: Tick,
     /// Segments dropped from the front.
     dropped: usize,
+    /// Bytes of the full segments: adding them up anew at each tick would cost more the more there are.
+    full_bytes: usize,
 }
 
 impl RowStore {
     /// No rows yet.
     pub fn new(schema: SchemaRef) -> Self {
         let tail = RecordBatch::new_empty(schema.clone());
-        RowStore { schema, full: VecDeque::new(), tail, tail_tick: 0, dropped: 0 }
+        RowStore { schema, full: VecDeque::new(), tail, tail_tick: 0, dropped: 0, full_bytes: 0 }
     }
 
     /// The number that the next row will get.
@@ -53,7 +55,9 @@ impl RowStore {
         self.tail_tick = tick;
         let mut offset = 0;
         while all.num_rows() - offset >= SEGMENT_ROWS {
-            self.full.push_back((all.slice(offset, SEGMENT_ROWS), tick));
+            let segment = all.slice(offset, SEGMENT_ROWS);
+            self.full_bytes += bytes_of(&segment);
+            self.full.push_back((segment, tick));
             offset += SEGMENT_ROWS;
         }
         // A short tail must not keep the whole batch behind it alive.
@@ -64,7 +68,9 @@ impl RowStore {
     /// Drops the segments whose rows all came at or before `tick`.
     pub fn drop_through(&mut self, tick: Tick) {
         while self.full.front().is_some_and(|(_, last)| *last <= tick) {
-            self.full.pop_front();
+            if let Some((segment, _)) = self.full.pop_front() {
+                self.full_bytes -= bytes_of(&segment);
+            }
             self.dropped += 1;
         }
         // The tail goes as a whole segment, so that numbers still tell places.
@@ -109,7 +115,7 @@ impl RowStore {
 
     /// Bytes held.
     pub fn bytes(&self) -> usize {
-        self.full.iter().map(|(rows, _)| rows).chain([&self.tail]).map(bytes_of).sum()
+        self.full_bytes + bytes_of(&self.tail)
     }
 }
 
