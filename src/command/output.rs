@@ -21,7 +21,7 @@ pub(super) fn write(
     write_part(out, format, schema, batches, true)
 }
 
-/// As [`write`], with the header of CSV only where `with_header` says so.
+/// As [`write()`], with the header of CSV only where `with_header` says so.
 pub(super) fn write_part(
     out: &mut dyn Write,
     format: Format,

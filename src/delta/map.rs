@@ -74,3 +74,73 @@ fn map_updates(map: &RowMap, updates: &Updates) -> (Updates, Vec<Updates>) {
     };
     (Updates { rows: mapped.rows, times, diffs }, failed)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use arrow::datatypes::{DataType, Field, Schema};
+    use datafusion::common::ScalarValue;
+    use datafusion::logical_expr::Operator as Op;
+    use datafusion::physical_expr::PhysicalExpr;
+    use datafusion::physical_expr::expressions::{BinaryExpr, Column, Literal};
+    use expect_test::expect;
+
+    use super::*;
+    use crate::delta::plan::Node;
+    use crate::delta::testing::{Bag, batch, oracle, plan, render};
+    use crate::delta::updates::Run;
+
+    fn column(name: &str, index: usize) -> Arc<dyn PhysicalExpr> {
+        Arc::new(Column::new(name, index))
+    }
+
+    fn number(value: i64) -> Arc<dyn PhysicalExpr> {
+        Arc::new(Literal::new(ScalarValue::Int64(Some(value))))
+    }
+
+    /// `12 / n` and `s` where `n` is less than 4.
+    fn ratio() -> RowMap {
+        let less = BinaryExpr::new(column("n", 0), Op::Lt, number(4));
+        let ratio = BinaryExpr::new(number(12), Op::Divide, column("n", 0));
+        let fields = vec![Field::new("ratio", DataType::Int64, true), Field::new("s", DataType::Utf8, true)];
+        RowMap {
+            predicate: Some(Arc::new(less)),
+            projection: Some(vec![Arc::new(ratio), column("s", 1)]),
+            schema: Arc::new(Schema::new(fields)),
+        }
+    }
+
+    #[test]
+    fn a_row_that_fails_does_so_alone() {
+        let rows = batch(&[(3, "a"), (0, "b"), (9, "c"), (4, "d"), (2, "e")]);
+        let diffs = Run::Each([1, -1, 1, 1, 2].into());
+        let (mapped, failed) = map_updates(&ratio(), &Updates::at(rows, 7, diffs));
+        expect![[r#"
+            4 a @7 +1
+            6 e @7 +2
+        "#]]
+        .assert_eq(&render(&[mapped]));
+        expect![[r#"
+            Arrow error: Divide by zero error @7 -1
+        "#]]
+        .assert_eq(&render(&failed));
+        // Filtered out, the same row is not computed at all.
+        let (mapped, failed) = map_updates(&ratio(), &Updates::insert(batch(&[(9, "c")]), 8));
+        assert!(mapped.is_empty() && failed.is_empty());
+    }
+
+    #[test]
+    fn equals_recomputation() {
+        let mut map = ratio();
+        map.projection = Some(vec![column("n", 0), column("s", 1)]);
+        let schema = map.schema.clone();
+        oracle(&plan(1, vec![(Node::Map { input: 0, map }, schema)]), 1, true, |inputs, _| {
+            let mut bag = Bag::new();
+            for (n, s, _) in inputs[0].iter().filter(|row| row.0.is_some_and(|n| n < 4)) {
+                *bag.entry(vec![n.unwrap().to_string(), s.clone()]).or_default() += 1;
+            }
+            bag
+        });
+    }
+}
