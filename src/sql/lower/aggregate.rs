@@ -132,10 +132,9 @@ fn aggregate_spec(expression: &Expr, field: &Field, inputs: &mut Inputs) -> Resu
             "use count, sum, avg, min or max",
         ));
     };
-    let AggregateFunctionParams { args, distinct, filter, order_by, .. } = params;
+    // An ORDER BY changes nothing about any function supported here.
+    let AggregateFunctionParams { args, distinct, filter, .. } = params;
     let (function, arguments) = function(func.name(), args, &expression, inputs.from, field.data_type())?;
-    // The order of its input changes nothing about any function supported here.
-    let _ = order_by;
     let mut columns = vec![];
     for argument in arguments {
         columns.push(inputs.column(argument));
