@@ -189,7 +189,6 @@ impl Database {
         let horizon_ms = view.horizon_ms.or(self.horizon_ms);
         let lowered = self.session.compile(&view.query, &catalog, horizon_ms).await?;
         let schema = renamed(&lowered.schema, &view.columns)?;
-        refuse_duplicates(&schema)?;
         self.replace(&view.name, exists)?;
         let maintained = View {
             plan: Arc::new(lowered.plan),
@@ -314,11 +313,9 @@ impl Database {
         let Some(view) = self.engine.views().get(&name) else {
             let catalog = self.catalog();
             return Err(match catalog.contains_key(&name) {
-                true => SqlError::unsupported(
-                    format!("SUBSCRIBE TO \"{name}\""),
-                    "only materialized views have a stream of changes",
-                    "create a materialized view of it",
-                ),
+                true => SqlError::Syntax(format!(
+                    "\"{name}\" is no materialized view, and only those have a stream of changes; create one of it"
+                )),
                 false => missing(&name, &catalog),
             });
         };
@@ -376,18 +373,6 @@ fn renamed(schema: &SchemaRef, names: &[String]) -> Result<SchemaRef, SqlError> 
     }
     let fields = schema.fields().iter().zip(names).map(|(f, name)| f.as_ref().clone().with_name(name));
     Ok(Arc::new(Schema::new(fields.collect::<Vec<_>>())))
-}
-
-/// A column that shares its name could never be read.
-fn refuse_duplicates(schema: &SchemaRef) -> Result<(), SqlError> {
-    let mut names = BTreeSet::new();
-    match schema.fields().iter().find(|field| !names.insert(field.name())) {
-        Some(field) => Err(SqlError::Syntax(format!(
-            "column \"{}\" specified more than once; give each column of the view a name of its own with AS",
-            field.name()
-        ))),
-        None => Ok(()),
-    }
 }
 
 /// The text that stands for a view that is not maintained.

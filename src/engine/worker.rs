@@ -196,6 +196,22 @@ impl Running {
         }
     }
 
+    /// Takes in the constants, on the first worker, and this worker's share of the history.
+    fn fill(&mut self, worker: &mut Worker, install: &Install, constants: Vec<(RecordBatch, Input)>) {
+        for (rows, mut input) in constants {
+            if worker.index() == 0 && rows.num_rows() > 0 {
+                input.send_batch(&mut Updates::insert(rows, install.start));
+            }
+            self.inputs.push((String::new(), vec![], input));
+        }
+        for (relation, batches) in &install.history {
+            for rows in batches.iter().skip(worker.index()).step_by(worker.peers()) {
+                self.append(relation, rows, install.start);
+                worker.step();
+            }
+        }
+    }
+
     fn close(&mut self, name: &str, tick: Tick) -> ClosedView {
         let (rows, errors) = self.arrangement.chunks();
         let changes = if self.is_watched { self.arrangement.take_changes() } else { vec![] };
@@ -269,19 +285,8 @@ fn build(
             return Err(reason);
         }
     };
-    for (rows, mut input) in constants {
-        if worker.index() == 0 && rows.num_rows() > 0 {
-            input.send_batch(&mut Updates::insert(rows, install.start));
-        }
-        inputs.push((String::new(), vec![], input));
-    }
     let mut running = Running { dataflow, inputs, probe, arrangement, counters, is_watched: false };
-    for (relation, batches) in &install.history {
-        for rows in batches.iter().skip(worker.index()).step_by(worker.peers()) {
-            running.append(relation, rows, install.start);
-            worker.step();
-        }
-    }
+    running.fill(worker, install, constants);
     Ok(running)
 }
 

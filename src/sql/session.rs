@@ -104,7 +104,7 @@ impl Session {
             .with_allow_statements(false)
             .verify_plan(&plan)?;
         refuse_system_tables(&plan, catalog)?;
-        lower::refuse_clocks(&plan)?;
+        lower::refuse_unoptimized(&plan)?;
         let plan = lower::replace_now(plan)?;
         let plan = view_optimizer(state, &plan)?.optimize(&plan)?;
         let retracts = |name: &str| match catalog.get(name).map(|r| &r.kind) {

@@ -35,7 +35,7 @@ fn orders_and_windows_are_refused() {
             SELECT row_number() OVER (ORDER BY ts) FROM logs
                 a window function in a continuous view is not supported yet: partitions are not recomputed on change yet; aggregate by `date_bin`, or use the window function when you read the view
             SELECT DISTINCT ON (service_name) body FROM logs ORDER BY service_name, ts
-                the aggregate first_value in a continuous view is not supported yet: it has no incremental form here that is independent of the order of rows; use min or max
+                DISTINCT ON in a continuous view is not supported yet: which row is the first of its key is not maintained yet; use GROUP BY with min or max
         "#]],
     );
 }
@@ -175,7 +175,7 @@ fn names_and_options_are_checked() {
         CREATE MATERIALIZED VIEW x (a, a) AS SELECT body, ts FROM logs
             column "a" is there twice; name one of the two with AS
         SUBSCRIBE TO logs
-            SUBSCRIBE TO "logs" in a continuous view is not supported yet: only materialized views have a stream of changes; create a materialized view of it
+            "logs" is no materialized view, and only those have a stream of changes; create one of it
         SUBSCRIBE TO v WITH (SPEED)
             option speed = "true": SUBSCRIBE takes snapshot and progress
         INSERT INTO logs VALUES (1)

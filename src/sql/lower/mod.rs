@@ -259,11 +259,15 @@ fn find_subquery(expression: &Expr) -> DataFusionResult<Option<String>> {
     Ok(found)
 }
 
-/// A constant made of the time of planning would stand still; a scalar subquery that may have several
-/// rows becomes a join, which would repeat rows instead of failing.
-pub fn refuse_clocks(query: &LogicalPlan) -> Result<(), SqlError> {
+/// Refuses what the optimizer would turn into something that is accepted: the time of planning, made a
+/// constant, would stand still; a scalar subquery that may have several rows becomes a join, which
+/// would repeat rows instead of failing; DISTINCT ON becomes an aggregate that nobody wrote.
+pub fn refuse_unoptimized(query: &LogicalPlan) -> Result<(), SqlError> {
     let mut found = None;
     query.apply_with_subqueries(|node| {
+        if let LogicalPlan::Distinct(Distinct::On(_)) = node {
+            found = Some(refusal(node));
+        }
         node.apply_expressions(|expression| {
             expression.apply(|e| {
                 match e {
