@@ -5,42 +5,14 @@ use super::exact_sum::ExactSum;
 use super::exact_sum::moments::{Divisor, mean, variance};
 use super::quantile_sketch::{Bins, Mapping};
 
-/// A statistic of doubles whose result depends on nothing but the multiset of values.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Statistic {
-    /// The sum of the values.
-    Sum,
-    /// Their mean.
-    Mean,
-    /// Their variance.
-    Variance(Divisor),
-    /// The square root of the variance.
-    Deviation(Divisor),
-    /// The value at a lower rank, `p` in `0..=1`, within the mapping's relative error.
-    Percentile {
-        /// The rank.
-        p: f64,
-        /// The relative error.
-        mapping: Mapping,
-    },
-}
-
 /// The state that a statistic is computed from.
 ///
 /// Adding and retracting commute, [`Retractable::merge`] is adding all that the other state was
 /// given, and a state whose values are all retracted equals the default one. Each method that takes
-/// a question must be given the same one, or one that [shares its state](Retractable::is_shared).
+/// a question must be given one of the same state: percentiles of another relative error have others.
 pub trait Retractable: Clone + Default + std::fmt::Debug + Send + Sync + 'static {
     /// What is asked of a state, and how values enter it.
     type Question: Clone + Copy + std::fmt::Debug + Send + Sync + 'static;
-
-    /// What a statistic asks of this state; `None` if it cannot be computed from it.
-    fn question(statistic: &Statistic) -> Option<Self::Question>;
-
-    /// Whether a state that was kept for `one` can answer `other`.
-    fn is_shared(_one: &Self::Question, _other: &Self::Question) -> bool {
-        true
-    }
 
     /// Adds `value` `weight` times; a negative weight retracts.
     fn add(&mut self, question: &Self::Question, value: f64, weight: i64);
@@ -82,14 +54,6 @@ pub enum TotalQuestion {
 
 impl Retractable for Total {
     type Question = TotalQuestion;
-
-    fn question(statistic: &Statistic) -> Option<TotalQuestion> {
-        match statistic {
-            Statistic::Sum => Some(TotalQuestion::Sum),
-            Statistic::Mean => Some(TotalQuestion::Mean),
-            _ => None,
-        }
-    }
 
     #[inline(always)]
     fn add(&mut self, _: &TotalQuestion, value: f64, weight: i64) {
@@ -148,14 +112,6 @@ pub struct SpreadQuestion {
 impl Retractable for Spread {
     type Question = SpreadQuestion;
 
-    fn question(statistic: &Statistic) -> Option<SpreadQuestion> {
-        match *statistic {
-            Statistic::Variance(divisor) => Some(SpreadQuestion { divisor, is_deviation: false }),
-            Statistic::Deviation(divisor) => Some(SpreadQuestion { divisor, is_deviation: true }),
-            _ => None,
-        }
-    }
-
     #[inline(always)]
     fn add(&mut self, _: &SpreadQuestion, value: f64, weight: i64) {
         self.total.add(&TotalQuestion::Sum, value, weight);
@@ -206,17 +162,6 @@ pub struct PercentileQuestion {
 
 impl Retractable for Bins {
     type Question = PercentileQuestion;
-
-    fn question(statistic: &Statistic) -> Option<PercentileQuestion> {
-        match *statistic {
-            Statistic::Percentile { p, mapping } => Some(PercentileQuestion { p, mapping }),
-            _ => None,
-        }
-    }
-
-    fn is_shared(one: &PercentileQuestion, other: &PercentileQuestion) -> bool {
-        one.mapping == other.mapping
-    }
 
     #[inline(always)]
     fn add(&mut self, question: &PercentileQuestion, value: f64, weight: i64) {

@@ -107,3 +107,16 @@ fn a_subscriber_learns_of_an_error() {
     let change = subscription.changes.try_recv().expect("a tick");
     assert!(change.error.expect("an error").contains("Divide by zero"));
 }
+
+#[test]
+fn a_percentile_out_of_range_is_refused_by_view_and_batch_alike() {
+    let mut server = with_logs(2);
+    for (arguments, message) in [
+        ("2", "percentile \"2\" is not between 0 and 1"),
+        ("0.5, 0", "relative error \"0\" is not between 0.000001 and 0.5"),
+    ] {
+        let query = format!("SELECT approx_percentile(severity_number, {arguments}) AS p FROM logs");
+        assert!(server.refusal(&query).contains(message));
+        assert!(server.refusal(&format!("CREATE MATERIALIZED VIEW v AS {query}")).contains(message));
+    }
+}

@@ -59,7 +59,7 @@ impl AggregateUDFImpl for ApproxPercentile {
     }
 
     fn accumulator(&self, args: AccumulatorArgs) -> Result<Box<dyn Accumulator>> {
-        Ok(accumulator::<Bins>(question(args.exprs)?, args.is_distinct))
+        Ok(accumulator::<Bins>(percentile_question(args.exprs)?, args.is_distinct))
     }
 
     fn state_fields(&self, args: StateFieldsArgs) -> Result<Vec<FieldRef>> {
@@ -71,7 +71,7 @@ impl AggregateUDFImpl for ApproxPercentile {
     }
 
     fn create_groups_accumulator(&self, args: AccumulatorArgs) -> Result<Box<dyn GroupsAccumulator>> {
-        Ok(Box::new(Groups::<Bins>::new(question(args.exprs)?)))
+        Ok(Box::new(Groups::<Bins>::new(percentile_question(args.exprs)?)))
     }
 
     fn order_sensitivity(&self) -> AggregateOrderSensitivity {
@@ -83,8 +83,9 @@ impl AggregateUDFImpl for ApproxPercentile {
     }
 }
 
-/// What the arguments after the first ask for.
-pub(super) fn question(arguments: &[Arc<dyn PhysicalExpr>]) -> Result<PercentileQuestion> {
+/// What the arguments of `approx_percentile` after the first ask for; an error unless they are literals
+/// in their ranges.
+pub fn percentile_question(arguments: &[Arc<dyn PhysicalExpr>]) -> Result<PercentileQuestion> {
     let Some(p) = arguments.get(1) else {
         return plan_err!("{} needs a percentile between 0 and 1", names::APPROX_PERCENTILE);
     };

@@ -1,4 +1,4 @@
-//! The states of many groups, for DataFusion's hash aggregate and for continuous views.
+//! The states of many groups, for DataFusion's hash aggregate.
 
 use std::mem::size_of;
 use std::sync::Arc;
@@ -10,39 +10,7 @@ use datafusion::common::{Result, exec_err};
 use datafusion::logical_expr::{EmitTo, GroupsAccumulator};
 
 use super::accumulator::decode_error;
-use crate::detect::quantile_sketch::Bins;
-use crate::detect::retractable::{Retractable, Spread, Statistic, Total};
-
-/// States of groups that take values back: what a continuous view keeps behind its group ids.
-pub trait RetractableGroups: GroupsAccumulator {
-    /// Adds `values[i]` `weights[i]` times to group `groups[i]`; negative weights retract.
-    ///
-    /// Nulls are skipped. All groups are below `group_count`, which never shrinks.
-    fn add(&mut self, values: &Float64Array, weights: &[i64], groups: &[usize], group_count: usize);
-
-    /// The statistic of each of `groups`, in their order; the states stay as they are.
-    ///
-    /// One state serves several statistics: sum and mean, all variances and deviations, all
-    /// percentiles of one relative error. `None` if these states cannot tell this one.
-    fn answers(&self, statistic: &Statistic, groups: &[usize]) -> Option<Float64Array>;
-
-    /// Empties a group, so that its id can be given to another.
-    fn clear(&mut self, group: usize);
-
-    /// Appends a group's state to `out`; equal states have equal bytes.
-    fn write_bytes(&self, group: usize, out: &mut Vec<u8>);
-}
-
-/// No groups yet, of the state that `statistic` is computed from.
-pub fn retractable_groups(statistic: &Statistic) -> Box<dyn RetractableGroups> {
-    fn of<R: Retractable>(statistic: &Statistic) -> Option<Box<dyn RetractableGroups>> {
-        Some(Box::new(Groups::<R>::new(R::question(statistic)?)))
-    }
-    of::<Total>(statistic)
-        .or_else(|| of::<Spread>(statistic))
-        .or_else(|| of::<Bins>(statistic))
-        .expect("each statistic has a state")
-}
+use crate::detect::retractable::Retractable;
 
 /// States by group id.
 pub(super) struct Groups<R: Retractable> {
@@ -78,33 +46,6 @@ impl<R: Retractable> Groups<R> {
         self.rows_unmeasured = self.states.len();
         self.measure(0);
         taken
-    }
-}
-
-impl<R: Retractable> RetractableGroups for Groups<R> {
-    fn add(&mut self, values: &Float64Array, weights: &[i64], groups: &[usize], group_count: usize) {
-        assert_eq!(values.len(), weights.len());
-        assert_eq!(values.len(), groups.len());
-        self.grow(group_count);
-        let (states, question) = (&mut self.states, &self.question);
-        let rows = values.values();
-        for_each_row(rows.len(), values.nulls(), |row| {
-            states[groups[row]].add(question, rows[row], weights[row]);
-        });
-        self.measure(values.len());
-    }
-
-    fn answers(&self, statistic: &Statistic, groups: &[usize]) -> Option<Float64Array> {
-        let question = R::question(statistic).filter(|question| R::is_shared(&self.question, question))?;
-        Some(groups.iter().map(|group| self.states[*group].answer(&question)).collect())
-    }
-
-    fn clear(&mut self, group: usize) {
-        self.states[group] = R::default();
-    }
-
-    fn write_bytes(&self, group: usize, out: &mut Vec<u8>) {
-        self.states[group].write_bytes(out);
     }
 }
 

@@ -29,7 +29,6 @@ mod accumulator;
 mod approx_percentile;
 mod groups;
 mod min_max;
-mod statistic;
 mod sum_avg;
 #[cfg(test)]
 mod tests;
@@ -40,8 +39,7 @@ use std::sync::Arc;
 use datafusion::logical_expr::AggregateUDF;
 use datafusion::prelude::SessionContext;
 
-pub use groups::{RetractableGroups, retractable_groups};
-pub use statistic::statistic;
+pub use approx_percentile::percentile_question;
 
 /// The canonical names: what `AggregateUDF::name()` says, whatever alias a query used.
 pub mod names {
@@ -64,35 +62,6 @@ pub mod names {
     /// A quantile within a relative error.
     pub const APPROX_PERCENTILE: &str = "approx_percentile";
 }
-
-/// DataFusion's aggregates whose result depends on the order or partitioning of their input, by
-/// canonical name: a continuous view must refuse them.
-///
-/// `array_agg`, `string_agg`, `first_value`, `last_value` and `nth_value` do not when their ORDER BY
-/// is a total order; that is for the caller to see. `covar_samp`, `corr` and `regr_*` add doubles
-/// with rounding. The t-digests of `approx_*` depend on how they were merged.
-pub const ORDER_DEPENDENT: &[&str] = &[
-    "any_value",
-    "approx_median",
-    "approx_percentile_cont",
-    "approx_percentile_cont_with_weight",
-    "array_agg",
-    "corr",
-    "covar_pop",
-    "covar_samp",
-    "first_value",
-    "last_value",
-    "nth_value",
-    "regr_avgx",
-    "regr_avgy",
-    "regr_intercept",
-    "regr_r2",
-    "regr_slope",
-    "regr_sxx",
-    "regr_sxy",
-    "regr_syy",
-    "string_agg",
-];
 
 /// All functions of this module.
 pub fn all() -> Vec<Arc<AggregateUDF>> {

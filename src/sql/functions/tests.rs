@@ -13,9 +13,6 @@ use rand::seq::SliceRandom;
 use rand::{Rng, SeedableRng};
 
 use super::*;
-use crate::detect::exact_sum::moments::Divisor;
-use crate::detect::quantile_sketch::Mapping;
-use crate::detect::retractable::Statistic;
 
 const ALL: &str = "sum(x), avg(x), var(x), var_pop(x), stddev(x), stddev_pop(x), \
     approx_percentile(x, 0.5), approx_percentile(x, 0.99, 0.001), \
@@ -380,78 +377,8 @@ async fn adding_a_constant_is_not_pulled_out_of_a_sum_of_doubles() {
 }
 
 #[test]
-fn groups_take_values_back() {
-    let mapping = Mapping::new(0.01);
-    let mut random = StdRng::seed_from_u64(3);
-    for statistic in [
-        Statistic::Sum,
-        Statistic::Mean,
-        Statistic::Variance(Divisor::Sample),
-        Statistic::Deviation(Divisor::Population),
-        Statistic::Percentile { p: 0.9, mapping },
-    ] {
-        let mut rows: Vec<(Option<f64>, i64, usize)> = (0..500)
-            .map(|_| (any_value(&mut random), random.random_range(1..4), random.random_range(0..20)))
-            .collect();
-        let fill = |rows: &[(Option<f64>, i64, usize)]| {
-            let mut groups = retractable_groups(&statistic);
-            for rows in rows.chunks(37) {
-                let values: Float64Array = rows.iter().map(|row| row.0).collect();
-                let weights: Vec<i64> = rows.iter().map(|row| row.1).collect();
-                let ids: Vec<usize> = rows.iter().map(|row| row.2).collect();
-                groups.add(&values, &weights, &ids, 20);
-            }
-            groups
-        };
-        let expected = fill(&rows);
-        let noise: Vec<_> = (0..200).map(|k| (any_value(&mut random), 2, k % 20)).collect();
-        rows.extend(noise.iter().chain(&noise.iter().map(|row| (row.0, -2, row.2)).collect::<Vec<_>>()));
-        rows.shuffle(&mut random);
-        let mut groups = fill(&rows);
-        let ids: Vec<usize> = (0..20).rev().collect();
-        let bits = |answers: Option<Float64Array>| {
-            answers.unwrap().iter().map(|x| x.map(f64::to_bits)).collect::<Vec<_>>()
-        };
-        assert_eq!(bits(groups.answers(&statistic, &ids)), bits(expected.answers(&statistic, &ids)));
-        let bytes = |groups: &dyn RetractableGroups| {
-            let mut out = Vec::new();
-            ids.iter().for_each(|group| groups.write_bytes(*group, &mut out));
-            out
-        };
-        assert_eq!(bytes(groups.as_ref()), bytes(expected.as_ref()));
-        groups.clear(3);
-        assert_eq!(bits(groups.answers(&statistic, &[3])), [None]);
-    }
-}
-
-#[test]
-fn one_state_serves_several_statistics() {
-    let percentile = |p, relative_error| Statistic::Percentile { p, mapping: Mapping::new(relative_error) };
-    for (kept, asked, expected) in [
-        (Statistic::Sum, Statistic::Mean, Some(2.0)),
-        (Statistic::Mean, Statistic::Sum, Some(4.0)),
-        (Statistic::Deviation(Divisor::Sample), Statistic::Variance(Divisor::Population), Some(1.0)),
-        (percentile(0.5, 1e-6), percentile(1.0, 1e-6), Some(3.0)),
-        (percentile(0.5, 1e-6), percentile(1.0, 1e-3), None),
-        (Statistic::Sum, Statistic::Variance(Divisor::Sample), None),
-        (Statistic::Sum, percentile(0.5, 0.01), None),
-    ] {
-        let mut groups = retractable_groups(&kept);
-        groups.add(&Float64Array::from(vec![Some(1.0), Some(3.0), None]), &[1, 1, 1], &[1, 1, 0], 2);
-        let answers = groups.answers(&asked, &[0, 1]);
-        assert_eq!(answers.is_some(), expected.is_some(), "{asked:?} of {kept:?}");
-        let Some(answers) = answers else { continue };
-        assert!(answers.is_null(0));
-        assert!((answers.value(1) - expected.unwrap()).abs() < 1e-5, "{asked:?} of {kept:?}");
-    }
-}
-
-#[test]
 fn names_are_those_of_datafusion() {
     let stock = all_default_aggregate_functions();
-    for name in ORDER_DEPENDENT {
-        assert!(stock.iter().any(|function| function.name() == *name), "{name}");
-    }
     let ours = all();
     for function in &stock {
         let Some(replacement) = ours.iter().find(|ours| ours.name() == function.name()) else { continue };

@@ -4,15 +4,17 @@ use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use datafusion::common::{DFSchema, ScalarValue};
+use datafusion::execution::context::ExecutionProps;
 use datafusion::logical_expr::expr::{AggregateFunction, AggregateFunctionParams};
+use datafusion::logical_expr::physical_planning_context::PhysicalPlanningContext;
 use datafusion::logical_expr::{Aggregate, Expr, ExprSchemable};
+use datafusion::physical_expr::create_physical_expr;
 
 use super::{Lowering, cast_to, column};
 use crate::delta::aggregate::{AggregateSpec, Function, GroupBySpec};
 use crate::delta::plan::{Node, NodeId};
-use crate::detect::quantile_sketch::RELATIVE_ERROR_DEFAULT;
 use crate::sql::error::SqlError;
-use crate::sql::functions::names;
+use crate::sql::functions::{names, percentile_question};
 
 /// The columns that an aggregation reads: the group, then arguments and filters, each once.
 struct Inputs<'a> {
@@ -134,7 +136,7 @@ fn aggregate_spec(expression: &Expr, field: &Field, inputs: &mut Inputs) -> Resu
     };
     // An ORDER BY changes nothing about any function supported here.
     let AggregateFunctionParams { args, distinct, filter, .. } = params;
-    let (function, arguments) = function(func.name(), args, &expression, inputs.from, field.data_type())?;
+    let (function, arguments) = function(func.name(), args, inputs.from, field.data_type())?;
     let mut columns = vec![];
     for argument in arguments {
         columns.push(inputs.column(argument));
@@ -150,7 +152,6 @@ fn aggregate_spec(expression: &Expr, field: &Field, inputs: &mut Inputs) -> Resu
 fn function(
     name: &str,
     args: &[Expr],
-    expression: &Expr,
     from: &DFSchema,
     output: &DataType,
 ) -> Result<(Function, Vec<Expr>), SqlError> {
@@ -183,12 +184,12 @@ fn function(
         "bool_and" => (Function::BoolAnd, same()),
         "bool_or" => (Function::BoolOr, same()),
         names::APPROX_PERCENTILE => {
-            let rank = literal(args.get(1), expression)?;
-            let relative_error = match args.get(2) {
-                Some(error) => literal(Some(error), expression)?,
-                None => RELATIVE_ERROR_DEFAULT,
-            };
-            (Function::Percentile { ranks: vec![rank], relative_error }, float(args)?)
+            let properties = ExecutionProps::new();
+            let context = PhysicalPlanningContext::default();
+            let physical = args.iter().map(|e| create_physical_expr(e, from, &properties, &context));
+            let question = percentile_question(&physical.collect::<Result<Vec<_>, _>>()?)?;
+            let relative_error = question.mapping.relative_error();
+            (Function::Percentile { ranks: vec![question.p], relative_error }, float(args)?)
         }
         other => {
             let instead = match other {
@@ -206,23 +207,4 @@ fn function(
             ));
         }
     })
-}
-
-fn literal(argument: Option<&Expr>, expression: &Expr) -> Result<f64, SqlError> {
-    let mut argument = argument.cloned();
-    while let Some(Expr::Cast(cast)) = argument {
-        argument = Some(*cast.expr);
-    }
-    let value = match argument {
-        Some(Expr::Literal(value, _)) => value.cast_to(&DataType::Float64).ok(),
-        _ => None,
-    };
-    match value {
-        Some(ScalarValue::Float64(Some(value))) => Ok(value),
-        _ => Err(SqlError::unsupported(
-            format!("`{expression}`"),
-            "its rank and relative error must be constants",
-            "write numbers",
-        )),
-    }
 }
