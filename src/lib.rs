@@ -22,9 +22,12 @@
 //! | [`detect`] | pure numerics: quantile sketches, exact sums |
 //! | [`delta`] | Arrow-native differential dataflow; knows no SQL |
 //! | [`sql`] | the DataFusion session, statements, and the compiler from a SELECT to a dataflow |
+//! | [`observe`] | the engine's own metrics |
 //! | [`engine`] | workers, the clock, the lives of views, what readers see |
+//! | [`config`] | the settings of the server |
 //! | [`ingest`] | recorded telemetry, read in event-time order |
 //! | [`built_in`] | the files of `queries/` |
+//! | [`serve`] | the protocols: OTLP in; PostgreSQL, Flight SQL and HTTP out |
 //! | [`command`] | the command line |
 //!
 //! # One SQL, one answer
@@ -81,9 +84,12 @@
 
 pub mod built_in;
 pub mod command;
+pub mod config;
 pub mod delta;
 pub mod detect;
 pub mod engine;
 pub mod ingest;
+pub mod observe;
+pub mod serve;
 pub mod sql;
 pub mod telemetry;

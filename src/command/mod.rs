@@ -4,15 +4,18 @@ mod arguments;
 mod output;
 mod player;
 mod replay;
+mod serve;
 mod shell;
 
 use std::path::PathBuf;
 
-use clap::{CommandFactory, Parser};
+use clap::{CommandFactory, FromArgMatches};
 
 use self::arguments::{Arguments, Subcommand};
+use crate::config::ConfigError;
 use crate::engine::EngineError;
 use crate::ingest::IngestError;
+use crate::serve::ServeError;
 use crate::sql::error::SqlError;
 
 /// What went wrong with a command.
@@ -27,6 +30,22 @@ pub enum CommandError {
     /// The engine stopped.
     #[error(transparent)]
     Engine(#[from] EngineError),
+    /// The settings of the server are not usable.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// A server could not be started.
+    #[error(transparent)]
+    Serve(#[from] ServeError),
+    /// What is to be logged cannot be read.
+    #[error(
+        "log.level = \"{level}\": {reason}; a level such as info is expected, or directives such as info,undercurrent::serve=debug"
+    )]
+    Log {
+        /// The setting.
+        level: String,
+        /// What is wrong with it.
+        reason: String,
+    },
     /// A file could not be read.
     #[error("cannot read \"{}\"", path.display())]
     Read {
@@ -46,9 +65,6 @@ pub enum CommandError {
         /// Why not.
         source: arrow::error::ArrowError,
     },
-    /// A view that is subscribed to has no answer any more.
-    #[error("a subscription ended: {0}")]
-    Subscription(String),
     /// Nothing was asked.
     #[error("nothing to answer: give --sql or --file")]
     NothingAsked,
@@ -73,12 +89,24 @@ pub enum Outcome {
 
 /// Carries out the command line of this process. Wrong usage ends the process with status 2.
 pub fn run() -> Result<Outcome, CommandError> {
-    match Arguments::parse().command {
+    let mut command = command();
+    let matches = command.get_matches_mut();
+    if let Some(("serve", matches)) = matches.subcommand() {
+        return serve::run(matches);
+    }
+    let arguments =
+        Arguments::from_arg_matches(&matches).unwrap_or_else(|error| error.format(&mut command).exit());
+    match arguments.command {
         Subcommand::Replay(arguments) => replay::run(&arguments),
         Subcommand::Sql(arguments) => shell::run(&arguments),
         Subcommand::Completions { shell } => {
-            clap_complete::generate(shell, &mut Arguments::command(), "undercurrent", &mut std::io::stdout());
+            clap_complete::generate(shell, &mut command, "undercurrent", &mut std::io::stdout());
             Ok(Outcome::Complete)
         }
     }
+}
+
+/// The command line: the flags of `serve` come from the list of settings.
+fn command() -> clap::Command {
+    Arguments::command().subcommand(serve::command())
 }

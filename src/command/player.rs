@@ -26,19 +26,22 @@ struct Read {
 
 /// The database of a replay, without data yet.
 pub(super) fn database(arguments: &InputArguments) -> Result<Database, CommandError> {
-    let mut views = match arguments.no_built_in_views {
-        true => BuiltIns::default(),
-        false => built_in::views()?,
-    };
-    for folder in &arguments.queries {
+    let views = views(!arguments.no_built_in_views, &arguments.queries)?;
+    let engine = Engine::start(arguments.workers.get())?;
+    Ok(Database::new(engine, views, arguments.horizon))
+}
+
+/// The views that come with the engine, where they are wanted, and those of `folders`.
+pub(super) fn views(with_built_in: bool, folders: &[PathBuf]) -> Result<BuiltIns, CommandError> {
+    let mut views = if with_built_in { built_in::views()? } else { BuiltIns::default() };
+    for folder in folders {
         for path in sql_files(folder)? {
             let text =
                 std::fs::read_to_string(&path).map_err(|source| CommandError::Read { path, source })?;
             views.add(&text)?;
         }
     }
-    let engine = Engine::start(arguments.workers.get())?;
-    Ok(Database::new(engine, views, arguments.horizon))
+    Ok(views)
 }
 
 /// The `.sql` files of `folder`, in name order.

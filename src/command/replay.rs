@@ -2,15 +2,10 @@
 
 use std::collections::BTreeSet;
 use std::io::Write;
-use std::sync::Arc;
-
-use arrow::array::{ArrayRef, Int64Array, RecordBatch, TimestampMillisecondArray, new_null_array};
-use arrow::datatypes::{DataType, Field, Schema, TimeUnit};
-use crossbeam_channel::TryRecvError;
 
 use super::arguments::{Format, ReplayArguments};
 use super::{CommandError, Outcome, output, player};
-use crate::engine::{Answer, Change, Database, Subscription};
+use crate::engine::{Answer, Database, Subscription};
 use crate::sql::statement::{Statement, parse};
 use crate::telemetry::Table;
 
@@ -36,25 +31,10 @@ pub(super) fn run(arguments: &ReplayArguments) -> Result<Outcome, CommandError> 
     // Whether a header is out: one serves all changes, where one view is subscribed to.
     let mut is_begun = false;
     for subscription in &mut subscriptions {
-        let snapshot = std::mem::take(&mut subscription.snapshot);
-        write_changes(&mut out, format, subscription, &snapshot, &mut is_begun)?;
+        write_changes(&mut out, format, subscription, &mut is_begun)?;
     }
     let outcome = player::play(&arguments.input, &mut database, &stored, |_| {
-        subscriptions.iter_mut().try_for_each(|subscription| {
-            let mut changes = vec![];
-            loop {
-                match subscription.changes.try_recv() {
-                    Ok(Change { error: Some(error), .. }) => return Err(CommandError::Subscription(error)),
-                    Ok(change) => changes.push(change),
-                    Err(TryRecvError::Empty) => break,
-                    Err(TryRecvError::Disconnected) => {
-                        let reason = format!("view \"{}\" is gone", subscription.options.relation);
-                        return Err(CommandError::Subscription(reason));
-                    }
-                }
-            }
-            write_changes(&mut out, format, subscription, &changes, &mut is_begun)
-        })
+        subscriptions.iter_mut().try_for_each(|s| write_changes(&mut out, format, s, &mut is_begun))
     })?;
     for statement in asked {
         if let Answer::Rows { schema, batches } = runtime.block_on(database.execute(statement))? {
@@ -94,53 +74,17 @@ async fn begin(
     Ok((asked, subscriptions, stored))
 }
 
-/// Writes changes as rows that begin with the tick and the diff; with PROGRESS, after those of each
-/// tick comes a row of diff 0 and nulls.
+/// Writes what a subscription has to tell.
 fn write_changes(
     out: &mut dyn Write,
     format: Format,
-    subscription: &Subscription,
-    changes: &[Change],
+    subscription: &mut Subscription,
     is_begun: &mut bool,
 ) -> Result<(), CommandError> {
-    let tick_type = DataType::Timestamp(TimeUnit::Millisecond, Some("+00:00".into()));
-    let mut fields =
-        vec![Field::new("tick_at", tick_type, false), Field::new("diff", DataType::Int64, false)];
-    fields.extend(subscription.schema.fields().iter().map(|f| f.as_ref().clone().with_nullable(true)));
-    let schema = Arc::new(Schema::new(fields));
-    let mut batches = vec![];
-    for change in changes {
-        for chunk in &change.chunks {
-            let updates = chunk.updates();
-            let diffs = (0..updates.len()).map(|row| updates.diffs.get(row)).collect();
-            batches.push(stamped(&schema, change.tick, diffs, updates.rows.columns())?);
-        }
-        if subscription.options.progress {
-            let nulls: Vec<_> =
-                subscription.schema.fields().iter().map(|f| new_null_array(f.data_type(), 1)).collect();
-            batches.push(stamped(&schema, change.tick, vec![0], &nulls)?);
-        }
+    let schema = subscription.change_schema();
+    while let Some(batches) = subscription.try_next()? {
+        let with_header = !std::mem::replace(is_begun, true);
+        output::write_part(out, format, &schema, &batches, with_header)?;
     }
-    match batches.is_empty() {
-        true => Ok(()),
-        false => {
-            let with_header = !std::mem::replace(is_begun, true);
-            output::write_part(out, format, &schema, &batches, with_header)
-        }
-    }
-}
-
-/// Rows behind their tick and diffs. All that changed since the tick before is told as of `tick`,
-/// which is when it is whole.
-fn stamped(
-    schema: &Arc<Schema>,
-    tick: u64,
-    diffs: Vec<i64>,
-    rows: &[ArrayRef],
-) -> Result<RecordBatch, CommandError> {
-    let ticks = TimestampMillisecondArray::from_value(tick as i64, diffs.len()).with_timezone("+00:00");
-    let mut columns: Vec<ArrayRef> = vec![Arc::new(ticks), Arc::new(Int64Array::from(diffs))];
-    columns.extend(rows.iter().cloned());
-    RecordBatch::try_new(schema.clone(), columns)
-        .map_err(|source| CommandError::Format { format: "changes", source })
+    Ok(())
 }

@@ -23,7 +23,7 @@ pub mod negate;
 pub mod operator;
 pub mod plan;
 pub mod route;
-mod row_store;
+pub(crate) mod row_store;
 pub mod stats;
 pub mod temporal_filter;
 #[cfg(test)]

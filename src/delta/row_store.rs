@@ -120,7 +120,7 @@ impl RowStore {
 }
 
 /// The bytes of `rows` alone, where they are a slice of something larger.
-pub(super) fn bytes_of(rows: &RecordBatch) -> usize {
+pub(crate) fn bytes_of(rows: &RecordBatch) -> usize {
     rows.columns().iter().map(|c| c.to_data().get_slice_memory_size().unwrap_or_default()).sum()
 }
 

@@ -1,15 +1,23 @@
 //! All channels between threads, each with its bound.
 
 use crossbeam_channel::{Receiver, Sender, bounded};
+use tokio::sync::mpsc;
 
-use super::Change;
+use super::live::{Control, Item};
+use super::subscription::Change;
 use super::worker::Command;
 
 /// Commands that may wait for a worker; a full channel holds back the sender.
 const COMMANDS_MAX: usize = 64;
 
+/// Statements that may wait for the thread that owns the database.
+const CONTROLS_MAX: usize = 256;
+
+/// Requests of telemetry that may wait for it.
+const ITEMS_MAX: usize = 16_384;
+
 /// Ticks that a subscriber may fall behind before it is let go.
-const CHANGES_MAX: usize = 1024;
+pub(super) const CHANGES_MAX: usize = 1024;
 
 /// Commands to one worker.
 pub(super) fn commands() -> (Sender<Command>, Receiver<Command>) {
@@ -22,6 +30,16 @@ pub(super) fn replies<R>(workers: usize) -> (Sender<R>, Receiver<R>) {
 }
 
 /// Changes to one subscriber.
-pub(super) fn changes() -> (Sender<Change>, Receiver<Change>) {
-    bounded(CHANGES_MAX)
+pub(super) fn changes() -> (mpsc::Sender<Change>, mpsc::Receiver<Change>) {
+    mpsc::channel(CHANGES_MAX)
+}
+
+/// Statements for the thread that owns the database.
+pub(super) fn controls() -> (mpsc::Sender<Control>, mpsc::Receiver<Control>) {
+    mpsc::channel(CONTROLS_MAX)
+}
+
+/// Telemetry for the thread that owns the database; its bytes are bounded besides.
+pub(super) fn intake() -> (mpsc::Sender<Item>, mpsc::Receiver<Item>) {
+    mpsc::channel(ITEMS_MAX)
 }

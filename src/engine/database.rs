@@ -6,10 +6,11 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use arrow::array::{ArrayRef, RecordBatch, StringArray};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
-use crossbeam_channel::Receiver;
 
-use super::{Change, Engine, EngineError, State, View};
-use crate::sql::catalog::{Catalog, Kind, Relation, recast};
+use super::reader::{NamedQueries, Reader};
+use super::{Change, Engine, EngineError, State, Subscription, View};
+use crate::observe::Metrics;
+use crate::sql::catalog::{Catalog, Kind, recast};
 use crate::sql::error::SqlError;
 use crate::sql::session::{Session, missing};
 use crate::sql::statement::{CreateView, Statement, Subscribe, parse, parse_query};
@@ -34,18 +35,6 @@ pub enum Answer {
     Done(&'static str),
     /// A view's rows, then its changes as they come.
     Subscription(Subscription),
-}
-
-/// A view's rows at one tick and all its changes after it.
-pub struct Subscription {
-    /// The columns of the view.
-    pub schema: SchemaRef,
-    /// The rows at the tick of subscribing, with their diffs, where they were asked for.
-    pub snapshot: Vec<Change>,
-    /// What changes after it, tick by tick.
-    pub changes: Receiver<Change>,
-    /// What was asked for.
-    pub options: Subscribe,
 }
 
 /// Views that come with the engine or from a folder of the user: CREATE statements by name, each
@@ -76,11 +65,12 @@ impl BuiltIns {
 pub struct Database {
     /// The workers and the clock.
     pub engine: Engine,
-    session: Session,
+    pub(super) session: Session,
     published: Arc<ArcSwap<State>>,
-    /// Named queries that are not maintained.
-    queries: BTreeMap<String, String>,
+    /// Named queries that are not maintained, shared with readers.
+    pub(super) queries: NamedQueries,
     built_ins: BuiltIns,
+    pub(super) metrics: Arc<Metrics>,
     /// How long views keep rows for joining where they do not say, in milliseconds.
     horizon_ms: Option<u64>,
 }
@@ -90,17 +80,36 @@ impl Database {
     pub fn new(engine: Engine, built_ins: BuiltIns, horizon_ms: Option<u64>) -> Self {
         let published = engine.published();
         let session = Session::default();
-        Database { engine, session, published, queries: BTreeMap::new(), built_ins, horizon_ms }
+        let metrics = Metrics::new();
+        Database { engine, session, published, queries: Arc::default(), built_ins, metrics, horizon_ms }
+    }
+
+    /// The same database, whose queries together may hold `bytes` in sorts, groups and joins.
+    pub fn with_query_memory(mut self, bytes: usize) -> Self {
+        self.session = Session::new(bytes);
+        self
+    }
+
+    /// Creates the built-in views `names`.
+    pub async fn create_built_ins(&mut self, names: &[String]) -> Result<(), SqlError> {
+        for name in names {
+            self.ensure(name).await?;
+            let catalog = self.catalog();
+            if !catalog.contains_key(name) {
+                return Err(missing(name, &catalog));
+            }
+        }
+        Ok(())
+    }
+
+    /// What answers queries beside the database, from any number of threads.
+    pub fn reader(&self) -> Reader {
+        Reader::new(self)
     }
 
     /// All relations at the last closed tick.
     pub fn catalog(&self) -> Catalog {
-        let mut catalog = self.published.load().catalog.clone();
-        for (name, query) in &self.queries {
-            let kind = Kind::Query(query.clone());
-            catalog.insert(name.clone(), Relation { schema: Arc::new(Schema::empty()), kind });
-        }
-        catalog
+        self.reader().catalog().1
     }
 
     /// Carries out one statement.
@@ -109,8 +118,7 @@ impl Database {
         self.prepare(&statement).await?;
         match statement {
             Statement::Query(statement) => {
-                let tick = self.published.load().tick;
-                let (schema, batches) = self.session.query(*statement, &self.catalog(), tick).await?;
+                let (schema, batches) = self.reader().query(*statement).await?;
                 Ok(Answer::Rows { schema, batches })
             }
             Statement::CreateView(view) => self.create_view(view).await,
@@ -149,7 +157,7 @@ impl Database {
 
     /// Creates the built-in view `name`, unless it exists or is none.
     async fn ensure(&mut self, name: &str) -> Result<(), SqlError> {
-        if self.queries.contains_key(name) || self.engine.views().contains_key(name) {
+        if self.queries.load().contains_key(name) || self.engine.views().contains_key(name) {
             return Ok(());
         }
         // Taken out first, so that one that reads itself ends with an error and not in a loop.
@@ -171,11 +179,12 @@ impl Database {
         if exists && self.session.references(&parse_query(&view.query)?)?.contains(&view.name) {
             return Err(SqlError::Syntax(format!("view \"{}\" cannot read itself", view.name)));
         }
-        let is_view = self.queries.contains_key(&view.name) || self.engine.views().contains_key(&view.name);
+        let is_view =
+            self.queries.load().contains_key(&view.name) || self.engine.views().contains_key(&view.name);
         if exists && !(view.or_replace && is_view) {
             return Err(SqlError::Exists(view.name));
         }
-        if self.queries.len() + self.engine.views().len() >= VIEWS_MAX {
+        if self.queries.load().len() + self.engine.views().len() >= VIEWS_MAX {
             return Err(SqlError::Engine(format!("{VIEWS_MAX} views exist, no more are allowed; drop one")));
         }
         // Planned before anything is dropped: a view that cannot be replaced stays.
@@ -183,7 +192,7 @@ impl Database {
             let query = plain_query(&view)?;
             self.session.plan(parse_query(&query)?, &catalog, 0).await?;
             self.replace(&view.name, exists)?;
-            self.queries.insert(view.name, query);
+            self.edit_queries(|queries| drop(queries.insert(view.name.clone(), query.clone())));
             return Ok(Answer::Done(tag));
         }
         let horizon_ms = view.horizon_ms.or(self.horizon_ms);
@@ -205,8 +214,16 @@ impl Database {
         if exists { self.drop_view(name, false) } else { Ok(()) }
     }
 
+    fn edit_queries(&self, edit: impl Fn(&mut BTreeMap<String, String>)) {
+        self.queries.rcu(|queries| {
+            let mut queries = BTreeMap::clone(queries);
+            edit(&mut queries);
+            queries
+        });
+    }
+
     fn drop_view(&mut self, name: &str, if_exists: bool) -> Result<(), SqlError> {
-        let is_query = self.queries.contains_key(name);
+        let is_query = self.queries.load().contains_key(name);
         if !is_query && !self.engine.views().contains_key(name) {
             let missing = SqlError::Missing { kind: "view", name: name.to_owned(), hint: String::new() };
             return if if_exists { Ok(()) } else { Err(missing) };
@@ -216,7 +233,7 @@ impl Database {
             return Err(SqlError::HasReaders { name: name.to_owned(), readers });
         }
         if is_query {
-            self.queries.remove(name);
+            self.edit_queries(|queries| drop(queries.remove(name)));
             return Ok(());
         }
         self.engine.drop_view(name).map_err(engine_error)
@@ -226,7 +243,8 @@ impl Database {
     fn readers(&self, name: &str) -> Result<Vec<String>, SqlError> {
         let maintained = self.engine.views().iter().map(|(reader, view)| (reader, &view.query));
         let mut readers = BTreeSet::new();
-        for (reader, query) in maintained.chain(&self.queries) {
+        let queries = self.queries.load();
+        for (reader, query) in maintained.chain(queries.iter()) {
             let reads = self.session.references(&parse_query(query)?)?.iter().any(|r| r == name);
             if reads && reader != name {
                 readers.insert(reader.clone());

@@ -7,9 +7,14 @@
 //! immutable [`State`] and never wait for a worker.
 
 mod channels;
+mod clock;
 mod contents;
 mod database;
+mod limits;
+mod live;
+mod reader;
 mod state;
+mod subscription;
 mod system_tables;
 mod worker;
 
@@ -22,11 +27,19 @@ use arc_swap::ArcSwap;
 use arrow::array::RecordBatch;
 use arrow::compute::concat_batches;
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
+use tokio::sync::mpsc;
 
-pub use self::database::{Answer, BuiltIns, Database, Subscription};
+pub use self::clock::{ClockOptions, SOURCES_MAX, SourceId, StreamClock};
+pub use self::database::{Answer, BuiltIns, Database};
+pub use self::limits::{Limits, Rows, Turn};
+pub use self::live::{IntakeError, Live, LiveOptions, Source};
+pub use self::reader::{NamedQueries, Reader};
+use self::state::StreamState;
 pub use self::state::{State, View};
+pub use self::subscription::{Change, Subscription};
 use self::worker::{Closed, Command, Counted, Install};
 use crate::delta::chunk::ArrowChunk;
+use crate::delta::row_store::bytes_of;
 use crate::delta::updates::Tick;
 use crate::telemetry::{Batch, Table};
 
@@ -50,6 +63,9 @@ pub enum EngineError {
         /// Why.
         reason: String,
     },
+    /// The thread that owns the database could not be started.
+    #[error("cannot start the thread of the engine")]
+    Thread(#[source] std::io::Error),
     /// A worker is gone: its state is lost, and what the others publish would be wrong.
     #[error("a worker stopped: the engine serves nothing from here on; see the log for its panic")]
     WorkerLost,
@@ -63,17 +79,6 @@ pub enum EngineError {
     },
 }
 
-/// A change to a view, of one tick.
-#[derive(Clone)]
-pub struct Change {
-    /// The tick.
-    pub tick: Tick,
-    /// Rows with their times and diffs.
-    pub chunks: Vec<ArrowChunk>,
-    /// Why the view has no answer at this tick, if it has none.
-    pub error: Option<String>,
-}
-
 /// The control side of the workers.
 pub struct Engine {
     workers: Vec<Sender<Command>>,
@@ -81,7 +86,7 @@ pub struct Engine {
     is_lost: Arc<AtomicBool>,
     streams: BTreeMap<Table, Stream>,
     views: BTreeMap<String, View>,
-    subscriptions: BTreeMap<String, Vec<Sender<Change>>>,
+    subscriptions: BTreeMap<String, Vec<mpsc::Sender<Change>>>,
     next_worker: usize,
     /// The last closed tick.
     closed: Tick,
@@ -90,15 +95,20 @@ pub struct Engine {
     /// Rows that came since.
     open_rows: usize,
     published: Arc<ArcSwap<State>>,
+    stored_bytes_max: usize,
 }
 
 /// What is kept of a stream table.
+#[derive(Default)]
 struct Stream {
     /// Whether rows are kept for queries and for views to come.
     is_stored: bool,
     stored: Arc<Vec<RecordBatch>>,
     open: Vec<RecordBatch>,
     rows: u64,
+    /// Bytes of the stored rows, and rows that were stored once and had to go.
+    stored_bytes: usize,
+    evicted_rows: u64,
 }
 
 impl Engine {
@@ -108,7 +118,7 @@ impl Engine {
         let (senders, receivers): (Vec<_>, Vec<_>) = (0..workers).map(|_| channels::commands()).unzip();
         let threads = worker::start(receivers, is_lost.clone())
             .map_err(|reason| EngineError::Start { workers, reason })?;
-        let stream = || Stream { is_stored: true, stored: Arc::default(), open: vec![], rows: 0 };
+        let stream = || Stream { is_stored: true, ..Stream::default() };
         let mut engine = Engine {
             workers: senders,
             threads: Some(threads),
@@ -121,6 +131,7 @@ impl Engine {
             open: 0,
             open_rows: 0,
             published: Arc::default(),
+            stored_bytes_max: usize::MAX,
         };
         engine.publish(vec![]);
         Ok(engine)
@@ -146,6 +157,12 @@ impl Engine {
         for (table, stream) in &mut self.streams {
             stream.is_stored = tables.contains(table);
         }
+    }
+
+    /// Keeps at most about `bytes` of each stream table: the oldest rows go first, and are counted.
+    /// Views that are there have seen them; queries, and views to come, do not.
+    pub fn store_at_most(&mut self, bytes: usize) {
+        self.stored_bytes_max = bytes;
     }
 
     /// Moves the clock to `clock_ms` before rows are added: those of a tick are dated by the clock at
@@ -194,7 +211,7 @@ impl Engine {
         self.closed = tick;
         self.open_rows = 0;
         for stream in self.streams.values_mut() {
-            stream.store();
+            stream.store(self.stored_bytes_max);
         }
         self.publish(closed);
         Ok(tick)
@@ -244,7 +261,7 @@ impl Engine {
     }
 
     /// All changes of view `name` from the next tick on; a tick without changes comes too.
-    pub fn subscribe(&mut self, name: &str) -> Result<Receiver<Change>, EngineError> {
+    pub fn subscribe(&mut self, name: &str) -> Result<mpsc::Receiver<Change>, EngineError> {
         let (sender, receiver) = channels::changes();
         self.subscriptions.entry(name.to_owned()).or_default().push(sender);
         self.broadcast(|| Command::Watch { name: name.to_owned() })?;
@@ -300,19 +317,21 @@ impl Engine {
         }
         self.subscriptions.retain(|_, subscribers| !subscribers.is_empty());
         let streams = self.streams.iter();
-        let streams = streams.map(|(table, s)| (*table, s.stored.clone(), s.is_stored, s.rows)).collect();
+        let streams = streams.map(|(table, stream)| StreamState::of(*table, stream)).collect();
         self.published.store(Arc::new(State::new(self.closed, streams, &self.views, tables, counted)));
     }
 }
 
 impl Stream {
-    /// Moves the rows of the tick just closed behind the others; small batches are joined.
-    fn store(&mut self) {
+    /// Moves the rows of the tick just closed behind the others; small batches are joined, and the
+    /// oldest dropped while all together take more than `bytes_max`.
+    fn store(&mut self, bytes_max: usize) {
         if self.open.is_empty() {
             return;
         }
         let stored = Arc::make_mut(&mut self.stored);
         for batch in self.open.drain(..) {
+            self.stored_bytes += bytes_of(&batch);
             match stored.last_mut() {
                 // Joined to its predecessor while both are small, each row is copied but a few times.
                 Some(last)
@@ -320,13 +339,24 @@ impl Stream {
                         && last.num_rows() + batch.num_rows() <= STORED_BATCH_ROWS =>
                 {
                     match concat_batches(&batch.schema(), [&*last, &batch]) {
-                        Ok(joined) => *last = joined,
+                        Ok(joined) => {
+                            self.stored_bytes -= bytes_of(last) + bytes_of(&batch);
+                            self.stored_bytes += bytes_of(&joined);
+                            *last = joined;
+                        }
                         Err(_) => stored.push(batch),
                     }
                 }
                 _ => stored.push(batch),
             }
         }
+        let mut evicted = 0;
+        while self.stored_bytes > bytes_max && evicted < stored.len() {
+            self.stored_bytes -= bytes_of(&stored[evicted]);
+            self.evicted_rows += stored[evicted].num_rows() as u64;
+            evicted += 1;
+        }
+        stored.drain(..evicted);
     }
 }
 

@@ -6,12 +6,13 @@ use std::sync::Arc;
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 
+use super::Stream;
 use super::contents::ViewContents;
 use super::system_tables;
 use super::worker::Counted;
 use crate::delta::plan::Plan;
 use crate::delta::updates::Tick;
-use crate::sql::catalog::{Catalog, Contents, Kind, Relation, Rows};
+use crate::sql::catalog::{Catalog, Contents, Kind, Relation};
 use crate::sql::error::SqlError;
 use crate::telemetry::Table;
 
@@ -40,6 +41,40 @@ pub struct State {
     views: BTreeMap<String, Arc<ViewContents>>,
 }
 
+/// A stream table at one tick.
+pub(super) struct StreamState {
+    pub table: Table,
+    pub is_stored: bool,
+    pub stored: Arc<Vec<RecordBatch>>,
+    pub stored_bytes: usize,
+    /// All rows that ever came.
+    pub rows: u64,
+    /// Rows stored once and dropped since.
+    pub evicted_rows: u64,
+}
+
+impl StreamState {
+    pub fn of(table: Table, stream: &Stream) -> Self {
+        StreamState {
+            table,
+            is_stored: stream.is_stored,
+            stored: stream.stored.clone(),
+            stored_bytes: stream.stored_bytes,
+            rows: stream.rows,
+            evicted_rows: stream.evicted_rows,
+        }
+    }
+}
+
+/// The rows of a stream table that are kept.
+struct Stored(Arc<Vec<RecordBatch>>);
+
+impl Contents for Stored {
+    fn read(&self) -> Result<Vec<RecordBatch>, SqlError> {
+        Ok(self.0.to_vec())
+    }
+}
+
 /// A stream table whose rows are not kept.
 struct NotStored(Table);
 
@@ -52,20 +87,20 @@ impl Contents for NotStored {
 impl State {
     pub(super) fn new(
         tick: Tick,
-        streams: Vec<(Table, Arc<Vec<RecordBatch>>, bool, u64)>,
+        streams: Vec<StreamState>,
         views: &BTreeMap<String, View>,
         tables: BTreeMap<String, ViewContents>,
         counted: BTreeMap<String, Counted>,
     ) -> Self {
         let mut catalog = Catalog::new();
-        for (table, stored, is_stored, _) in &streams {
-            let contents: Arc<dyn Contents> = match is_stored {
-                true => Arc::new(Rows(stored.to_vec())),
-                false => Arc::new(NotStored(*table)),
+        for stream in &streams {
+            let contents: Arc<dyn Contents> = match stream.is_stored {
+                true => Arc::new(Stored(stream.stored.clone())),
+                false => Arc::new(NotStored(stream.table)),
             };
             catalog.insert(
-                table.name().to_owned(),
-                Relation { schema: table.schema(), kind: Kind::Stream(contents) },
+                stream.table.name().to_owned(),
+                Relation { schema: stream.table.schema(), kind: Kind::Stream(contents) },
             );
         }
         let tables: BTreeMap<String, Arc<ViewContents>> =
@@ -78,8 +113,7 @@ impl State {
         }
         let stats = system_tables::view_stats(tick, views, tables.clone(), counted);
         catalog.insert("view_stats".to_owned(), stats);
-        let rows = streams.iter().map(|(table, _, _, rows)| (*table, *rows)).collect();
-        catalog.insert("stream_stats".to_owned(), system_tables::stream_stats(rows));
+        catalog.insert("stream_stats".to_owned(), system_tables::stream_stats(&streams));
         State { tick, catalog, views: tables }
     }
 

@@ -7,12 +7,11 @@ use arrow::array::{ArrayRef, Int64Array, RecordBatch, StringArray, TimestampMill
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
 
 use super::contents::ViewContents;
-use super::state::View;
+use super::state::{StreamState, View};
 use super::worker::Counted;
 use crate::delta::updates::Tick;
 use crate::sql::catalog::{Contents, Kind, Relation, Rows};
 use crate::sql::error::SqlError;
-use crate::telemetry::Table;
 
 /// `view_stats`: one row a view. Built when it is read: counting rows costs a merge.
 struct ViewStats {
@@ -77,16 +76,23 @@ impl Contents for ViewStats {
     }
 }
 
-/// The relation `stream_stats`: how many rows each stream table has taken in.
-pub(super) fn stream_stats(rows: Vec<(Table, u64)>) -> Relation {
-    let schema = Arc::new(Schema::new(vec![
-        Field::new("stream", DataType::Utf8, false),
-        Field::new("row_count", DataType::Int64, false),
-    ]));
+/// The relation `stream_stats`: how many rows each stream table has taken in, how many of them are
+/// stored for queries, in how many bytes, and how many were stored and had to go.
+pub(super) fn stream_stats(streams: &[StreamState]) -> Relation {
+    const COUNTS: [&str; 4] = ["row_count", "stored_rows", "stored_bytes", "evicted_rows"];
+    let mut fields = vec![Field::new("stream", DataType::Utf8, false)];
+    fields.extend(COUNTS.map(|name| Field::new(name, DataType::Int64, false)));
+    let schema = Arc::new(Schema::new(fields));
+    let number = |f: &dyn Fn(&StreamState) -> u64| -> ArrayRef {
+        Arc::new(Int64Array::from_iter_values(streams.iter().map(|s| f(s) as i64)))
+    };
     let columns: Vec<ArrayRef> = vec![
-        Arc::new(StringArray::from_iter_values(rows.iter().map(|r| r.0.name()))),
-        Arc::new(Int64Array::from_iter_values(rows.iter().map(|r| r.1 as i64))),
+        Arc::new(StringArray::from_iter_values(streams.iter().map(|s| s.table.name()))),
+        number(&|s| s.rows),
+        number(&|s| s.stored.iter().map(|b| b.num_rows() as u64).sum()),
+        number(&|s| s.stored_bytes as u64),
+        number(&|s| s.evicted_rows),
     ];
-    let batch = RecordBatch::try_new(schema.clone(), columns).expect("two columns of one length");
+    let batch = RecordBatch::try_new(schema.clone(), columns).expect("columns of one length");
     Relation { schema, kind: Kind::System(Arc::new(Rows(vec![batch]))) }
 }

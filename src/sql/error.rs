@@ -63,6 +63,24 @@ pub enum SqlError {
         /// How many there are.
         count: i64,
     },
+    /// A view that is subscribed to has nothing more to tell.
+    #[error("the subscription to \"{view}\" ended: {reason}")]
+    Ended {
+        /// The view.
+        view: String,
+        /// Why.
+        reason: String,
+    },
+    /// It took more than a limit allows.
+    #[error("{what} {limit}: {hint}")]
+    Limit {
+        /// What was too much.
+        what: &'static str,
+        /// The limit and its setting.
+        limit: String,
+        /// What to do.
+        hint: &'static str,
+    },
     /// The engine is gone.
     #[error("the engine has stopped: {0}")]
     Engine(String),

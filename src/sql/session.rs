@@ -10,9 +10,12 @@ use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::datasource::ViewTable;
 use datafusion::execution::SessionStateBuilder;
 use datafusion::execution::context::{SQLOptions, SessionConfig, SessionState};
+use datafusion::execution::memory_pool::GreedyMemoryPool;
+use datafusion::execution::runtime_env::RuntimeEnv;
 use datafusion::logical_expr::LogicalPlan;
 use datafusion::optimizer::{Optimizer, OptimizerRule};
-use datafusion::physical_plan::collect;
+use datafusion::physical_plan::common::collect;
+use datafusion::physical_plan::execute_stream;
 use datafusion::prelude::SessionContext;
 use datafusion::sql::parser::Statement;
 
@@ -27,6 +30,9 @@ const SCHEMA: &str = "public";
 /// How deep views on views may go.
 const VIEW_DEPTH_MAX: usize = 32;
 
+/// The rows of a query, as they come.
+pub type RowStream = datafusion::execution::SendableRecordBatchStream;
+
 /// DataFusion with our functions and settings; cheap to clone.
 #[derive(Clone)]
 pub struct Session {
@@ -35,6 +41,13 @@ pub struct Session {
 
 impl Default for Session {
     fn default() -> Self {
+        Session::new(usize::MAX)
+    }
+}
+
+impl Session {
+    /// A session whose queries together may hold `memory_bytes_max` in sorts, groups and joins.
+    pub fn new(memory_bytes_max: usize) -> Self {
         let mut config = SessionConfig::new()
             .with_default_catalog_and_schema(CATALOG, SCHEMA)
             .with_create_default_catalog_and_schema(false)
@@ -46,7 +59,11 @@ impl Default for Session {
         options.execution.time_zone = Some("+00:00".to_owned());
         // DataFusion's check of nullability fails on valid queries after outer joins.
         options.execution.skip_physical_aggregate_schema_check = true;
-        let context = SessionContext::new_with_config(config);
+        let runtime = RuntimeEnv {
+            memory_pool: Arc::new(GreedyMemoryPool::new(memory_bytes_max)),
+            ..RuntimeEnv::default()
+        };
+        let context = SessionContext::new_with_config_rt(config, Arc::new(runtime));
         functions::register(&context);
         let state = context.state();
         // Answers an aggregate over an aggregate from statistics, and loses columns on the way; counting rows
@@ -56,9 +73,7 @@ impl Default for Session {
         let builder = SessionStateBuilder::new_from_existing(state).with_physical_optimizer_rules(rules);
         Session { base: builder.with_optimizer_rules(logical_rules().collect()).build() }
     }
-}
 
-impl Session {
     /// Plans `statement` over `catalog` at `tick` (milliseconds), which is its `now()`.
     pub async fn plan(
         &self,
@@ -79,14 +94,21 @@ impl Session {
         tick: u64,
     ) -> Result<(SchemaRef, Vec<RecordBatch>), SqlError> {
         let (state, plan) = self.plan(statement, catalog, tick).await?;
+        let rows = self.run(&state, &plan).await?;
+        let schema = rows.schema();
+        Ok((schema, collect(rows).await.map_err(flatten)?))
+    }
+
+    /// Runs `plan`, which [`plan`](Self::plan) made with `state`. Errors of its rows are read by
+    /// [`flatten`].
+    pub async fn run(&self, state: &SessionState, plan: &LogicalPlan) -> Result<RowStream, SqlError> {
         SQLOptions::new()
             .with_allow_ddl(false)
             .with_allow_dml(false)
             .with_allow_statements(false)
-            .verify_plan(&plan)?;
-        let physical = state.create_physical_plan(&plan).await.map_err(unwrap)?;
-        let batches = collect(physical.clone(), state.task_ctx()).await.map_err(unwrap)?;
-        Ok((physical.schema(), batches))
+            .verify_plan(plan)?;
+        let physical = state.create_physical_plan(plan).await.map_err(flatten)?;
+        execute_stream(physical, state.task_ctx()).map_err(flatten)
     }
 
     /// Compiles the SELECT `query` to a dataflow over the relations of `catalog`.
@@ -181,7 +203,7 @@ async fn bind(
         };
         schema.register_table(name.to_owned(), table)?;
     }
-    state.statement_to_plan(statement).await.map_err(unwrap)
+    state.statement_to_plan(statement).await.map_err(flatten)
 }
 
 /// The optimizer for views: all subqueries become joins, and no rule hides `now()` behind a column.
@@ -224,8 +246,8 @@ fn refuse_system_tables(plan: &LogicalPlan, catalog: &Catalog) -> Result<(), Sql
     }
 }
 
-/// Our own errors, which travelled through DataFusion, as they were.
-fn unwrap(error: datafusion::error::DataFusionError) -> SqlError {
+/// An error of DataFusion as ours: those of ours that travelled through it, as they were.
+pub fn flatten(error: datafusion::error::DataFusionError) -> SqlError {
     use datafusion::error::DataFusionError;
     match error {
         DataFusionError::External(inner) => match inner.downcast::<SqlError>() {

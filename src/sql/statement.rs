@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use datafusion::sql::parser::{DFParser, DFParserBuilder, Statement as Parsed};
+/// A statement as DataFusion's parser reads it.
+pub use datafusion::sql::parser::Statement as Parsed;
+use datafusion::sql::parser::{DFParser, DFParserBuilder};
 use datafusion::sql::sqlparser::ast::{self, CreateTableOptions, ObjectType, SqlOption};
 use datafusion::sql::sqlparser::dialect::PostgreSqlDialect;
 use datafusion::sql::sqlparser::tokenizer::{Location, Token, Tokenizer, Word};

@@ -99,7 +99,7 @@ fn a_subquery_with_several_rows_is_no_scalar() {
 fn a_subscriber_learns_of_an_error() {
     let mut server = Server::new(1);
     server.run("CREATE MATERIALIZED VIEW v AS SELECT 1 / severity_number AS x FROM logs");
-    let Ok(Answer::Subscription(subscription)) = server.answer("SUBSCRIBE TO v") else {
+    let Ok(Answer::Subscription(mut subscription)) = server.answer("SUBSCRIBE TO v") else {
         panic!("no subscription")
     };
     server.append(table("logs"), &[json!({"body": "a", "severity_number": 0})]);

@@ -5,6 +5,8 @@
 mod lives;
 mod queries;
 mod replay;
+mod serve;
+mod server;
 mod slt;
 mod statements;
 mod support;

@@ -228,7 +228,7 @@ fn update_all() {
             sqllogictest::default_normalizer,
             sqllogictest::default_column_validator,
         );
-        futures_executor::block_on(update).expect("a file that can be written");
+        futures::executor::block_on(update).expect("a file that can be written");
     }
 }
 

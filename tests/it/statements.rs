@@ -208,6 +208,7 @@ fn what_there_is_can_be_asked() {
     text += &format!("after DROP\n{}", lines(&mut server, "SHOW VIEWS"));
     expect![[r#"
         SHOW TABLES
+        engine_metrics | system table
         ingest_errors | stream
         logs | stream
         metrics | stream
@@ -263,7 +264,7 @@ fn a_snapshot_and_all_changes_are_the_view_at_each_tick() {
         let log = |n: usize| json!({"service_name": format!("service {}", n % 3), "body": n.to_string()});
         server.append(table("logs"), &[log(0), log(1)]);
         server.close(0);
-        let Ok(Answer::Subscription(subscription)) = server.answer("SUBSCRIBE TO v") else {
+        let Ok(Answer::Subscription(mut subscription)) = server.answer("SUBSCRIBE TO v") else {
             panic!("no subscription")
         };
         let mut rows = BTreeMap::new();
@@ -272,7 +273,7 @@ fn a_snapshot_and_all_changes_are_the_view_at_each_tick() {
         for n in 2..12 {
             server.append(table("logs"), &[log(n * n)]);
             let tick = server.close(0);
-            let changes: Vec<Change> = subscription.changes.try_iter().collect();
+            let changes: Vec<Change> = std::iter::from_fn(|| subscription.changes.try_recv().ok()).collect();
             add(&mut rows, &changes, tick);
             let view = server.query("SELECT * FROM v").expect("rows").sorted();
             let summed: Vec<String> =

@@ -1,0 +1,106 @@
+//! `undercurrent serve`: the server.
+
+use std::io::{IsTerminal, Write};
+use std::path::PathBuf;
+
+use clap::{Arg, ArgAction, ArgMatches, Command};
+use tokio::signal::unix::{SignalKind, signal};
+use tracing_subscriber::EnvFilter;
+
+use super::{CommandError, Outcome, player};
+use crate::config::{Config, SETTINGS};
+use crate::engine::{Database, Engine, Live, LiveOptions};
+use crate::serve::{Addresses, Servers};
+
+/// The command with a flag for every setting.
+pub(super) fn command() -> Command {
+    let config = Arg::new("config")
+        .long("config")
+        .value_name("FILE")
+        .env("UNDERCURRENT_CONFIG")
+        .value_parser(clap::value_parser!(PathBuf))
+        .help("The configuration file");
+    let print = Arg::new("print-config")
+        .long("print-config")
+        .action(ArgAction::SetTrue)
+        .help("Print a configuration file with every setting, its meaning and its default, and end");
+    let about = "Take in live telemetry, keep views up to date, and answer SQL";
+    let command = Command::new("serve").about(about).arg(config).arg(print);
+    SETTINGS.iter().fold(command, |command, setting| {
+        let section = setting.key.split('.').next().unwrap_or_default();
+        command.arg(
+            Arg::new(setting.key)
+                .long(setting.flag())
+                .value_name("VALUE")
+                .allow_hyphen_values(true)
+                .help_heading(section)
+                .help(format!(
+                    "{} [{}] [default: {}]",
+                    setting.help.replace('\n', " "),
+                    setting.environment_variable(),
+                    setting.default
+                )),
+        )
+    })
+}
+
+/// Serves until SIGINT or SIGTERM.
+pub(super) fn run(matches: &ArgMatches) -> Result<Outcome, CommandError> {
+    if matches.get_flag("print-config") {
+        std::io::stdout().write_all(Config::annotated().as_bytes()).map_err(CommandError::Write)?;
+        return Ok(Outcome::Complete);
+    }
+    let flags: Vec<_> =
+        SETTINGS.iter().filter_map(|s| Some((s.key, matches.get_one::<String>(s.key)?.clone()))).collect();
+    let file = matches.get_one::<PathBuf>("config");
+    let config = Config::load(file.map(PathBuf::as_path), |name| std::env::var(name).ok(), &flags)?;
+    start_log(&config)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|source| CommandError::System { action: "start the threads of the servers", source })?;
+    runtime.block_on(serve(config))
+}
+
+async fn serve(config: Config) -> Result<Outcome, CommandError> {
+    let failed = |source| CommandError::System { action: "listen for signals", source };
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(failed)?;
+    let mut terminate = signal(SignalKind::terminate()).map_err(failed)?;
+    let live = live(&config).await?;
+    let servers = Servers::start(config, live).await?;
+    let Addresses { otlp_grpc, otlp_http, postgres, flight_sql, http } = servers.addresses;
+    tracing::info!(?otlp_grpc, ?otlp_http, ?postgres, ?flight_sql, ?http, "ready");
+    let name = tokio::select! {
+        _ = interrupt.recv() => "SIGINT",
+        _ = terminate.recv() => "SIGTERM",
+    };
+    tracing::info!(signal = name, "stopping: no more connections, what was accepted is finished");
+    servers.stop().await;
+    tracing::info!("stopped");
+    Ok(Outcome::Complete)
+}
+
+/// A running database as `config` wants it, with the views that are to be there from the start.
+pub(super) async fn live(config: &Config) -> Result<Live, CommandError> {
+    let mut engine = Engine::start(config.workers)?;
+    engine.store_at_most(config.stored_bytes_max);
+    let views = player::views(true, &config.queries)?;
+    let mut database =
+        Database::new(engine, views, config.horizon_ms).with_query_memory(config.query_memory_bytes_max);
+    database.create_built_ins(&config.views).await?;
+    Ok(Live::start(database, LiveOptions::from(config))?)
+}
+
+/// Sends structured logs to standard error.
+fn start_log(config: &Config) -> Result<(), CommandError> {
+    let filter = EnvFilter::builder()
+        .parse(&config.log_level)
+        .map_err(|e| CommandError::Log { level: config.log_level.clone(), reason: e.to_string() })?;
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    // A second start in one process keeps the first log.
+    let _ = match config.is_log_json {
+        true => builder.json().flatten_event(true).try_init(),
+        false => builder.with_ansi(std::io::stderr().is_terminal()).try_init(),
+    };
+    Ok(())
+}

@@ -1,0 +1,363 @@
+//! A running database that many tasks share.
+//!
+//! One thread owns the [`Database`]: it takes in what arrives, closes ticks by the stream clock, and
+//! carries out the statements that change something. Queries run beside it on a [`Reader`].
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use arrow::array::RecordBatch;
+use arrow::compute::concat_batches;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, TryAcquireError, mpsc, oneshot};
+
+use super::clock::{ClockOptions, SourceId, StreamClock};
+use super::limits::Limits;
+use super::reader::Reader;
+use super::{Answer, Database, EngineError, channels};
+use crate::delta::row_store::bytes_of;
+use crate::observe::Metrics;
+use crate::sql::error::SqlError;
+use crate::sql::statement::Statement;
+use crate::telemetry::{Batch, Table};
+
+/// Small batches are joined up to this many rows before workers get them.
+const JOINED_ROWS: usize = 8192;
+
+/// The unit in which the bytes of the intake are counted.
+const PERMIT_BYTES: usize = 1024;
+
+/// How a live database takes in telemetry and closes ticks.
+#[derive(Clone, Debug)]
+pub struct LiveOptions {
+    /// How often a tick is closed.
+    pub tick: Duration,
+    /// A tick is closed early when it holds this many rows.
+    pub tick_rows_max: usize,
+    /// Bytes of decoded telemetry that may wait for the workers; beyond, senders are told to wait.
+    pub intake_bytes_max: usize,
+    /// The stream clock.
+    pub clock: ClockOptions,
+    /// What bounds queries.
+    pub queries: Limits,
+}
+
+impl Default for LiveOptions {
+    fn default() -> Self {
+        LiveOptions {
+            tick: Duration::from_secs(1),
+            tick_rows_max: 262_144,
+            intake_bytes_max: 256 << 20,
+            clock: ClockOptions::default(),
+            queries: Limits::default(),
+        }
+    }
+}
+
+/// The intake takes nothing now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum IntakeError {
+    /// What waits has reached the limit: try again.
+    #[error("the intake is full: {0} bytes wait for the workers; try again later")]
+    Full(usize),
+    /// The engine is stopping or has lost a worker.
+    #[error("the engine has stopped")]
+    Stopped,
+}
+
+/// A handle to the running database; cheap to clone.
+#[derive(Clone)]
+pub struct Live {
+    control: mpsc::Sender<Control>,
+    intake: Intake,
+    reader: Reader,
+    metrics: Arc<Metrics>,
+}
+
+/// Where decoded telemetry goes in.
+#[derive(Clone)]
+struct Intake {
+    items: mpsc::Sender<Item>,
+    /// Free space, in units of [`PERMIT_BYTES`].
+    space: Arc<Semaphore>,
+    bytes_max: usize,
+    next_source: Arc<AtomicU64>,
+}
+
+/// One sender of telemetry: the stream clock waits for the slowest of those that are not idle.
+#[derive(Clone)]
+pub struct Source {
+    id: SourceId,
+    intake: Intake,
+}
+
+/// What one request brought.
+pub(super) struct Item {
+    source: SourceId,
+    batches: Vec<Batch>,
+    received: Instant,
+    _space: OwnedSemaphorePermit,
+}
+
+pub(super) enum Control {
+    Execute(Box<Statement>, oneshot::Sender<Result<Answer, SqlError>>),
+    Prepare(Box<Statement>, oneshot::Sender<Result<(), SqlError>>),
+    Stop(oneshot::Sender<()>),
+}
+
+impl Live {
+    /// Hands `database` over to a thread of its own.
+    pub fn start(database: Database, options: LiveOptions) -> Result<Self, EngineError> {
+        let metrics = database.metrics.clone();
+        let (control, controls) = channels::controls();
+        let (sender, items) = channels::intake();
+        let intake = Intake {
+            items: sender,
+            space: Arc::new(Semaphore::new(options.intake_bytes_max / PERMIT_BYTES)),
+            bytes_max: options.intake_bytes_max,
+            next_source: Arc::default(),
+        };
+        let reader = database.reader().with_limits(options.queries.clone());
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_time()
+            .build()
+            .map_err(EngineError::Thread)?;
+        let mut owner = Owner {
+            database,
+            clock: StreamClock::new(options.clock.clone()),
+            options,
+            pending: BTreeMap::new(),
+            pending_rows: 0,
+            metrics: metrics.clone(),
+        };
+        std::thread::Builder::new()
+            .name("engine".to_owned())
+            .spawn(move || runtime.block_on(owner.run(controls, items)))
+            .map_err(EngineError::Thread)?;
+        Ok(Live { control, intake, reader, metrics })
+    }
+
+    /// Carries out `statement`; a query runs in the caller's task.
+    pub async fn execute(&self, statement: Statement) -> Result<Answer, SqlError> {
+        match statement {
+            Statement::Query(query) => {
+                self.check()?;
+                if !self.reader.knows(&query)? {
+                    self.prepare(Statement::Query(query.clone())).await?;
+                }
+                let (schema, batches) = self.reader.query(*query).await?;
+                Ok(Answer::Rows { schema, batches })
+            }
+            other => self.ask(|reply| Control::Execute(Box::new(other), reply)).await?,
+        }
+    }
+
+    /// Creates the views that come with the engine and that `statement` names.
+    pub async fn prepare(&self, statement: Statement) -> Result<(), SqlError> {
+        self.ask(|reply| Control::Prepare(Box::new(statement), reply)).await?
+    }
+
+    /// What answers queries over what is published, without the owning thread.
+    pub fn reader(&self) -> &Reader {
+        &self.reader
+    }
+
+    /// The engine's own metrics.
+    pub fn metrics(&self) -> &Arc<Metrics> {
+        &self.metrics
+    }
+
+    /// An error once a worker is gone or the engine has stopped.
+    pub fn check(&self) -> Result<(), SqlError> {
+        self.reader.check()?;
+        if self.control.is_closed() { Err(stopped()) } else { Ok(()) }
+    }
+
+    /// A sender of telemetry that was not there before.
+    pub fn source(&self) -> Source {
+        let id = self.intake.next_source.fetch_add(1, Ordering::Relaxed);
+        Source { id, intake: self.intake.clone() }
+    }
+
+    /// Takes in what was accepted, closes a last tick and ends the owning thread. Whoever is still
+    /// subscribed learns of the last tick before its subscription ends.
+    pub async fn stop(&self) {
+        let (reply, done) = oneshot::channel();
+        if self.control.send(Control::Stop(reply)).await.is_ok() {
+            let _ = done.await;
+        }
+    }
+
+    async fn ask<R>(&self, command: impl FnOnce(oneshot::Sender<R>) -> Control) -> Result<R, SqlError> {
+        self.check()?;
+        let (reply, answer) = oneshot::channel();
+        self.control.send(command(reply)).await.map_err(|_| stopped())?;
+        answer.await.map_err(|_| stopped())
+    }
+}
+
+impl Source {
+    /// Hands `batches` over. Once this returns they are accepted: every view will see them.
+    ///
+    /// # Errors
+    ///
+    /// [`IntakeError::Full`] when they do not fit now; nothing of them is taken then.
+    pub fn try_send(&self, batches: Vec<Batch>) -> Result<(), IntakeError> {
+        let units = self.intake.units(&batches);
+        let space = match self.intake.space.clone().try_acquire_many_owned(units) {
+            Ok(space) => space,
+            Err(TryAcquireError::NoPermits) => return Err(IntakeError::Full(self.intake.waiting_bytes())),
+            Err(TryAcquireError::Closed) => return Err(IntakeError::Stopped),
+        };
+        let item = Item { source: self.id, batches, received: Instant::now(), _space: space };
+        self.intake.items.try_send(item).map_err(|error| match error {
+            mpsc::error::TrySendError::Full(_) => IntakeError::Full(self.intake.waiting_bytes()),
+            mpsc::error::TrySendError::Closed(_) => IntakeError::Stopped,
+        })
+    }
+
+    /// Hands `batches` over, waiting while the intake is full.
+    pub async fn send(&self, batches: Vec<Batch>) -> Result<(), IntakeError> {
+        let units = self.intake.units(&batches);
+        let space = self.intake.space.clone().acquire_many_owned(units).await;
+        let space = space.map_err(|_| IntakeError::Stopped)?;
+        let item = Item { source: self.id, batches, received: Instant::now(), _space: space };
+        self.intake.items.send(item).await.map_err(|_| IntakeError::Stopped)
+    }
+}
+
+impl Intake {
+    /// The space that `batches` take, never more than there is at all.
+    fn units(&self, batches: &[Batch]) -> u32 {
+        let bytes: usize = batches.iter().map(|b| bytes_of(&b.rows)).sum();
+        bytes.min(self.bytes_max).div_ceil(PERMIT_BYTES).min(self.bytes_max / PERMIT_BYTES) as u32
+    }
+
+    fn waiting_bytes(&self) -> usize {
+        self.bytes_max.saturating_sub(self.space.available_permits() * PERMIT_BYTES)
+    }
+}
+
+/// What the owning thread has.
+struct Owner {
+    database: Database,
+    options: LiveOptions,
+    clock: StreamClock,
+    /// Rows that workers do not have yet, and how many.
+    pending: BTreeMap<Table, Vec<RecordBatch>>,
+    pending_rows: usize,
+    metrics: Arc<Metrics>,
+}
+
+impl Owner {
+    async fn run(&mut self, mut controls: mpsc::Receiver<Control>, mut items: mpsc::Receiver<Item>) {
+        let mut ticks = tokio::time::interval(self.options.tick);
+        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            let result = tokio::select! {
+                biased;
+                _ = ticks.tick() => self.close(),
+                Some(control) = controls.recv() => match control {
+                    Control::Stop(reply) => {
+                        self.finish(&mut items);
+                        let _ = reply.send(());
+                        return;
+                    }
+                    other => self.carry_out(other).await,
+                },
+                Some(item) = items.recv() => self.take(item),
+                else => return,
+            };
+            if let Err(error) = result {
+                // Senders and clients find both channels closed, and readers the mark of the lost worker.
+                tracing::error!(%error, "the engine has stopped");
+                return;
+            }
+        }
+    }
+
+    /// Takes in what was accepted, and closes the last tick.
+    fn finish(&mut self, items: &mut mpsc::Receiver<Item>) {
+        items.close();
+        while let Ok(item) = items.try_recv() {
+            if let Err(error) = self.take(item) {
+                tracing::error!(%error, "telemetry that was accepted is lost");
+                return;
+            }
+        }
+        if let Err(error) = self.close() {
+            tracing::error!(%error, "the last tick could not be closed");
+        }
+    }
+
+    async fn carry_out(&mut self, control: Control) -> Result<(), EngineError> {
+        // A view that is created now reads what came before.
+        self.flush()?;
+        match control {
+            Control::Execute(statement, reply) => {
+                let _ = reply.send(self.database.execute(*statement).await);
+            }
+            Control::Prepare(statement, reply) => {
+                let _ = reply.send(self.database.prepare(&statement).await);
+            }
+            Control::Stop(_) => {}
+        }
+        self.database.engine.check()
+    }
+
+    fn take(&mut self, item: Item) -> Result<(), EngineError> {
+        let wall_ms = wall_ms();
+        for batch in item.batches {
+            if let (Some((_, latest_ns)), false) = (batch.event_time_ns, batch.table == Table::IngestErrors) {
+                self.clock.observe(item.source, latest_ns, item.received, wall_ms);
+            }
+            self.pending_rows += batch.rows.num_rows();
+            self.pending.entry(batch.table).or_default().push(batch.rows);
+        }
+        if self.pending_rows >= JOINED_ROWS {
+            self.flush()?;
+        }
+        match self.database.engine.open_rows() >= self.options.tick_rows_max {
+            true => self.close(),
+            false => Ok(()),
+        }
+    }
+
+    /// Gives the workers what is pending.
+    fn flush(&mut self) -> Result<(), EngineError> {
+        if self.pending_rows == 0 {
+            return Ok(());
+        }
+        self.database.engine.advance(self.clock.now(Instant::now(), wall_ms()));
+        self.pending_rows = 0;
+        for (table, batches) in std::mem::take(&mut self.pending) {
+            self.metrics.ingested(table.name(), batches.iter().map(RecordBatch::num_rows).sum());
+            match concat_batches(&table.schema(), &batches) {
+                Ok(rows) => self.database.engine.append(&Batch { table, rows, event_time_ns: None })?,
+                // More text than one column can hold: each batch for itself.
+                Err(_) => batches.into_iter().try_for_each(|rows| {
+                    self.database.engine.append(&Batch { table, rows, event_time_ns: None })
+                })?,
+            }
+        }
+        Ok(())
+    }
+
+    fn close(&mut self) -> Result<(), EngineError> {
+        self.flush()?;
+        let begin = Instant::now();
+        let tick = self.database.engine.close(self.clock.now(begin, wall_ms()))?;
+        self.metrics.closed(tick, begin.elapsed(), self.database.engine.views().len());
+        Ok(())
+    }
+}
+
+fn stopped() -> SqlError {
+    SqlError::Engine("it takes no more statements".to_owned())
+}
+
+/// The wall clock, in milliseconds since 1970 UTC.
+fn wall_ms() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_millis() as u64)
+}

@@ -1,0 +1,12 @@
+//! To be written.
+
+use super::Context;
+use super::listener::Listener;
+
+pub(super) async fn serve_grpc(_context: Context, listener: Listener) {
+    listener.run_http(axum::Router::new()).await;
+}
+
+pub(super) async fn serve_http(_context: Context, listener: Listener) {
+    listener.run_http(axum::Router::new()).await;
+}
