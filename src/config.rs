@@ -23,6 +23,8 @@ pub struct Config {
     pub tick_rows_max: usize,
     /// How long views keep rows for joining where they do not say, in milliseconds; `None`: for ever.
     pub horizon_ms: Option<u64>,
+    /// How long built-in views keep groups by time, in milliseconds; `None`: for ever.
+    pub retention_ms: Option<u64>,
     /// Bytes of each stream table that are kept for queries and for views to come.
     pub stored_bytes_max: usize,
     /// Folders of `.sql` files with views of the user's own.

@@ -55,6 +55,10 @@
 //! a view). A horizon counts from the tick at which a row came: after it the row is dropped from
 //! joins and from DISTINCT, in whole segments and without a retraction, and counted in `view_stats`.
 //!
+//! A filter on `now()` over the columns that groups are by (`HAVING minute_at > now() - INTERVAL '1 day'`,
+//! or `WITH (retention = '1 day')`) stays at the aggregation, which gives a group's state up as a whole;
+//! rows that come for it later are counted as late.
+//!
 //! # The core
 //!
 //! One container on every edge, [`Updates`](delta::updates::Updates): a record batch with a time and a

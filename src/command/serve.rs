@@ -85,8 +85,9 @@ pub(super) async fn live(config: &Config) -> Result<Live, CommandError> {
     let mut engine = Engine::start(config.workers)?;
     engine.store_at_most(config.stored_bytes_max);
     let views = player::views(true, &config.queries)?;
-    let mut database =
-        Database::new(engine, views, config.horizon_ms).with_query_memory(config.query_memory_bytes_max);
+    let mut database = Database::new(engine, views, config.horizon_ms)
+        .with_query_memory(config.query_memory_bytes_max)
+        .with_retention(config.retention_ms);
     database.create_built_ins(&config.views).await?;
     Ok(Live::start(database, LiveOptions::from(config))?)
 }

@@ -74,6 +74,12 @@ pub const SETTINGS: &[Setting] = &[
         set: set!(horizon_ms, |text| optional_duration(text).map(|d| d.map(|d| d.as_millis() as u64))),
     },
     Setting {
+        key: "engine.retention",
+        default: "1 day",
+        help: "How long built-in views keep their rows by time (a minute of service_dependencies_1m, operation_latency,\nlog_rates, ...), in stream time; none: for ever. A view of your own says WITH (retention = ...).",
+        set: set!(retention_ms, |text| optional_duration(text).map(|d| d.map(|d| d.as_millis() as u64))),
+    },
+    Setting {
         key: "engine.stored_bytes_max",
         default: "128 MiB",
         help: "How much of each stream table (spans, metrics, logs, ...) is kept for queries and for views to come;\nthe oldest rows go first and are counted in stream_stats.",

@@ -5,7 +5,7 @@ use std::fmt::{self, Write};
 use super::aggregate::{AggregateSpec, Function};
 use super::join::{JoinSpec, Unpaired};
 use super::plan::{Node, NodeId, Plan};
-use super::temporal_filter::Comparison;
+use super::temporal_filter::{Bound, Comparison};
 
 /// Writes the tree under the result of `plan`; a node with several readers is written out once and
 /// referred to by its number after that.
@@ -66,29 +66,37 @@ fn describe(plan: &Plan, id: NodeId) -> String {
             let aggregates: Vec<String> =
                 spec.aggregates.iter().map(|a| aggregate(plan, *input, a)).collect();
             format!(
-                "Aggregate by=[{}] aggregates=[{}] state=(one entry a group){}",
+                "Aggregate by=[{}] aggregates=[{}] state=(one entry a group){}{}",
                 columns(plan, *input, 0..spec.group_columns),
                 aggregates.join(", "),
+                if spec.until.is_empty() {
+                    String::new()
+                } else {
+                    format!(" while=[{}]", conditions(plan, *input, &spec.until))
+                },
                 if spec.retracts { " retractions=yes" } else { "" }
             )
         }
         Node::Join { left, right, spec } => join(plan, *left, *right, spec),
         Node::TemporalFilter { input, bounds, .. } => {
-            let bounds: Vec<String> = bounds
-                .iter()
-                .map(|b| {
-                    let comparison = match b.comparison {
-                        Comparison::Before => "<",
-                        Comparison::BeforeOrAt => "<=",
-                        Comparison::After => ">",
-                        Comparison::AfterOrAt => ">=",
-                    };
-                    format!("now() {comparison} {}", columns(plan, *input, [b.column]))
-                })
-                .collect();
-            format!("TemporalFilter [{}] state=(current and future rows)", bounds.join(" and "))
+            let bounds = conditions(plan, *input, bounds);
+            format!("TemporalFilter [{bounds}] state=(current and future rows)")
         }
     }
+}
+
+/// `now() < a and now() <= b`.
+fn conditions(plan: &Plan, input: NodeId, bounds: &[Bound]) -> String {
+    let condition = |b: &Bound| {
+        let comparison = match b.comparison {
+            Comparison::Before => "<",
+            Comparison::BeforeOrAt => "<=",
+            Comparison::After => ">",
+            Comparison::AfterOrAt => ">=",
+        };
+        format!("now() {comparison} {}", columns(plan, input, [b.column]))
+    };
+    bounds.iter().map(condition).collect::<Vec<_>>().join(" and ")
 }
 
 fn horizon(horizon_ms: Option<u64>) -> String {

@@ -73,33 +73,8 @@ impl TemporalFilter {
         TemporalFilter { bounds, columns, calendar: BTreeMap::new(), counters }
     }
 
-    /// From when and until when (exclusive) each row of `rows` is current.
-    fn spans(&self, rows: &RecordBatch) -> Vec<(Tick, Tick)> {
-        let mut spans = vec![(0, Tick::MAX); rows.num_rows()];
-        for bound in &self.bounds {
-            let column = rows.column(bound.column).as_primitive::<TimestampNanosecondType>();
-            for (row, span) in spans.iter_mut().enumerate() {
-                if column.is_null(row) {
-                    *span = (Tick::MAX, 0);
-                    continue;
-                }
-                let nanos = column.value(row);
-                let (floor, ceil) =
-                    (nanos.div_euclid(1_000_000), -(-i128::from(nanos)).div_euclid(1_000_000));
-                let at_or_after = |ms: i128| Tick::try_from(ms).unwrap_or(0);
-                match bound.comparison {
-                    Comparison::Before => span.1 = span.1.min(at_or_after(ceil)),
-                    Comparison::BeforeOrAt => span.1 = span.1.min(at_or_after(i128::from(floor) + 1)),
-                    Comparison::After => span.0 = span.0.max(at_or_after(i128::from(floor) + 1)),
-                    Comparison::AfterOrAt => span.0 = span.0.max(at_or_after(ceil)),
-                }
-            }
-        }
-        spans
-    }
-
     fn accept(&mut self, tick: Tick, (rows, diffs): Part, changes: &mut Changes) {
-        let spans = self.spans(&rows);
+        let spans = spans(&self.bounds, &rows);
         let columns: Vec<usize> = (0..self.columns).collect();
         let rows = rows.project(&columns).expect("bounds come after the columns of the result");
         let mut current: Vec<u32> = vec![];
@@ -171,6 +146,30 @@ impl TemporalFilter {
         let parts = self.calendar.values().flat_map(|b| &b.parts);
         parts.map(|p| bytes_of(&p.rows) + p.due.len() * 16).sum()
     }
+}
+
+/// From when and until when (exclusive) each row of `rows` is current, by `bounds` on its columns.
+pub(super) fn spans(bounds: &[Bound], rows: &RecordBatch) -> Vec<(Tick, Tick)> {
+    let mut spans = vec![(0, Tick::MAX); rows.num_rows()];
+    for bound in bounds {
+        let column = rows.column(bound.column).as_primitive::<TimestampNanosecondType>();
+        for (row, span) in spans.iter_mut().enumerate() {
+            if column.is_null(row) {
+                *span = (Tick::MAX, 0);
+                continue;
+            }
+            let nanos = column.value(row);
+            let (floor, ceil) = (nanos.div_euclid(1_000_000), -(-i128::from(nanos)).div_euclid(1_000_000));
+            let at_or_after = |ms: i128| Tick::try_from(ms).unwrap_or(0);
+            match bound.comparison {
+                Comparison::Before => span.1 = span.1.min(at_or_after(ceil)),
+                Comparison::BeforeOrAt => span.1 = span.1.min(at_or_after(i128::from(floor) + 1)),
+                Comparison::After => span.0 = span.0.max(at_or_after(i128::from(floor) + 1)),
+                Comparison::AfterOrAt => span.0 = span.0.max(at_or_after(ceil)),
+            }
+        }
+    }
+    spans
 }
 
 impl Operator for TemporalFilter {

@@ -73,6 +73,8 @@ pub struct Database {
     pub(super) metrics: Arc<Metrics>,
     /// How long views keep rows for joining where they do not say, in milliseconds.
     horizon_ms: Option<u64>,
+    /// How long built-in views keep groups by time, where they do not say, in milliseconds.
+    retention_ms: Option<u64>,
 }
 
 impl Database {
@@ -81,12 +83,28 @@ impl Database {
         let published = engine.published();
         let session = Session::default();
         let metrics = Metrics::new();
-        Database { engine, session, published, queries: Arc::default(), built_ins, metrics, horizon_ms }
+        Database {
+            engine,
+            session,
+            published,
+            queries: Arc::default(),
+            built_ins,
+            metrics,
+            horizon_ms,
+            retention_ms: None,
+        }
     }
 
     /// The same database, whose queries together may hold `bytes` in sorts, groups and joins.
     pub fn with_query_memory(mut self, bytes: usize) -> Self {
         self.session = Session::new(bytes);
+        self
+    }
+
+    /// The same database, whose built-in views keep groups by time for `retention_ms` where they do not
+    /// say.
+    pub fn with_retention(mut self, retention_ms: Option<u64>) -> Self {
+        self.retention_ms = retention_ms;
         self
     }
 
@@ -162,14 +180,24 @@ impl Database {
         }
         // Taken out first, so that one that reads itself ends with an error and not in a loop.
         let Some(view) = self.built_ins.statements.remove(name) else { return Ok(()) };
-        if let Err(error) = self.execute(Statement::CreateView(view.clone())).await {
+        if let Err(error) = self.create_built_in(view.clone()).await {
             self.built_ins.statements.insert(name.to_owned(), view);
             return Err(error);
         }
         Ok(())
     }
 
-    async fn create_view(&mut self, view: CreateView) -> Result<Answer, SqlError> {
+    async fn create_built_in(&mut self, mut view: CreateView) -> Result<(), SqlError> {
+        self.prepare(&Statement::CreateView(view.clone())).await?;
+        if let (Some(retention_ms), None, true) = (self.retention_ms, view.retention_ms, view.is_materialized)
+        {
+            let retained = self.session.retained(&view.query, &self.catalog(), retention_ms).await?;
+            view.query = retained.unwrap_or(view.query);
+        }
+        self.create_view(view).await.map(drop)
+    }
+
+    async fn create_view(&mut self, mut view: CreateView) -> Result<Answer, SqlError> {
         let catalog = self.catalog();
         let tag = if view.is_materialized { "CREATE MATERIALIZED VIEW" } else { "CREATE VIEW" };
         let exists = catalog.contains_key(&view.name);
@@ -194,6 +222,16 @@ impl Database {
             self.replace(&view.name, exists)?;
             self.edit_queries(|queries| drop(queries.insert(view.name.clone(), query.clone())));
             return Ok(Answer::Done(tag));
+        }
+        if let Some(retention_ms) = view.retention_ms {
+            let retained = self.session.retained(&view.query, &catalog, retention_ms).await?;
+            view.query = retained.ok_or_else(|| SqlError::Option {
+                name: "retention".to_owned(),
+                value: format!("{retention_ms} ms"),
+                expected:
+                    "a view has one whose groups are by a timestamp, as GROUP BY date_bin(...) makes them"
+                        .to_owned(),
+            })?;
         }
         let horizon_ms = view.horizon_ms.or(self.horizon_ms);
         let lowered = self.session.compile(&view.query, &catalog, horizon_ms).await?;
@@ -395,12 +433,14 @@ fn renamed(schema: &SchemaRef, names: &[String]) -> Result<SchemaRef, SqlError> 
 
 /// The text that stands for a view that is not maintained.
 fn plain_query(view: &CreateView) -> Result<String, SqlError> {
-    if let Some(horizon_ms) = view.horizon_ms {
-        return Err(SqlError::Option {
-            name: "horizon".to_owned(),
-            value: format!("{horizon_ms} ms"),
-            expected: "only a materialized view keeps rows".to_owned(),
-        });
+    for (name, value) in [("horizon", view.horizon_ms), ("retention", view.retention_ms)] {
+        if let Some(ms) = value {
+            return Err(SqlError::Option {
+                name: name.to_owned(),
+                value: format!("{ms} ms"),
+                expected: "only a materialized view keeps rows".to_owned(),
+            });
+        }
     }
     Ok(match view.columns.is_empty() {
         true => view.query.clone(),

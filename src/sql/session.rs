@@ -3,16 +3,17 @@
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
-use arrow::datatypes::SchemaRef;
+use arrow::datatypes::{DataType, SchemaRef};
 use chrono::DateTime;
 use datafusion::catalog::{MemorySchemaProvider, SchemaProvider};
+use datafusion::common::ExprSchema;
 use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::datasource::ViewTable;
 use datafusion::execution::SessionStateBuilder;
 use datafusion::execution::context::{SQLOptions, SessionConfig, SessionState};
 use datafusion::execution::memory_pool::GreedyMemoryPool;
 use datafusion::execution::runtime_env::RuntimeEnv;
-use datafusion::logical_expr::LogicalPlan;
+use datafusion::logical_expr::{Expr, LogicalPlan};
 use datafusion::optimizer::{Optimizer, OptimizerRule};
 use datafusion::physical_plan::common::collect;
 use datafusion::physical_plan::execute_stream;
@@ -127,13 +128,34 @@ impl Session {
             .verify_plan(&plan)?;
         refuse_system_tables(&plan, catalog)?;
         lower::refuse_unoptimized(&plan)?;
-        let plan = lower::replace_now(plan)?;
+        let plan = lower::keep_at_groups(lower::replace_now(plan)?)?;
         let plan = view_optimizer(state, &plan)?.optimize(&plan)?;
         let retracts = |name: &str| match catalog.get(name).map(|r| &r.kind) {
             Some(Kind::View { retracts, .. }) => *retracts,
             _ => false,
         };
         lower::lower(&plan, &lower::Options { retracts: &retracts, horizon_ms })
+    }
+
+    /// `query` with its groups of the last `retention_ms` milliseconds of stream time alone, by the first
+    /// timestamp that they are grouped by; `None` where they are by none.
+    pub async fn retained(
+        &self,
+        query: &str,
+        catalog: &Catalog,
+        retention_ms: u64,
+    ) -> Result<Option<String>, SqlError> {
+        let (_, plan) = self.plan(super::statement::parse_query(query)?, catalog, 0).await?;
+        for column in plan.schema().columns() {
+            let is_time = matches!(plan.schema().data_type(&column)?, DataType::Timestamp(..));
+            if is_time && lower::place(&Expr::Column(column.clone()), &plan)?.is_some() {
+                let name = column.name.replace('"', "\"\"");
+                return Ok(Some(format!(
+                    "SELECT * FROM ({query}) AS retained WHERE retained.\"{name}\" > now() - INTERVAL '{retention_ms} milliseconds'"
+                )));
+            }
+        }
+        Ok(None)
     }
 
     /// The names of the relations that `statement` reads directly.

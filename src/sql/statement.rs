@@ -52,6 +52,8 @@ pub struct CreateView {
     pub is_materialized: bool,
     /// How long rows are kept for joining: `WITH (horizon = INTERVAL '15 minutes')`.
     pub horizon_ms: Option<u64>,
+    /// How long groups stay, by the one timestamp that they are grouped by: `WITH (retention = '1 day')`.
+    pub retention_ms: Option<u64>,
     /// The names of its columns, where given.
     pub columns: Vec<String>,
     /// The SELECT.
@@ -273,12 +275,14 @@ fn standard(statement: ast::Statement) -> Result<Statement, SqlError> {
                 CreateTableOptions::With(options) | CreateTableOptions::Options(options) => options.clone(),
                 _ => vec![],
             };
+            let mut durations = durations(&options)?;
             Ok(Statement::CreateView(CreateView {
                 name: object_name(&view.name)?,
                 or_replace: view.or_replace,
                 if_not_exists: view.if_not_exists,
                 is_materialized: view.materialized,
-                horizon_ms: horizon(&options)?,
+                horizon_ms: durations.remove("horizon"),
+                retention_ms: durations.remove("retention"),
                 columns: view.columns.iter().map(|c| identifier(&c.name)).collect(),
                 query: view.query.to_string(),
             }))
@@ -317,33 +321,31 @@ fn object_name(name: &ast::ObjectName) -> Result<String, SqlError> {
     last.ok_or_else(|| SqlError::Syntax(format!("\"{name}\" is not a name")))
 }
 
-/// The horizon among the options of a view.
-fn horizon(options: &[SqlOption]) -> Result<Option<u64>, SqlError> {
+/// The options of a view, by name, in milliseconds.
+fn durations(options: &[SqlOption]) -> Result<BTreeMap<String, u64>, SqlError> {
     let mut known = BTreeMap::new();
     for option in options {
         let SqlOption::KeyValue { key, value } = option else {
             return Err(SqlError::Syntax(format!("option \"{option}\" is not of the form name = value")));
         };
-        known.insert(identifier(key), value.clone());
-    }
-    let mut horizon_ms = None;
-    for (name, value) in known {
-        let text = match &value {
+        let name = identifier(key);
+        let text = match value {
             ast::Expr::Interval(interval) => interval.value.to_string(),
             other => other.to_string(),
         };
         let text = text.trim_matches('\'').to_owned();
-        if name != "horizon" {
-            let expected = "a view takes horizon".to_owned();
+        if !["horizon", "retention"].contains(&name.as_str()) {
+            let expected = "a view takes horizon and retention".to_owned();
             return Err(SqlError::Option { name, value: text, expected });
         }
-        horizon_ms = Some(parse_duration_ms(&text).ok_or_else(|| SqlError::Option {
-            name,
-            value: text,
-            expected: "a duration such as '15 minutes' is expected, from 1 second to 100 years".to_owned(),
-        })?);
+        let Some(ms) = parse_duration_ms(&text) else {
+            let expected =
+                "a duration such as '15 minutes' is expected, from 1 second to 100 years".to_owned();
+            return Err(SqlError::Option { name, value: text, expected });
+        };
+        known.insert(name, ms);
     }
-    Ok(horizon_ms)
+    Ok(known)
 }
 
 /// A duration such as `15 minutes`, `1h` or `90s` in milliseconds: from a second to 100 years.

@@ -120,3 +120,40 @@ fn a_percentile_out_of_range_is_refused_by_view_and_batch_alike() {
         assert!(server.refusal(&format!("CREATE MATERIALIZED VIEW v AS {query}")).contains(message));
     }
 }
+
+#[test]
+fn retention_ends_groups_by_their_time_and_gives_their_state_up() {
+    let mut server = Server::new(2);
+    server.run(
+        "CREATE MATERIALIZED VIEW v WITH (retention = '5 minutes') AS \
+         SELECT service_name, date_bin(INTERVAL '1 minute', ts) AS minute_at, count(*) AS n FROM logs GROUP BY 1, 2",
+    );
+    let begin_ms = 1_700_000_040_000;
+    let log = |minute: u64, n: u64| json!({"ts": format!("{}", jiff::Timestamp::from_millisecond((begin_ms + minute * 60_000) as i64).unwrap()), "service_name": format!("s{n}"), "body": ""});
+    let mut state_bytes = vec![];
+    for minute in 0..60 {
+        for n in 0..200 {
+            server.append(table("logs"), &[log(minute, n)]);
+        }
+        server.close(begin_ms + minute * 60_000);
+        let rows = server.query("SELECT count(DISTINCT minute_at), count(*) FROM v").expect("rows").sorted();
+        let minutes = (minute + 1).min(5);
+        assert_eq!(rows, [format!("{minutes} | {}", minutes * 200)]);
+        let state = server.query("SELECT state_bytes FROM view_stats").expect("rows").sorted();
+        state_bytes.push(state[0].parse::<u64>().expect("bytes"));
+    }
+    assert!(state_bytes[59] <= 2 * *state_bytes[..20].iter().max().expect("bytes"), "{state_bytes:?}");
+    // One that comes for an ended minute is counted.
+    server.append(table("logs"), &[log(10, 0)]);
+    server.close(begin_ms + 60 * 60_000);
+    assert_eq!(server.query("SELECT late_rows FROM view_stats").expect("rows").sorted(), ["1"]);
+    let statement = server.query("SHOW CREATE VIEW v").expect("rows").sorted().concat();
+    assert!(
+        statement.contains("WHERE retained.\"minute_at\" > now() - INTERVAL '300000 milliseconds'"),
+        "{statement}"
+    );
+    let refused = server.refusal(
+        "CREATE MATERIALIZED VIEW w WITH (retention = '5 minutes') AS SELECT service_name, max(ts) FROM logs GROUP BY 1",
+    );
+    assert!(refused.contains("a view has one whose groups are by a timestamp"), "{refused}");
+}

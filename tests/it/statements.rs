@@ -169,7 +169,7 @@ fn names_and_options_are_checked() {
         CREATE MATERIALIZED VIEW x WITH (horizon = '0 s') AS SELECT 1
             option horizon = "0 s": a duration such as '15 minutes' is expected, from 1 second to 100 years
         CREATE MATERIALIZED VIEW x WITH (speed = 'fast') AS SELECT 1
-            option speed = "fast": a view takes horizon
+            option speed = "fast": a view takes horizon and retention
         CREATE MATERIALIZED VIEW x (a, b) AS SELECT body FROM logs
             2 column names for a query of 1 columns
         CREATE MATERIALIZED VIEW x (a, a) AS SELECT body, ts FROM logs

@@ -2,6 +2,7 @@
 
 mod accumulator;
 mod count;
+mod expiry;
 mod extreme;
 mod integer;
 mod statistic;
@@ -12,17 +13,19 @@ use std::sync::Arc;
 
 use arrow::array::make_comparator;
 use arrow::array::{Array, ArrayRef, BooleanArray, RecordBatch, RecordBatchOptions, UInt32Array};
-use arrow::compute::{interleave, kernels::cmp::distinct, take};
+use arrow::compute::{filter_record_batch, interleave, kernels::cmp::distinct, take};
 use arrow::datatypes::{Schema, SchemaRef};
 use datafusion::error::{DataFusionError, Result as DataFusionResult};
 
 use self::accumulator::{Accumulator, new_accumulator};
 pub use self::accumulator::{AggregateSpec, Function};
+use self::expiry::{Due, Expiry};
 use super::distinct::COMPACT_ROWS_MIN;
 use super::expression::message;
 use super::keys::{Keys, with_one_zero};
 use super::operator::{Changes, Operator, Part};
 use super::stats::Counters;
+use super::temporal_filter::Bound;
 use super::updates::{Diff, Run, Tick};
 
 /// An aggregation, as written in a plan: the first `group_columns` columns of the input are the
@@ -39,14 +42,18 @@ pub struct GroupBySpec {
     pub schema: SchemaRef,
     /// Whether rows of the input can be retracted.
     pub retracts: bool,
+    /// When groups leave the result: `now()` before (or at) columns of the input that depend on the group
+    /// alone. None: never.
+    pub until: Vec<Bound>,
 }
 
 /// One row a group: the group's columns and its aggregates.
 ///
 /// Input: any multiset. Output: a group with its current aggregates, for every group with a positive
 /// row count; without group columns there is always exactly one. A changed group is retracted and
-/// inserted within the tick. State: what each aggregate needs a group (see [`Function`]). Late and
-/// retracted rows correct their group. Aggregates do not depend on the order of rows: floats are
+/// inserted within the tick. State: what each aggregate needs a group (see [`Function`]); that of groups
+/// which have ended is given up, and rows that come for one are counted as late. Late and retracted
+/// rows correct a group that has not ended. Aggregates do not depend on the order of rows: floats are
 /// summed exactly.
 pub struct Aggregate {
     spec: GroupBySpec,
@@ -59,6 +66,7 @@ pub struct Aggregate {
     round: u32,
     /// Whether the single row of an aggregate without groups is out.
     is_started: bool,
+    expiry: Expiry,
     counters: Arc<Counters>,
 }
 
@@ -85,14 +93,22 @@ impl Aggregate {
             touched_in: vec![],
             round: 0,
             is_started: false,
+            expiry: Expiry::new(spec.until.clone()),
             spec,
             counters,
         })
     }
 
-    fn aggregate(&mut self, parts: Vec<Part>) -> DataFusionResult<Changes> {
+    fn aggregate(&mut self, tick: Tick, parts: Vec<Part>) -> DataFusionResult<Changes> {
+        let ended = self.end_groups(tick)?;
+        let (parts, untils): (Vec<Part>, Vec<Vec<Tick>>) = match self.expiry.is_never() {
+            true => (parts, vec![]),
+            false => parts.into_iter().map(|part| self.expiry.current(part, tick, &self.counters)).unzip(),
+        };
+        let known = self.keys.count();
         let mut groups_of_parts = Vec::with_capacity(parts.len());
         let mut touched = self.touch(&parts, &mut groups_of_parts)?;
+        self.schedule(known, &parts, &touched, &untils)?;
         self.grow();
         if self.spec.group_columns == 0 && touched.groups.is_empty() {
             touched.groups.push(0);
@@ -109,9 +125,48 @@ impl Aggregate {
         }
         let after = self.standing(&touched.groups)?;
         self.is_started = true;
-        let changes = self.difference(&parts, &touched, before, after)?;
+        let mut changes = self.difference(&parts, &touched, before, after)?;
+        changes.rows.extend(ended.rows);
         self.compact()?;
         Ok(changes)
+    }
+
+    /// The retractions of the groups that end at `tick`.
+    fn end_groups(&mut self, tick: Tick) -> DataFusionResult<Changes> {
+        let mut changes = Changes::default();
+        for Due { keys, groups } in self.expiry.take(tick) {
+            let (exists, aggregates) = self.standing(&groups)?;
+            let columns = keys.columns().iter().cloned().chain(aggregates).collect();
+            let rows = RecordBatch::try_new(self.spec.schema.clone(), columns)?;
+            changes.push(filter_record_batch(&rows, &exists)?, Run::Constant(-1));
+            groups.iter().for_each(|group| self.counts[*group as usize] = 0);
+        }
+        Ok(changes)
+    }
+
+    /// Notes when the groups end that are new since there were `known`.
+    fn schedule(
+        &mut self,
+        known: usize,
+        parts: &[Part],
+        touched: &Touched,
+        untils: &[Vec<Tick>],
+    ) -> DataFusionResult<()> {
+        if self.expiry.is_never() {
+            return Ok(());
+        }
+        let is_new = |index: &usize| touched.groups[*index] as usize >= known;
+        let new: Vec<usize> = (0..touched.groups.len()).filter(is_new).collect();
+        if new.is_empty() {
+            return Ok(());
+        }
+        let places: Vec<(usize, usize)> = new.iter().map(|index| touched.places[*index]).collect();
+        let groups: Vec<u32> = new.iter().map(|index| touched.groups[*index]).collect();
+        let ends: Vec<Tick> = places.iter().map(|(part, row)| untils[*part][*row]).collect();
+        let fields = self.spec.schema.fields()[..self.spec.group_columns].to_vec();
+        let keys = RecordBatch::try_new(Arc::new(Schema::new(fields)), self.group_columns(parts, &places)?)?;
+        self.expiry.add(&keys, &groups, &ends);
+        Ok(())
     }
 
     /// Numbers the groups of all rows and collects the distinct ones.
@@ -193,12 +248,7 @@ impl Aggregate {
     ) -> DataFusionResult<RecordBatch> {
         let places: Vec<(usize, usize)> =
             picks.values().iter().map(|i| touched.places[*i as usize]).collect();
-        let mut columns = Vec::with_capacity(self.spec.schema.fields().len());
-        for column in 0..self.spec.group_columns {
-            let arrays: Vec<&dyn Array> =
-                parts.iter().map(|(rows, _)| rows.column(column).as_ref()).collect();
-            columns.push(interleave(&arrays, &places)?);
-        }
+        let mut columns = self.group_columns(parts, &places)?;
         for aggregate in aggregates {
             columns.push(take(aggregate, picks, None)?);
         }
@@ -206,9 +256,20 @@ impl Aggregate {
         Ok(RecordBatch::try_new_with_options(self.spec.schema.clone(), columns, &options)?)
     }
 
+    /// The columns of the group of the rows at `places`.
+    fn group_columns(&self, parts: &[Part], places: &[(usize, usize)]) -> DataFusionResult<Vec<ArrayRef>> {
+        let column = |column: usize| {
+            let arrays: Vec<&dyn Array> =
+                parts.iter().map(|(rows, _)| rows.column(column).as_ref()).collect();
+            Ok(interleave(&arrays, places)?)
+        };
+        (0..self.spec.group_columns).map(column).collect()
+    }
+
     /// Gives the state of vanished groups back once they are the most.
     fn compact(&mut self) -> DataFusionResult<()> {
-        if !self.spec.retracts || self.spec.group_columns == 0 || self.counts.len() < COMPACT_ROWS_MIN {
+        let never_vanish = !self.spec.retracts && self.expiry.is_never();
+        if never_vanish || self.spec.group_columns == 0 || self.counts.len() < COMPACT_ROWS_MIN {
             return Ok(());
         }
         let keep: Vec<bool> = self.counts.iter().map(|c| *c != 0).collect();
@@ -221,22 +282,27 @@ impl Aggregate {
         self.touched_in.truncate(kept.len());
         self.touched_in.fill(self.round.wrapping_sub(1));
         self.accumulators.iter_mut().for_each(|a| a.retain(&kept));
+        self.expiry.retain(&kept);
         Ok(())
     }
 }
 
 impl Operator for Aggregate {
-    fn tick(&mut self, _tick: Tick, mut inputs: Vec<Vec<Part>>) -> Changes {
+    fn tick(&mut self, tick: Tick, mut inputs: Vec<Vec<Part>>) -> Changes {
         let groups = self.spec.group_columns;
         let parts = inputs.swap_remove(0).into_iter();
         let parts = parts.map(|(rows, diffs)| (with_one_zero(rows, groups), diffs)).collect();
-        let changes = match self.aggregate(parts) {
+        let changes = match self.aggregate(tick, parts) {
             Ok(changes) => changes,
             Err(error) => Changes { rows: vec![], errors: vec![(message(&error), 1)] },
         };
         let bytes = self.keys.bytes() + self.accumulators.iter().map(|a| a.bytes()).sum::<usize>();
-        self.counters.state_bytes(bytes + self.counts.len() * 12);
+        self.counters.state_bytes(bytes + self.counts.len() * 12 + self.expiry.bytes());
         changes
+    }
+
+    fn due(&self) -> Option<Tick> {
+        self.expiry.due()
     }
 }
 

@@ -9,6 +9,7 @@ use expect_test::expect;
 
 use super::*;
 use crate::delta::plan::{Node, Plan};
+use crate::delta::temporal_filter::Comparison;
 use crate::delta::testing::{Bag, Row, batch, oracle, plan, render, schema};
 use crate::delta::updates::Updates;
 
@@ -37,7 +38,14 @@ fn by_text(retracts: bool) -> GroupBySpec {
     };
     let sum = spec_of(Function::Sum, 1, DataType::Int64);
     let min = spec_of(Function::Min, 1, DataType::Int64);
-    GroupBySpec { group_columns: 1, aggregates: vec![count, sum, min], input, schema, retracts }
+    GroupBySpec {
+        group_columns: 1,
+        aggregates: vec![count, sum, min],
+        input,
+        schema,
+        retracts,
+        until: vec![],
+    }
 }
 
 fn tick(operator: &mut Aggregate, tick: Tick, parts: &[(&[(i64, &str)], Diff)]) -> String {
@@ -124,8 +132,14 @@ fn wide_plan(retracts: bool) -> Plan {
     );
     let output = Arc::new(Schema::new(fields));
     aggregates.iter_mut().for_each(|a| a.arguments.dedup());
-    let spec =
-        GroupBySpec { group_columns: 1, aggregates, input: input.clone(), schema: output.clone(), retracts };
+    let spec = GroupBySpec {
+        group_columns: 1,
+        aggregates,
+        input: input.clone(),
+        schema: output.clone(),
+        retracts,
+        until: vec![],
+    };
     plan(1, vec![(Node::Map { input: 0, map }, input), (Node::Aggregate { input: 1, spec }, output)])
 }
 
@@ -160,5 +174,91 @@ fn expected(rows: &[Row]) -> Bag {
 fn equals_recomputation() {
     for retracts in [false, true] {
         oracle(&wide_plan(retracts), 1, retracts, |inputs, _| expected(&inputs[0]));
+    }
+}
+
+/// `at`, `s`, sum(n), min(n), of the groups while now() is before `at`.
+fn ending_plan(retracts: bool, comparison: Comparison) -> Plan {
+    use datafusion::physical_expr::PhysicalExpr;
+    use datafusion::physical_expr::expressions::Column;
+    let column = |name: &str, i| Arc::new(Column::new(name, i)) as Arc<dyn PhysicalExpr>;
+    let at = schema().field(2).clone();
+    let (n, s) = (Field::new("n", DataType::Int64, true), Field::new("s", DataType::Utf8, true));
+    let fields = vec![at.clone(), s.clone(), n.clone(), at.clone().with_name("until")];
+    let input = Arc::new(Schema::new(fields));
+    let projection = vec![column("at", 2), column("s", 1), column("n", 0), column("at", 2)];
+    let map = crate::delta::expression::RowMap {
+        predicate: None,
+        projection: Some(projection),
+        schema: input.clone(),
+    };
+    let output = Arc::new(Schema::new(vec![at, s, n.clone().with_name("sum"), n.with_name("min")]));
+    let spec = GroupBySpec {
+        group_columns: 2,
+        aggregates: vec![
+            spec_of(Function::Sum, 2, DataType::Int64),
+            spec_of(Function::Min, 2, DataType::Int64),
+        ],
+        input: input.clone(),
+        schema: output.clone(),
+        retracts,
+        until: vec![Bound { column: 3, comparison }],
+    };
+    plan(1, vec![(Node::Map { input: 0, map }, input), (Node::Aggregate { input: 1, spec }, output)])
+}
+
+#[test]
+fn groups_that_end_equal_recomputation() {
+    for (retracts, comparison) in
+        [(false, Comparison::Before), (true, Comparison::Before), (true, Comparison::BeforeOrAt)]
+    {
+        oracle(&ending_plan(retracts, comparison), 1, retracts, |inputs, tick| {
+            let mut groups: BTreeMap<Vec<String>, Vec<Option<i64>>> = BTreeMap::new();
+            for row in &inputs[0] {
+                let is_current = row.2.is_some_and(|at| match comparison {
+                    Comparison::Before => (tick as i64) < at,
+                    _ => tick as i64 <= at,
+                });
+                if is_current {
+                    let key = vec![crate::delta::testing::row_texts(row)[2].clone(), row.1.clone()];
+                    groups.entry(key).or_default().push(row.0);
+                }
+            }
+            let text = |n: Option<i64>| n.map_or("null".to_owned(), |n| n.to_string());
+            let row = |(mut key, values): (Vec<String>, Vec<Option<i64>>)| {
+                let known: Vec<i64> = values.into_iter().flatten().collect();
+                key.push(text((!known.is_empty()).then(|| known.iter().sum())));
+                key.push(text(known.iter().min().copied()));
+                (key, 1)
+            };
+            groups.into_iter().map(row).collect()
+        });
+    }
+}
+
+#[test]
+fn the_state_of_ended_groups_is_given_up_and_late_rows_are_counted() {
+    let plan = ending_plan(false, Comparison::Before);
+    let Node::Aggregate { spec, .. } = &plan.nodes[2] else { panic!("an aggregate") };
+    let counters: Arc<Counters> = Arc::default();
+    let mut aggregate = Aggregate::new(spec.clone(), counters.clone()).unwrap();
+    for second in 1..100 {
+        let tick = second * 1000;
+        let rows: Vec<Row> = (0..20).map(|n| (Some(n), n.to_string(), Some(tick as i64 + 5000))).collect();
+        let rows = crate::delta::testing::rows_of(rows.iter());
+        let rows = rows.project(&[2, 1, 0, 2]).unwrap();
+        let rows = RecordBatch::try_new(spec.input.clone(), rows.columns().to_vec()).unwrap();
+        aggregate.tick(tick, vec![vec![(rows.clone(), Run::Constant(1))]]);
+        assert_eq!(aggregate.due(), Some((second.saturating_sub(4).max(1) + 5) * 1000));
+        assert!(aggregate.counts.len() <= 2 * 20 * 6, "{} groups", aggregate.counts.len());
+        if second == 50 {
+            let (rows, late) =
+                ((rows, Run::Constant(1)), counters.late_rows.load(std::sync::atomic::Ordering::Relaxed));
+            assert_eq!(late, 0);
+            let changes = aggregate.tick(tick + 5000, vec![vec![rows]]);
+            assert!(changes.rows.iter().all(|(_, diffs)| *diffs == Run::Constant(-1)));
+            assert_eq!(counters.late_rows.load(std::sync::atomic::Ordering::Relaxed), 20);
+            return;
+        }
     }
 }

@@ -10,9 +10,12 @@ use datafusion::logical_expr::physical_planning_context::PhysicalPlanningContext
 use datafusion::logical_expr::{Aggregate, Expr, ExprSchemable};
 use datafusion::physical_expr::create_physical_expr;
 
+use super::ending::substitute;
+use super::temporal::{solve, timestamp};
 use super::{Lowering, cast_to, column};
 use crate::delta::aggregate::{AggregateSpec, Function, GroupBySpec};
 use crate::delta::plan::{Node, NodeId};
+use crate::delta::temporal_filter::Bound;
 use crate::sql::error::SqlError;
 use crate::sql::functions::{names, percentile_question};
 
@@ -40,7 +43,13 @@ impl Inputs<'_> {
 }
 
 impl Lowering<'_> {
-    pub(super) fn aggregate(&mut self, query: &Aggregate, schema: SchemaRef) -> Result<NodeId, SqlError> {
+    /// The groups of `query`, each while `conditions` on `now()` and its columns hold.
+    pub(super) fn aggregate(
+        &mut self,
+        query: &Aggregate,
+        conditions: &[Expr],
+        schema: SchemaRef,
+    ) -> Result<NodeId, SqlError> {
         if query.group_expr.iter().any(|e| matches!(e, Expr::GroupingSet(_))) {
             return Err(SqlError::unsupported(
                 "GROUPING SETS, ROLLUP or CUBE",
@@ -60,10 +69,11 @@ impl Lowering<'_> {
             let spec = aggregate_spec(expression, field, &mut inputs)?;
             outputs.push(share(&mut aggregates, spec));
         }
+        let until = conditions.iter().map(|c| bound(c, query, &mut inputs)).collect::<Result<Vec<_>, _>>()?;
         let input_schema = inputs.schema()?;
         let columns = inputs.expressions.iter().map(|e| self.physical(e, from)).collect::<Result<_, _>>()?;
         let mapped = self.map(input, None, Some(columns), input_schema.clone());
-        if aggregates.is_empty() && groups > 0 {
+        if aggregates.is_empty() && groups > 0 && until.is_empty() {
             let id = self.distinct(mapped, input_schema);
             let columns = (0..groups).map(|i| column(&schema, i)).collect();
             return Ok(self.map(id, None, Some(columns), schema));
@@ -84,12 +94,20 @@ impl Lowering<'_> {
             input: input_schema,
             schema: result.clone(),
             retracts,
+            until,
         };
         let id = self.push(Node::Aggregate { input: mapped, spec }, result.clone(), true);
         let places = (0..groups).chain(outputs.iter().map(|(spec, output)| first_output[*spec] + output));
         let columns = places.map(|place| column(&result, place)).collect();
         Ok(self.map(id, None, Some(columns), schema))
     }
+}
+
+/// `condition` on `now()` and the columns of groups, solved for `now()`.
+fn bound(condition: &Expr, query: &Aggregate, inputs: &mut Inputs) -> Result<Bound, SqlError> {
+    let condition = substitute(condition, &query.schema, query.group_expr.iter().cloned())?;
+    let (comparison, limit) = solve(&condition, inputs.from)?;
+    Ok(Bound { column: inputs.column(cast_to(limit, inputs.from, &timestamp())?), comparison })
 }
 
 fn output_count(function: &Function) -> usize {

@@ -15,6 +15,7 @@
 //! that occurs twice is built once.
 
 mod aggregate;
+mod ending;
 mod join;
 mod temporal;
 
@@ -33,6 +34,8 @@ use datafusion::logical_expr::utils::{conjunction, split_conjunction_owned};
 use datafusion::logical_expr::{Distinct, Expr, LogicalPlan, Values};
 use datafusion::physical_expr::{PhysicalExpr, create_physical_expr};
 
+use self::ending::{CurrentGroups, current_groups};
+pub use self::ending::{keep_at_groups, place};
 pub use self::temporal::{replace_now, uses_now};
 use super::error::SqlError;
 use crate::delta::expression::RowMap;
@@ -135,7 +138,11 @@ impl Lowering<'_> {
                 let id = self.node(&filter.input)?;
                 self.filter(id, filter.input.schema(), filter.predicate.clone())
             }
-            LogicalPlan::Aggregate(aggregate) => self.aggregate(aggregate, schema),
+            LogicalPlan::Aggregate(aggregate) => self.aggregate(aggregate, &[], schema),
+            LogicalPlan::Extension(extension) => match current_groups(extension.node.as_ref()) {
+                Some(groups) => self.current_groups(groups, schema),
+                None => Err(refusal(query)),
+            },
             LogicalPlan::Distinct(Distinct::All(input)) => {
                 let id = self.node(input)?;
                 Ok(self.distinct(id, schema))
@@ -160,6 +167,18 @@ impl Lowering<'_> {
                 Ok(self.push(Node::Constant(rows), schema, false))
             }
             other => Err(refusal(other)),
+        }
+    }
+
+    fn current_groups(&mut self, groups: &CurrentGroups, schema: SchemaRef) -> Result<NodeId, SqlError> {
+        if let LogicalPlan::Aggregate(aggregate) = &groups.input {
+            return self.aggregate(aggregate, &groups.conditions, schema);
+        }
+        // The optimizer has put something between: what it made of the groups is filtered.
+        let id = self.node(&groups.input)?;
+        match conjunction(groups.conditions.iter().cloned()) {
+            Some(conditions) => self.filter(id, groups.input.schema(), conditions),
+            None => Ok(id),
         }
     }
 

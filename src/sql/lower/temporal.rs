@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, Schema, TimeUnit};
 use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
-use datafusion::common::{DFSchemaRef, ScalarValue};
+use datafusion::common::{DFSchema, DFSchemaRef, ScalarValue};
 use datafusion::error::Result as DataFusionResult;
 use datafusion::logical_expr::expr::Placeholder;
 use datafusion::logical_expr::{BinaryExpr, Expr, ExprSchemable, LogicalPlan, Operator, lit};
@@ -35,7 +35,7 @@ fn replace(expression: Expr) -> DataFusionResult<Transformed<Expr>> {
     Ok(Transformed::yes(Expr::Placeholder(Placeholder { id: NOW.to_owned(), field: Some(field) })))
 }
 
-fn timestamp() -> DataType {
+pub(super) fn timestamp() -> DataType {
     DataType::Timestamp(TimeUnit::Nanosecond, Some("+00:00".into()))
 }
 
@@ -77,7 +77,7 @@ impl Lowering<'_> {
 }
 
 /// `condition` as a comparison of `now()` with an expression without it.
-fn solve(condition: &Expr, from: &DFSchemaRef) -> Result<(Comparison, Expr), SqlError> {
+pub(super) fn solve(condition: &Expr, from: &DFSchema) -> Result<(Comparison, Expr), SqlError> {
     let unsolved = || {
         SqlError::unsupported(
             format!("the condition `{}`", condition.to_string().replace(NOW, "now()")),
@@ -157,7 +157,7 @@ fn binary(left: Expr, op: Operator, right: Expr) -> Expr {
     Expr::BinaryExpr(BinaryExpr { left: Box::new(left), op, right: Box::new(right) })
 }
 
-fn is_interval(expression: &Expr, from: &DFSchemaRef) -> Result<bool, SqlError> {
+fn is_interval(expression: &Expr, from: &DFSchema) -> Result<bool, SqlError> {
     Ok(matches!(expression.get_type(from)?, DataType::Interval(_) | DataType::Duration(_)))
 }
 

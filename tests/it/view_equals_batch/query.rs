@@ -156,7 +156,23 @@ impl<'a> Generator<'a> {
             let having = ["count(*) > 1", "count(*) < 3", "count(DISTINCT 1) = 1"];
             sql += &format!(" HAVING {}", having[self.random.random_range(0..having.len())]);
         }
-        (sql, types)
+        (self.current_groups(sql, &types[..groups]), types)
+    }
+
+    /// At times only those groups of `sql` for which a comparison of `now()` with their time holds.
+    fn current_groups(&mut self, sql: String, groups: &[Type]) -> String {
+        let is_time = |(i, t): (usize, &Type)| {
+            (*t == Type::Time).then(|| Column { sql: format!("c{i}"), data_type: Type::Time })
+        };
+        let times: Vec<Column> = groups.iter().enumerate().filter_map(is_time).collect();
+        let condition = match self.random.random_ratio(1, 2) {
+            true => self.expressions(&times).now(),
+            false => None,
+        };
+        match condition {
+            Some(condition) => format!("SELECT * FROM ({sql}) AS {} WHERE {condition}", self.alias()),
+            None => sql,
+        }
     }
 
     fn alias(&mut self) -> String {

@@ -1,0 +1,100 @@
+//! Groups that leave the result when their time has come.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::Ordering;
+
+use arrow::array::{RecordBatch, UInt32Array};
+
+use crate::delta::operator::Part;
+use crate::delta::row_store::bytes_of;
+use crate::delta::stats::Counters;
+use crate::delta::temporal_filter::{Bound, spans};
+use crate::delta::updates::{Tick, take_rows};
+
+/// When each group ends: conditions on `now()` over columns that depend on the group alone.
+pub(super) struct Expiry {
+    bounds: Vec<Bound>,
+    /// Groups by the tick from which they are gone.
+    calendar: BTreeMap<Tick, Vec<Due>>,
+}
+
+/// Groups that end together: their columns and their numbers.
+pub(super) struct Due {
+    pub keys: RecordBatch,
+    pub groups: Vec<u32>,
+}
+
+impl Expiry {
+    /// No groups yet; without `bounds` none ever ends.
+    pub fn new(bounds: Vec<Bound>) -> Self {
+        Expiry { bounds, calendar: BTreeMap::new() }
+    }
+
+    /// Whether no group ever ends.
+    pub fn is_never(&self) -> bool {
+        self.bounds.is_empty()
+    }
+
+    /// Those rows of `part` whose group has not ended at `tick`, and when it does. The others are
+    /// counted as late.
+    pub fn current(&self, (rows, diffs): Part, tick: Tick, counters: &Counters) -> (Part, Vec<Tick>) {
+        let spans = spans(&self.bounds, &rows);
+        let is_late = |row: &usize| spans[*row].1 <= tick && spans[*row].0 < spans[*row].1;
+        let late = (0..spans.len()).filter(|row| diffs.get(*row) > 0 && is_late(row)).count();
+        counters.late_rows.fetch_add(late as u64, Ordering::Relaxed);
+        let current: Vec<u32> = (0..spans.len() as u32).filter(|row| spans[*row as usize].1 > tick).collect();
+        let untils = current.iter().map(|row| spans[*row as usize].1).collect();
+        if current.len() == spans.len() {
+            return ((rows, diffs), untils);
+        }
+        let diffs = diffs.take(&current);
+        ((take_rows(&rows, &UInt32Array::from(current)), diffs), untils)
+    }
+
+    /// Notes that the groups numbered `groups`, of columns `keys`, end at `untils`.
+    pub fn add(&mut self, keys: &RecordBatch, groups: &[u32], untils: &[Tick]) {
+        let mut by_until: BTreeMap<Tick, Vec<u32>> = BTreeMap::new();
+        for (row, until) in untils.iter().enumerate().filter(|(_, until)| **until < Tick::MAX) {
+            by_until.entry(*until).or_default().push(row as u32);
+        }
+        for (until, rows) in by_until {
+            let groups = rows.iter().map(|row| groups[*row as usize]).collect();
+            let due = Due { keys: take_rows(keys, &UInt32Array::from(rows)), groups };
+            self.calendar.entry(until).or_default().push(due);
+        }
+    }
+
+    /// The groups that have ended at `tick`.
+    pub fn take(&mut self, tick: Tick) -> Vec<Due> {
+        let mut ended = vec![];
+        while let Some(entry) = self.calendar.first_entry().filter(|e| *e.key() <= tick) {
+            ended.extend(entry.remove());
+        }
+        ended
+    }
+
+    /// The tick at which the next group ends.
+    pub fn due(&self) -> Option<Tick> {
+        self.calendar.first_key_value().map(|(until, _)| *until)
+    }
+
+    /// Forgets all groups but `kept` (ascending), which are numbered from 0 in that order.
+    pub fn retain(&mut self, kept: &[u32]) {
+        for due in self.calendar.values_mut().flatten() {
+            let places: Vec<Result<usize, usize>> =
+                due.groups.iter().map(|group| kept.binary_search(group)).collect();
+            let rows: Vec<u32> =
+                (0..places.len() as u32).filter(|row| places[*row as usize].is_ok()).collect();
+            due.groups = places.into_iter().flatten().map(|place| place as u32).collect();
+            if rows.len() < due.keys.num_rows() {
+                due.keys = take_rows(&due.keys, &UInt32Array::from(rows));
+            }
+        }
+        self.calendar.retain(|_, due| due.iter().any(|d| !d.groups.is_empty()));
+    }
+
+    /// Bytes held.
+    pub fn bytes(&self) -> usize {
+        self.calendar.values().flatten().map(|due| bytes_of(&due.keys) + due.groups.len() * 4).sum()
+    }
+}
