@@ -119,6 +119,7 @@ impl Simulator {
     /// What was simulated so far, to measure a detector by.
     pub fn truth(&self) -> Truth<'_> {
         Truth {
+            resource_spans: [],
             seed: self.settings.seed,
             started_at: timestamp(self.settings.start_ns),
             ended_at: timestamp(self.now_ns),

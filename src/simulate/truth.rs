@@ -9,6 +9,10 @@ use super::fault::{Deploy, Fault, as_text};
 /// The truth about a simulation: one JSON object.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Truth<'a> {
+    /// Always empty. With it the truth is an OTLP request without spans, which a replay of the folder that the truth
+    /// lies in passes over.
+    #[serde(rename = "resourceSpans")]
+    pub resource_spans: [(); 0],
     /// What chance was drawn from.
     pub seed: u64,
     /// When it started.
