@@ -51,7 +51,7 @@ pub use truth::Truth;
 /// The least rate, in requests per second.
 pub const REQUESTS_PER_SECOND_MIN: f64 = 0.001;
 
-/// The greatest rate, in requests per second: a portion then holds about 100,000 spans.
+/// The greatest rate, in requests per second: a portion then holds about 75,000 spans.
 pub const REQUESTS_PER_SECOND_MAX: f64 = 5_000.0;
 
 /// The longest simulation that has an end.
@@ -86,7 +86,7 @@ pub struct Settings {
     /// that have begun are carried to their end, so that there are some more portions.
     pub duration: Option<Duration>,
     /// Requests of visitors per second, averaged over a week; [`REQUESTS_PER_SECOND_MIN`] to
-    /// [`REQUESTS_PER_SECOND_MAX`]. One request makes some twenty spans.
+    /// [`REQUESTS_PER_SECOND_MAX`]. One request makes some fifteen spans.
     pub requests_per_second: f64,
     /// What goes wrong.
     pub faults: FaultPlan,

@@ -50,7 +50,7 @@ pub(in crate::command) struct SystemArguments {
     /// How much time is simulated: an hour for files, without end when sending
     #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
     pub duration: Option<Duration>,
-    /// Requests of visitors per second, averaged over a week; each makes some twenty spans
+    /// Requests of visitors per second, averaged over a week; each makes some fifteen spans
     #[arg(long, value_name = "REQUESTS_PER_SECOND", default_value_t = REQUESTS_PER_SECOND_DEFAULT)]
     pub rate: f64,
     /// Faults and deploys drawn from the seed: each kind once a day (daily), once in a cycle of another length (6h), or

@@ -116,7 +116,7 @@ fn write_truth(truth: &Truth, path: &Path) -> Result<(), GenerateError> {
 fn summary(counts: &Counts, elapsed: Duration) -> String {
     let seconds = elapsed.as_secs_f64();
     format!(
-        "{} of telemetry in {seconds:.1} s: {} spans, {} metric points, {} log records, {}; {} spans a second",
+        "{:#} of telemetry in {seconds:.1} s: {} spans, {} metric points, {} log records, {}; {} spans a second",
         jiff::SignedDuration::from_secs(counts.seconds as i64),
         HumanCount(counts.spans),
         HumanCount(counts.points),
