@@ -63,6 +63,17 @@ pub enum SimulateError {
         /// What it can be.
         expected: String,
     },
+    /// A fault that can have no effect.
+    #[error(
+        "the {} fault of \"{target}\" has no time: it begins at the end of the simulation or later, or lasts no time",
+        kind.name()
+    )]
+    NoTime {
+        /// The kind of fault.
+        kind: FaultKind,
+        /// Its target.
+        target: String,
+    },
     /// The strength of a fault out of its range.
     #[error(
         "a {} fault cannot have the strength \"{strength}\": {}, from {} to {}",

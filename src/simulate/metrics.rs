@@ -30,6 +30,7 @@ const MIB_BYTES: f64 = (1 << 20) as f64;
 
 /// What an instance has counted since it began.
 pub(super) struct PodMetrics {
+    started_ns: i64,
     /// When it began to count: again after each restart.
     counting_since_ns: i64,
     /// Two for each operation of the service: of requests that went well, and of those that failed.
@@ -69,6 +70,7 @@ impl PodMetrics {
     pub fn new(service: usize, started_ns: i64) -> Self {
         let operations = MODEL.services[service].operations.len();
         PodMetrics {
+            started_ns,
             counting_since_ns: started_ns,
             durations: vec![Default::default(); operations],
             // A pool is open before it is used.
@@ -106,9 +108,9 @@ impl PodMetrics {
         self.leaks_until_ns = Some(leak.until_ns);
         let mib_per_ns = leak.strength * bias / (60.0 * SECOND_NS as f64);
         let life_ns = (memory_mib * (MEMORY_LIMIT_FACTOR - 1.0) / mib_per_ns) as i64;
-        let age_ns = clock_ns - leak.from_ns;
-        let lives = age_ns / life_ns.max(1);
-        let began_ns = leak.from_ns + lives * life_ns;
+        let first_ns = leak.from_ns.max(self.started_ns);
+        let lives = (clock_ns - first_ns) / life_ns.max(1);
+        let began_ns = first_ns + lives * life_ns;
         let is_killed = lives > 0 && began_ns > self.counting_since_ns;
         if is_killed {
             self.restart(began_ns);

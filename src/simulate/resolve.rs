@@ -46,7 +46,7 @@ pub(super) fn effect(
 /// How `effect` is told.
 pub(super) fn fault(effect: &Effect, target: &str) -> Fault {
     let Effect { kind, strength, .. } = *effect;
-    let percent = strength * 100.0;
+    let percent = (strength * 1000.0).round() / 10.0;
     let description = match kind {
         FaultKind::Latency => format!("the work of {target} takes {strength} times as long"),
         FaultKind::Errors => format!("{percent} % of the requests to {target} fail"),

@@ -135,10 +135,17 @@ impl Simulator {
         for request in requests {
             let effects = &mut self.traffic.effects;
             let mut effect = resolve::effect(request, self.settings.start_ns, effects.known())?;
-            if effect.from_ns >= self.end_ns {
-                continue;
-            }
             effect.until_ns = effect.until_ns.min(self.end_ns);
+            if effect.from_ns >= effect.until_ns {
+                match self.settings.faults {
+                    // The last cycle may be cut short.
+                    FaultPlan::Scheduled { .. } => continue,
+                    _ => {
+                        let target = request.target.clone();
+                        return Err(SimulateError::NoTime { kind: request.kind, target });
+                    }
+                }
+            }
             effects.add(effect);
             self.faults.push(resolve::fault(&effect, &request.target));
         }
@@ -160,9 +167,8 @@ impl Simulator {
         let FaultPlan::Scheduled { cycle } = self.settings.faults else { return };
         let begun_ns = i128::from(self.now_ns - self.settings.start_ns);
         if begun_ns >= cycle.as_nanos() as i128 * i128::from(self.cycles) && self.now_ns < self.end_ns {
-            // What is drawn is part of the system, as the tests of many cycles show.
             let drawn = self.draw_cycle(cycle);
-            debug_assert_eq!(drawn, Ok(()));
+            assert_eq!(drawn, Ok(()), "what is drawn fits the system");
         }
     }
 

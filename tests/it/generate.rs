@@ -184,3 +184,31 @@ fn nobody_at_the_endpoint_is_told() {
         text(&output.stderr)
     );
 }
+
+#[test]
+fn the_sample_is_what_its_command_gives() {
+    let sample = Path::new(env!("CARGO_MANIFEST_DIR")).join("datasets/shop");
+    let readme = fs::read_to_string(sample.join("README.md")).unwrap();
+    let command =
+        readme.lines().find_map(|line| line.strip_prefix("undercurrent generate --output datasets/shop "));
+    let arguments: Vec<&str> = command.expect("the command").split_whitespace().collect();
+    let made = tempfile::tempdir().unwrap();
+    let folder = made.path().to_str().unwrap();
+    let output = undercurrent(&[&["generate", "--quiet", "--output", folder], &arguments[..]].concat());
+    assert_eq!((output.status.code(), text(&output.stderr)), (Some(0), String::new()));
+    // Compressors of other versions may write other bytes for the same.
+    let plain = |folder: &Path| -> BTreeMap<String, Vec<u8>> {
+        let decompressed = |(name, bytes): (String, Vec<u8>)| {
+            let bytes = if name.ends_with(".zst") { zstd::decode_all(&bytes[..]).unwrap() } else { bytes };
+            (name, bytes)
+        };
+        files(folder).into_iter().map(decompressed).filter(|(name, _)| name != "README.md").collect()
+    };
+    let made = plain(made.path());
+    assert_eq!(
+        made.keys().collect::<Vec<_>>(),
+        ["logs.jsonl.zst", "metrics.jsonl.zst", "traces.jsonl.zst", "truth.json"]
+    );
+    assert!(made == plain(&sample), "datasets/shop is not what its README says: run the command again");
+    assert_eq!(rows(&sample, "SELECT * FROM ingest_errors"), [] as [Value; 0]);
+}

@@ -182,7 +182,7 @@ fn errors_go_up_with_their_marks() {
 
 #[test]
 fn logs_of_requests_name_their_span() {
-    let told = Told::new(settings(60, 20.0, &["errors:cart:0s:1m:0.3"]));
+    let told = Told::new(settings(60, 20.0, &["errors:inventory:0s:1m:0.3"]));
     let by_id = told.by_id();
     let (mut with_span, mut without, mut severities) = (0, 0, BTreeSet::new());
     for (service, record) in told.logs() {
