@@ -26,6 +26,7 @@
 //! | [`engine`] | workers, the clock, the lives of views, what readers see |
 //! | [`config`] | the settings of the server |
 //! | [`ingest`] | recorded telemetry, read in event-time order |
+//! | [`simulate`] | telemetry of a system that is simulated, with the truth about its faults |
 //! | [`built_in`] | the files of `queries/` |
 //! | [`serve`] | the protocols: OTLP in; PostgreSQL, Flight SQL and HTTP out |
 //! | [`command`] | the command line |
@@ -95,5 +96,6 @@ pub mod engine;
 pub mod ingest;
 pub mod observe;
 pub mod serve;
+pub mod simulate;
 pub mod sql;
 pub mod telemetry;

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, ValueEnum};
 
+use super::generate::GenerateArguments;
 use crate::engine::WORKERS_MAX;
 use crate::ingest::{BATCH_ROWS_DEFAULT, BATCH_ROWS_MAX};
 use crate::sql::statement::parse_duration_ms;
@@ -35,6 +36,9 @@ pub(super) enum Subcommand {
     /// Replay recorded telemetry, then read SQL from the terminal or from standard input
     #[command(after_help = EXIT_STATUS)]
     Sql(InputArguments),
+    /// Simulate a system of services, and write its telemetry to files or send it to a receiver
+    #[command(after_help = EXIT_STATUS)]
+    Generate(GenerateArguments),
     /// Print the completion script of a shell
     Completions {
         /// The shell

@@ -1,6 +1,7 @@
 //! The command line: what `undercurrent` does when it is called.
 
 mod arguments;
+mod generate;
 mod output;
 mod player;
 mod replay;
@@ -12,6 +13,7 @@ use std::path::PathBuf;
 use clap::{CommandFactory, FromArgMatches};
 
 use self::arguments::{Arguments, Subcommand};
+pub use self::generate::GenerateError;
 use crate::config::ConfigError;
 use crate::engine::EngineError;
 use crate::ingest::IngestError;
@@ -46,6 +48,9 @@ pub enum CommandError {
         /// What is wrong with it.
         reason: String,
     },
+    /// Telemetry could not be generated.
+    #[error(transparent)]
+    Generate(#[from] GenerateError),
     /// A file could not be read.
     #[error("cannot read \"{}\"", path.display())]
     Read {
@@ -99,6 +104,7 @@ pub fn run() -> Result<Outcome, CommandError> {
     match arguments.command {
         Subcommand::Replay(arguments) => replay::run(&arguments),
         Subcommand::Sql(arguments) => shell::run(&arguments),
+        Subcommand::Generate(arguments) => generate::run(&arguments),
         Subcommand::Completions { shell } => {
             clap_complete::generate(shell, &mut command, "undercurrent", &mut std::io::stdout());
             Ok(Outcome::Complete)

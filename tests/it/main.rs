@@ -2,8 +2,10 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod generate;
 mod lives;
 mod queries;
+mod receiver;
 mod replay;
 mod serve;
 mod server;

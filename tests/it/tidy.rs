@@ -14,7 +14,7 @@ const LAYERS: &[&[&str]] = &[
     &["observe"],
     &["engine"],
     &["config"],
-    &["built_in", "ingest", "serve"],
+    &["built_in", "ingest", "serve", "simulate"],
     &["command"],
 ];
 

@@ -1,0 +1,6 @@
+//! Tests of the simulation.
+
+mod faults;
+mod shape;
+mod support;
+mod times;
