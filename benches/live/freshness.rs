@@ -20,8 +20,16 @@ const CONNECTIONS: usize = 4;
 /// A log record of a service that nobody else is.
 fn probe(number: usize) -> Request {
     let text = |text: String| Some(AnyValue { value: Some(Value::StringValue(text)) });
-    let name = KeyValue { key: "service.name".to_owned(), value: text(format!("probe-{number}")), ..Default::default() };
-    let record = LogRecord { time_unix_nano: 1_700_000_000_000_000_000, body: text("probe".to_owned()), ..Default::default() };
+    let name = KeyValue {
+        key: "service.name".to_owned(),
+        value: text(format!("probe-{number}")),
+        ..Default::default()
+    };
+    let record = LogRecord {
+        time_unix_nano: 1_700_000_000_000_000_000,
+        body: text("probe".to_owned()),
+        ..Default::default()
+    };
     let request = ExportLogsServiceRequest {
         resource_logs: vec![ResourceLogs {
             resource: Some(Resource { attributes: vec![name], ..Default::default() }),

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
 use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
+use opentelemetry_proto::tonic::metrics::v1::metric::Data;
 use prost::Message;
 use undercurrent::simulate::{Settings, Simulator};
 
@@ -85,6 +86,17 @@ fn logs_of(request: &ExportLogsServiceRequest) -> usize {
     request.resource_logs.iter().flat_map(|r| &r.scope_logs).map(|s| s.log_records.len()).sum()
 }
 
+fn points_of(request: &ExportMetricsServiceRequest) -> usize {
+    let metrics = request.resource_metrics.iter().flat_map(|r| &r.scope_metrics).flat_map(|s| &s.metrics);
+    let points = metrics.map(|metric| match &metric.data {
+        Some(Data::Gauge(gauge)) => gauge.data_points.len(),
+        Some(Data::Sum(sum)) => sum.data_points.len(),
+        Some(Data::Histogram(histogram)) => histogram.data_points.len(),
+        _ => 0,
+    });
+    points.sum()
+}
+
 /// The spans and logs of the trainticket day, alternating.
 fn recorded(shared: &Path) -> Vec<Request> {
     let folder = shared.join("datasets/trainticket");
@@ -143,8 +155,12 @@ fn simulated() -> Vec<Request> {
         traces.add(spans, |all| all.resource_spans.extend(portion.traces.resource_spans), &mut requests);
         let records = logs_of(&portion.logs);
         logs.add(records, |all| all.resource_logs.extend(portion.logs.resource_logs), &mut requests);
-        let points = undercurrent::simulate::points_of(&portion.metrics);
-        metrics.add(points, |all| all.resource_metrics.extend(portion.metrics.resource_metrics), &mut requests);
+        let points = points_of(&portion.metrics);
+        metrics.add(
+            points,
+            |all| all.resource_metrics.extend(portion.metrics.resource_metrics),
+            &mut requests,
+        );
     }
     traces.flush(&mut requests);
     metrics.flush(&mut requests);

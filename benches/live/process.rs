@@ -20,7 +20,16 @@ impl Server {
     pub fn undercurrent(flags: &[&str]) -> Server {
         let mut command = Command::new(env!("CARGO_BIN_EXE_undercurrent"));
         command.args(["serve", "--log-format", "json", "--clock-follows-wall", "false"]);
-        command.args(["--clock-ahead-max", "none", "--engine-retention", "none", "--http-listen", "off", "--flight-sql-listen", "off"]);
+        command.args([
+            "--clock-ahead-max",
+            "none",
+            "--engine-retention",
+            "none",
+            "--http-listen",
+            "off",
+            "--flight-sql-listen",
+            "off",
+        ]);
         command.args(["--engine-views", "service_dependencies, operation_latency, log_rates"]);
         for port in ["--otlp-grpc-listen", "--otlp-http-listen", "--postgres-listen"] {
             command.args([port, "127.0.0.1:0"]);

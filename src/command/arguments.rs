@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, ValueEnum};
 
+use super::demo::DemoArguments;
 use super::generate::GenerateArguments;
 use crate::engine::WORKERS_MAX;
 use crate::ingest::{BATCH_ROWS_DEFAULT, BATCH_ROWS_MAX};
@@ -39,6 +40,8 @@ pub(super) enum Subcommand {
     /// Simulate a system of services, and write its telemetry to files or send it to a receiver
     #[command(after_help = EXIT_STATUS)]
     Generate(GenerateArguments),
+    /// Run the engine and its servers on a simulated system, and show its service map as it lives
+    Demo(DemoArguments),
     /// Print the completion script of a shell
     Completions {
         /// The shell
@@ -105,7 +108,7 @@ pub(super) enum Format {
     Parquet,
 }
 
-fn parse_speed(text: &str) -> Result<f64, String> {
+pub(super) fn parse_speed(text: &str) -> Result<f64, String> {
     let factor: Option<f64> = text.trim_end_matches(['x', 'X']).parse().ok();
     factor
         .filter(|f| *f >= 0.001 && *f <= 1e9)

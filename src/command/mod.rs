@@ -1,6 +1,7 @@
 //! The command line: what `undercurrent` does when it is called.
 
 mod arguments;
+mod demo;
 mod generate;
 mod output;
 mod player;
@@ -15,7 +16,7 @@ use clap::{CommandFactory, FromArgMatches};
 use self::arguments::{Arguments, Subcommand};
 pub use self::generate::GenerateError;
 use crate::config::ConfigError;
-use crate::engine::EngineError;
+use crate::engine::{EngineError, IntakeError};
 use crate::ingest::IngestError;
 use crate::serve::ServeError;
 use crate::sql::error::SqlError;
@@ -32,6 +33,9 @@ pub enum CommandError {
     /// The engine stopped.
     #[error(transparent)]
     Engine(#[from] EngineError),
+    /// Telemetry could not be handed over.
+    #[error(transparent)]
+    Intake(#[from] IntakeError),
     /// The settings of the server are not usable.
     #[error(transparent)]
     Config(#[from] ConfigError),
@@ -105,6 +109,7 @@ pub fn run() -> Result<Outcome, CommandError> {
         Subcommand::Replay(arguments) => replay::run(&arguments),
         Subcommand::Sql(arguments) => shell::run(&arguments),
         Subcommand::Generate(arguments) => generate::run(&arguments),
+        Subcommand::Demo(arguments) => demo::run(&arguments),
         Subcommand::Completions { shell } => {
             clap_complete::generate(shell, &mut command, "undercurrent", &mut std::io::stdout());
             Ok(Outcome::Complete)

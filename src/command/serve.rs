@@ -55,11 +55,13 @@ pub(super) fn run(matches: &ArgMatches) -> Result<Outcome, CommandError> {
     let file = matches.get_one::<PathBuf>("config");
     let config = Config::load(file.map(PathBuf::as_path), |name| std::env::var(name).ok(), &flags)?;
     start_log(&config)?;
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()
-        .map_err(|source| CommandError::System { action: "start the threads of the servers", source })?;
-    runtime.block_on(serve(config))
+    runtime()?.block_on(serve(config))
+}
+
+/// The threads of servers and queries.
+pub(super) fn runtime() -> Result<tokio::runtime::Runtime, CommandError> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    runtime.map_err(|source| CommandError::System { action: "start the threads of the servers", source })
 }
 
 async fn serve(config: Config) -> Result<Outcome, CommandError> {
@@ -93,7 +95,7 @@ pub(super) async fn live(config: &Config) -> Result<Live, CommandError> {
 }
 
 /// Sends structured logs to standard error.
-fn start_log(config: &Config) -> Result<(), CommandError> {
+pub(super) fn start_log(config: &Config) -> Result<(), CommandError> {
     let filter = EnvFilter::builder()
         .parse(&config.log_level)
         .map_err(|e| CommandError::Log { level: config.log_level.clone(), reason: e.to_string() })?;
