@@ -107,6 +107,10 @@ impl LogNormal {
         let quantile = |z: &f64| median_ms * 1e6 * exponential(spread * z);
         LogNormal { quantiles: NORMAL_QUANTILES.iter().map(quantile).collect() }
     }
+
+    pub fn median_ns(&self) -> f64 {
+        self.quantiles[QUANTILES / 2]
+    }
 }
 
 /// Quantiles of the standard normal distribution.

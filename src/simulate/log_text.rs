@@ -34,6 +34,8 @@ pub(super) struct Facts<'a> {
     pub peer: &'a str,
     /// A number of things; chance, where it is not known.
     pub count: Option<u64>,
+    /// The number of the visit that it is about: the same number is the same user, order, product and address.
+    pub visit: Option<u64>,
 }
 
 impl LogText {
@@ -85,6 +87,12 @@ fn parameter(name: &str) -> Option<Parameter> {
 
 impl Parameter {
     fn write(self, line: &mut String, chance: &mut Chance, facts: Facts) {
+        let visit = match self {
+            Parameter::Ip | Parameter::Order | Parameter::Product | Parameter::User => {
+                facts.visit.unwrap_or_else(|| chance.number())
+            }
+            _ => 0,
+        };
         // Writing to a string cannot fail.
         let _ = match self {
             Parameter::Amount => write!(line, "{}.{:02}", 3 + chance.below(300), chance.below(100)),
@@ -93,17 +101,18 @@ impl Parameter {
                 None => write!(line, "{}", 1 + chance.below(99)),
             },
             Parameter::Ip => {
-                write!(line, "10.{}.{}.{}", chance.below(8), chance.below(256), 1 + chance.below(254))
+                let [a, b, c, ..] = visit.to_le_bytes();
+                write!(line, "10.{}.{b}.{}", a % 8, c.clamp(1, 254))
             }
             Parameter::Key => write!(line, "{:08x}", chance.number() as u32),
             Parameter::Ms => match facts.ms {
                 Some(ms) => write!(line, "{}", ms as u64),
                 None => write!(line, "{}", 1 + chance.below(200)),
             },
-            Parameter::Order => write!(line, "A-{:07}", chance.below(10_000_000)),
+            Parameter::Order => write!(line, "A-{:07}", visit % 9_999_991),
             Parameter::Peer => line.write_str(facts.peer),
-            Parameter::Product => write!(line, "sku-{:05}", chance.below(50_000)),
-            Parameter::User => write!(line, "u{}", 1_000 + chance.below(90_000)),
+            Parameter::Product => write!(line, "sku-{:05}", visit % 49_999),
+            Parameter::User => write!(line, "u{}", 1_000 + visit % 89_989),
         };
     }
 }

@@ -24,6 +24,7 @@ mod log_text;
 mod metrics;
 mod model;
 mod pods;
+mod queue;
 mod resolve;
 mod schedule;
 mod season;

@@ -110,7 +110,7 @@ pub(super) const SERVICES: &[Service] = &[
             },
         ],
         idle_log: "garbage collection took {ms} ms, heap {count} MiB",
-        storm_log: "deprecated template helper called from view {count} for user {user}",
+        storm_log: "deprecated template function called from view {count} for user {user}",
     },
     Service {
         name: "accounts",

@@ -14,6 +14,7 @@ use super::log_text::Facts;
 use super::metrics::{self, Surroundings};
 use super::model::MODEL;
 use super::pods::{COLD_NS, EXPORT_SECONDS, PodId, Pods, ROLLING_NS};
+use super::queue::Queues;
 use super::resolve::{self, timestamp};
 use super::schedule::Cycle;
 use super::season::{self, SECOND_NS};
@@ -27,6 +28,10 @@ use super::{
 
 /// The last moment that can be simulated: the end of 2199.
 const END_NS_MAX: i64 = 7_258_118_400 * SECOND_NS;
+
+/// How long before they happen deploys are known to the system, so that messages that are taken later find the new
+/// instances.
+const DEPLOY_AHEAD_NS: i64 = 600 * SECOND_NS;
 
 /// How many exports of an instance come with a line of its log that belongs to no request.
 const IDLE_LOG_SHARE: f64 = 0.2;
@@ -70,6 +75,7 @@ impl Simulator {
                 effects: Effects::default(),
                 pending: Pending::new(start_ns),
                 edges: Edges::default(),
+                queues: Queues::new(rate),
                 load: 1.0,
             },
             faults: vec![],
@@ -103,7 +109,8 @@ impl Simulator {
 
     /// The deploys that have begun.
     pub fn deploys(&self) -> &[Deploy] {
-        &self.deploys
+        let now = timestamp(self.now_ns);
+        &self.deploys[..self.deploys.partition_point(|deploy| deploy.started_at <= now)]
     }
 
     /// The service map so far. Calls are counted when they begin; when the simulation is over all of them have ended.
@@ -126,7 +133,7 @@ impl Simulator {
             requests_per_second: self.settings.requests_per_second,
             services: self.services(),
             faults: &self.faults,
-            deploys: &self.deploys,
+            deploys: self.deploys(),
             edges: self.edges(),
         }
     }
@@ -174,7 +181,7 @@ impl Simulator {
 
     fn deploy(&mut self) {
         while let Some(&(at_ns, service)) = self.deploys_due.first() {
-            if at_ns >= (self.now_ns + SECOND_NS).min(self.end_ns) {
+            if at_ns >= (self.now_ns + DEPLOY_AHEAD_NS).min(self.end_ns) {
                 return;
             }
             self.deploys_due.remove(0);

@@ -117,14 +117,15 @@ fn outcome(attributes: &mut Vec<KeyValue>, protocol: Protocol, failure: Option<F
             }
         }
         (Protocol::Grpc, None) => {
-            let status = if failure.is_none() {
-                0
-            } else if is_own {
-                13
-            } else {
-                14
+            let status = match failure {
+                None => 0,
+                Some(_) if is_own => 13,
+                Some(_) => 14,
             };
             attributes.push(integer("rpc.grpc.status_code", status));
+            if failure.is_some() {
+                attributes.push(text("error.type", if is_own { "INTERNAL" } else { "UNAVAILABLE" }));
+            }
         }
         (Protocol::Kafka | Protocol::Database, None) if failure.is_some() => {
             attributes.push(text("error.type", "server_error"));

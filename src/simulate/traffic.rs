@@ -7,6 +7,7 @@ use super::fault::FaultKind;
 use super::log_text::Facts;
 use super::model::{MODEL, Operation, Request, Target, Template};
 use super::pods::{PodId, Pods};
+use super::queue::Queues;
 use super::season::SECOND_NS;
 use super::second::{Pending, Queried, Served};
 use super::telemetry::{self, Failure, Ids, Severity};
@@ -33,6 +34,7 @@ pub(super) struct Traffic {
     pub effects: Effects,
     pub pending: Pending,
     pub edges: Edges,
+    pub queues: Queues,
     /// Requests as a multiple of the average.
     pub load: f64,
 }
@@ -44,6 +46,15 @@ struct Caller {
     pod: PodId,
     trace_id: [u8; 16],
     span_id: [u8; 8],
+    visit: Visit,
+}
+
+/// What a request and all that follows from it share, other traces included.
+#[derive(Clone, Copy)]
+struct Visit {
+    /// Tells who it is, and what about: logs name the same user and order all along.
+    number: u64,
+    /// Calls within calls so far.
     depth: u32,
 }
 
@@ -52,9 +63,9 @@ enum Origin {
     /// A visitor.
     Outside,
     /// A service, by the span of its call.
-    Call(Ids, u32),
+    Call(Ids, Visit),
     /// A message that another trace left.
-    Message(Ids, u32),
+    Message(Ids, Visit),
 }
 
 /// When something ended, and how.
@@ -95,13 +106,13 @@ impl Traffic {
     fn serve(&mut self, index: usize, origin: Origin, start_ns: i64) -> End {
         let operation = &MODEL.operations[index];
         let pod = self.pods.pick(operation.service, start_ns, &mut self.chance);
-        let (trace_id, parent, depth) = match &origin {
-            Origin::Outside => (self.chance.id(), None, 0),
-            Origin::Call(caller, depth) => (caller.trace_id, Some(caller.span_id), *depth),
-            Origin::Message(_, depth) => (self.chance.id(), None, *depth),
+        let (trace_id, parent, visit) = match &origin {
+            Origin::Outside => (self.chance.id(), None, Visit { number: self.chance.number(), depth: 0 }),
+            Origin::Call(caller, visit) => (caller.trace_id, Some(caller.span_id), *visit),
+            Origin::Message(_, visit) => (self.chance.id(), None, *visit),
         };
         let ids = Ids { trace_id, span_id: self.chance.id(), parent };
-        let caller = Caller { service: operation.service, pod, trace_id, span_id: ids.span_id, depth };
+        let caller = Caller { service: operation.service, pod, trace_id, span_id: ids.span_id, visit };
         let (end_ns, failure) = self.work(index, caller, start_ns);
         let mut span = telemetry::span(&operation.answer, ids, start_ns, end_ns, failure);
         if let Some(failure) = failure {
@@ -138,7 +149,7 @@ impl Traffic {
             }
             at_ns += piece_ns;
         }
-        if caller.depth < DEPTH_MAX {
+        if caller.visit.depth < DEPTH_MAX {
             for (to, share) in self.effects.new_calls(place, at_ns) {
                 let request = Request { to, share, attempts: 1, is_required: false };
                 at_ns = self.stage(caller, &[request], at_ns).0;
@@ -176,6 +187,7 @@ impl Traffic {
                 ms: Some(wait_ns as f64 / 1e6),
                 peer: peer_name(request.to),
                 count: Some(u64::from(attempt)),
+                visit: Some(caller.visit.number),
             };
             let line = MODEL.services[caller.service].retry_log.line(&mut self.chance, facts);
             self.log(caller.pod, end_ns, Severity::Warn, line, Some(caller.ids()));
@@ -221,7 +233,8 @@ impl Traffic {
         }
         let ids = Ids { span_id: self.chance.id(), parent: Some(caller.span_id), trace_id: caller.trace_id };
         let there_ns = self.chance.sample(&MODEL.network) as i64;
-        let (end_ns, failure) = self.serve(index, Origin::Call(ids, caller.depth + 1), start_ns + there_ns);
+        let (end_ns, failure) =
+            self.serve(index, Origin::Call(ids, caller.visit.within()), start_ns + there_ns);
         let end_ns = end_ns + self.chance.sample(&MODEL.network) as i64;
         let span = telemetry::span(&operation.request, ids, start_ns, end_ns, failure);
         self.pending.at(end_ns).spans.entry(caller.pod).or_default().push(span);
@@ -271,10 +284,13 @@ impl Traffic {
         let end_ns = start_ns + self.chance.sample(&topic.time) as i64;
         let producer = self.tell(caller, &topic.template, start_ns, end_ns, None);
         for &consumer in &topic.consumers {
-            let taken_ns = end_ns + (self.chance.sample(&MODEL.queueing) * self.load_factor()) as i64;
+            let delay_ns = (self.chance.sample(&MODEL.queueing) * self.load_factor()) as i64;
+            let taken_ns = end_ns + delay_ns + self.queues.wait_ns(consumer, end_ns);
             self.pending.at(end_ns).waiting.push((consumer, 1));
             self.pending.at(taken_ns).waiting.push((consumer, -1));
-            let (_, failure) = self.serve(consumer, Origin::Message(producer, caller.depth + 1), taken_ns);
+            let message = Origin::Message(producer, caller.visit.within());
+            let (done_ns, failure) = self.serve(consumer, message, taken_ns);
+            self.queues.take(consumer, end_ns, done_ns - taken_ns);
             let (from, to) = (service_name(caller.service), service_name(MODEL.operations[consumer].service));
             self.edges.count(from, to, ConnectionType::MessagingSystem, failure.is_some());
         }
@@ -304,7 +320,12 @@ impl Traffic {
         duration_ns: i64,
         failure: Option<Failure>,
     ) {
-        let facts = Facts { ms: Some(duration_ns as f64 / 1e6), peer: &operation.name, count: None };
+        let facts = Facts {
+            ms: Some(duration_ns as f64 / 1e6),
+            peer: &operation.name,
+            count: None,
+            visit: Some(caller.visit.number),
+        };
         let (text, severity) = match failure {
             Some(Failure::Own) => (&operation.failed_log, Severity::Error),
             // Where it broke is logged there; here, what that did.
@@ -330,6 +351,12 @@ impl Traffic {
     fn load_factor(&self) -> f64 {
         let above = (self.load - 1.0).clamp(0.0, 4.0);
         1.0 + 0.25 * above * above
+    }
+}
+
+impl Visit {
+    fn within(self) -> Self {
+        Visit { depth: self.depth + 1, ..self }
     }
 }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 
 use serde_json::Value;
 
@@ -172,6 +172,28 @@ fn a_receiver_gets_what_files_would_hold() {
         assert!(received.logs == files["logs.pb"], "logs sent with {compress} differ");
         assert_eq!(files["sent.txt"], files["truth.json"]);
     }
+}
+
+#[test]
+#[cfg(unix)]
+fn an_interruption_ends_the_sending_in_order() {
+    let folder = tempfile::tempdir().unwrap();
+    let receiver = receiver::Receiver::start(usize::MAX);
+    let (endpoint, told) = (format!("http://{}", receiver.address), folder.path().join("truth.json"));
+    let child = Command::new(env!("CARGO_BIN_EXE_undercurrent"))
+        .args(["generate", "--endpoint", &endpoint, "--speed", "1000x", "--truth", told.to_str().unwrap()])
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("it runs");
+    // Without an end of its own.
+    receiver.await_traces(1 << 20);
+    let killed = Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
+    assert!(killed.success());
+    let output = child.wait_with_output().expect("it ends");
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    assert!(text(&output.stderr).contains("spans a second"), "{}", text(&output.stderr));
+    assert!(truth(&told)["edges"].as_array().is_some_and(|edges| edges.len() > 40));
+    assert!(receiver.stop().traces.len() >= 1 << 20);
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
 use opentelemetry_proto::tonic::collector::logs::v1::logs_service_server::{LogsService, LogsServiceServer};
 use opentelemetry_proto::tonic::collector::logs::v1::{ExportLogsServiceRequest, ExportLogsServiceResponse};
@@ -133,6 +134,15 @@ impl Receiver {
             });
         });
         Receiver { address: address.recv().unwrap(), received, stop, thread }
+    }
+
+    /// Waits until so many bytes of spans have come.
+    pub fn await_traces(&self, bytes: usize) {
+        let deadline = Instant::now() + Duration::from_secs(60);
+        while self.received.lock().unwrap().traces.len() < bytes {
+            assert!(Instant::now() < deadline, "{bytes} bytes of spans have not come");
+            std::thread::yield_now();
+        }
     }
 
     /// Ends it. Returns what it took.

@@ -9,6 +9,11 @@ use jiff::Timestamp;
 use crate::simulate::{CYCLE_DEFAULT, FaultPlan, FaultRequest, REQUESTS_PER_SECOND_DEFAULT, SimulateError};
 use crate::sql::statement::parse_duration_ms;
 
+const FAULT_HELP: &str = "\
+A fault, and none that is not given: KIND:TARGET:START_OFFSET:DURATION[:STRENGTH], as latency:cart:10m:5m:8; kinds: \
+latency, errors, dead_dependency, memory_leak, new_dependency, log_storm, traffic_spike";
+
+/// What `undercurrent generate` is given.
 #[derive(Debug, Args)]
 #[group(id = "destination", required = true, multiple = true)]
 pub(in crate::command) struct GenerateArguments {
@@ -29,7 +34,7 @@ pub(in crate::command) struct GenerateArguments {
     /// Send this many times faster than the events happen (1x, 60x), or as fast as they are taken in (max)
     #[arg(long, value_name = "FACTOR", default_value = "1x", value_parser = parse_speed, conflicts_with = "output")]
     pub speed: Speed,
-    /// Write the truth into this file when the sending ends
+    /// Write the truth into this file when the sending ends; interrupted, it is up to a few seconds ahead of what was sent
     #[arg(long, value_name = "FILE", conflicts_with = "output")]
     pub truth: Option<PathBuf>,
     /// No progress bar and no summary on standard error
@@ -57,9 +62,8 @@ pub(in crate::command) struct SystemArguments {
     /// none
     #[arg(long, value_name = "PLAN", default_value = "daily", value_parser = parse_plan, conflicts_with = "fault")]
     pub faults: FaultPlan,
-    /// A fault, and none that is not given: KIND:TARGET:START_OFFSET:DURATION[:STRENGTH], as latency:cart:10m:5m:8;
-    /// kinds: latency, errors, dead_dependency, memory_leak, new_dependency, log_storm, traffic_spike
-    #[arg(long, value_name = "FAULT", value_parser = parse_fault)]
+    /// Faults that are asked for one by one
+    #[arg(long, value_name = "FAULT", value_parser = parse_fault, help = FAULT_HELP)]
     pub fault: Vec<FaultRequest>,
 }
 

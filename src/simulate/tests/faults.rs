@@ -114,6 +114,22 @@ fn nobody_answers_for_a_dead_dependency() {
 }
 
 #[test]
+fn messages_wait_while_their_consumers_are_slow() {
+    let (with, without) = with_and_without("latency:mail-provider 200");
+    let longest = |told: &Told| {
+        let lags = told.values("email", "kafka.consumer_group.lag").into_values().flatten();
+        lags.fold(0.0, f64::max)
+    };
+    assert!(longest(&without) <= 2.0, "{}", longest(&without));
+    assert!(longest(&with) >= 8.0, "{}", longest(&with));
+    // Others work on the same topic at their own pace.
+    let analytics = with.values("analytics", "kafka.consumer_group.lag").into_values().flatten();
+    assert!(analytics.fold(0.0, f64::max) <= 3.0);
+    let last: f64 = with.values("email", "kafka.consumer_group.lag").values().map(|v| v[v.len() - 1]).sum();
+    assert_eq!(last, 0.0);
+}
+
+#[test]
 fn a_leak_climbs_until_the_instance_is_killed() {
     // An instance is killed when it uses 285 MiB more than its usual 190: at 300 MiB a minute after 57 s.
     let (with, without) = with_and_without("memory_leak:email 300");

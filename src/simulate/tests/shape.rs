@@ -233,6 +233,25 @@ fn metrics_agree_with_the_spans() {
     assert!(compared > 20, "{compared}");
 }
 
+#[test]
+fn logs_tell_one_story_of_an_order() {
+    let told = Told::new(settings(60, 20.0, &[]));
+    let mut orders: BTreeMap<String, BTreeSet<&str>> = BTreeMap::new();
+    for (service, record) in told.logs() {
+        let body = format!("{:?}", record.body);
+        if let Some(order) = body.split_whitespace().find_map(|word| word.strip_prefix("A-")) {
+            orders
+                .entry(order.trim_matches(|c: char| !c.is_ascii_digit()).to_owned())
+                .or_default()
+                .insert(service);
+        }
+    }
+    let whole = ["checkout", "email", "fraud", "inventory", "payment", "shipping"];
+    let told_by_all = orders.values().filter(|services| whole.iter().all(|s| services.contains(s))).count();
+    // Some orders fail on the way.
+    assert!(told_by_all > 20 && told_by_all * 10 > orders.len() * 9, "{told_by_all} of {}", orders.len());
+}
+
 fn spans_of<'a>(told: &'a Told, pod: &str) -> Vec<&'a opentelemetry_proto::tonic::trace::v1::Span> {
     let groups = told.portions.iter().flat_map(|p| &p.traces.resource_spans);
     let own =
