@@ -69,7 +69,7 @@ pub const SETTINGS: &[Setting] = &[
     },
     Setting {
         key: "engine.horizon",
-        default: "1 hour",
+        default: "15 minutes",
         help: "How long views keep rows for joining where they do not say (WITH (horizon = ...)), in stream time;\nnone: for ever. Rows that come later than that are counted in view_stats.",
         set: set!(horizon_ms, |text| optional_duration(text).map(|d| d.map(|d| d.as_millis() as u64))),
     },

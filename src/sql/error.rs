@@ -8,7 +8,7 @@ use datafusion::error::DataFusionError;
 pub enum SqlError {
     /// DataFusion refused or failed it.
     #[error("{}", first_line(.0))]
-    DataFusion(#[from] DataFusionError),
+    DataFusion(DataFusionError),
     /// It parses, but no statement of ours has this form.
     #[error("{0}")]
     Syntax(String),
@@ -94,6 +94,13 @@ impl SqlError {
         instead: impl Into<String>,
     ) -> Self {
         SqlError::Unsupported { construct: construct.into(), reason: reason.into(), instead: instead.into() }
+    }
+}
+
+/// Not marked as its source: the message says it all, and a chain of errors would say it twice.
+impl From<DataFusionError> for SqlError {
+    fn from(error: DataFusionError) -> Self {
+        SqlError::DataFusion(error)
     }
 }
 

@@ -60,8 +60,8 @@ LIMIT 6";
 
 const STATUS: &str = "
 SELECT
-    (SELECT max(value) FROM engine_metrics WHERE name = 'undercurrent_stream_clock_milliseconds')::bigint,
-    (SELECT max(value) FROM engine_metrics WHERE name = 'process_resident_memory_bytes')::bigint";
+    (SELECT max(value) FROM engine_metrics WHERE name = 'undercurrent_stream_clock_milliseconds')::bigint AS clock_ms,
+    (SELECT max(value) FROM engine_metrics WHERE name = 'process_resident_memory_bytes')::bigint AS memory_bytes";
 
 /// A terminal, or whatever the output is.
 pub(super) struct Screen {
