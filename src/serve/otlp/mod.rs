@@ -1,0 +1,40 @@
+//! OTLP in, over gRPC and over HTTP.
+//!
+//! ```text
+//!  http  (path, content type, encoding) ┐                ┌ body: read, decompressed ┐
+//!                                       ├─► intake ──────┤  Decoder: to Arrow       ├─► the engine's intake
+//!  grpc  (path, frame, encoding)        ┘   (decides)    └ sources: who sends       ┘
+//! ```
+//!
+//! Both protocols hand the bytes of a request to the [`Intake`](intake::Intake) and get back what became of it:
+//! accepted, all or in part, or a [`Refusal`](refusal::Refusal), which each protocol says in its own way. What is
+//! accepted, every view will see; of what is refused, nothing but a row in `ingest_errors`, where sending it again
+//! would not help.
+
+mod body;
+mod grpc;
+mod http;
+mod intake;
+mod messages;
+mod refusal;
+mod sources;
+
+use std::sync::Arc;
+
+use axum::Router;
+
+use self::intake::Intake;
+use super::Context;
+use super::listener::Listener;
+
+/// Serves OTLP over gRPC.
+pub(super) async fn serve_grpc(context: Context, listener: Listener) {
+    let intake = Arc::new(Intake::new(&context, "otlp_grpc"));
+    listener.run_http(Router::new().fallback(grpc::export).with_state(intake)).await;
+}
+
+/// Serves OTLP over HTTP.
+pub(super) async fn serve_http(context: Context, listener: Listener) {
+    let intake = Arc::new(Intake::new(&context, "otlp_http"));
+    listener.run_http(Router::new().fallback(http::export).with_state(intake)).await;
+}
