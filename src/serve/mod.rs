@@ -11,6 +11,7 @@
 //! All share the [`Listener`](listener::Listener): a bound on connections, TLS, time-outs, and a stop
 //! that lets what is under way finish.
 
+mod activity;
 mod flight_sql;
 mod http;
 mod listener;

@@ -173,8 +173,7 @@ pub(super) fn decompressed(encoding: Encoding, compressed: Buffer) -> Result<Buf
         Encoding::Gzip => fill(&mut plain, MultiGzDecoder::new(compressed.bytes()), "gzip")?,
         Encoding::Zstd => {
             let damaged = |error| unreadable("zstd", &error);
-            let mut reader =
-                zstd::stream::read::Decoder::with_buffer(compressed.bytes()).map_err(damaged)?;
+            let mut reader = zstd::stream::read::Decoder::with_buffer(compressed.bytes()).map_err(damaged)?;
             reader.window_log_max(ZSTD_WINDOW_LOG_MAX).map_err(damaged)?;
             fill(&mut plain, reader, "zstd")?;
         }

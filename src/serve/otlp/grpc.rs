@@ -83,7 +83,9 @@ fn is_compressed(frame: &Buffer, encoding: Encoding) -> Result<bool, Refusal> {
     }
     match (flag, encoding) {
         (0, _) => Ok(false),
-        (1, Encoding::Identity) => unreadable("the message is compressed, but grpc-encoding is not set".to_owned()),
+        (1, Encoding::Identity) => {
+            unreadable("the message is compressed, but grpc-encoding is not set".to_owned())
+        }
         (1, _) => Ok(true),
         _ => unreadable(format!("the compression flag is \"{flag}\", 0 or 1 expected")),
     }

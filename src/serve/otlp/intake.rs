@@ -172,8 +172,7 @@ impl Intake {
         let (accepted, rejected) = (decoder.accepted(), decoder.rejected());
         let batches = decoder.finish();
         if let Some(stranger) = batches.iter().find(|batch| !is_of(batch.table, signal)) {
-            let reason =
-                format!("a request of {} holds rows of {}", signal.name(), stranger.table.name());
+            let reason = format!("a request of {} holds rows of {}", signal.name(), stranger.table.name());
             return Err(self.refuse(export, Refusal::Unreadable(reason), bytes));
         }
         let faults = Faults::of(&batches);
@@ -247,7 +246,8 @@ impl Faults {
     fn of(batches: &[Batch]) -> Self {
         let mut faults = Faults::default();
         for batch in batches.iter().filter(|batch| batch.table == Table::IngestErrors) {
-            let text = |name| batch.rows.column_by_name(name).and_then(|column| column.as_string_opt::<i32>());
+            let text =
+                |name| batch.rows.column_by_name(name).and_then(|column| column.as_string_opt::<i32>());
             faults.rows += batch.rows.num_rows();
             faults.first = text("reason").map(|reasons| reasons.value(0).to_owned());
             for kind in text("kind").into_iter().flatten().flatten() {
