@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod lives;
+mod otlp;
 mod queries;
 mod replay;
 mod serve;
