@@ -17,10 +17,9 @@ use http_body_util::{BodyExt, Full};
 use tonic::{Code, Status};
 
 use super::body::{Buffer, Encoding};
-use super::http::{peer, text};
 use super::intake::{Accepted, Export, Format, Intake};
-use super::messages;
 use super::refusal::Refusal;
+use super::{messages, peer, text};
 use crate::telemetry::Signal;
 
 /// A flag, whether the message is compressed, and its length.

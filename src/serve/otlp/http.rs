@@ -1,19 +1,17 @@
 //! OTLP over HTTP: protobuf or JSON, told by the content type, compressed or not.
 
-use std::net::IpAddr;
 use std::sync::Arc;
 
 use axum::body::Body;
 use axum::extract::State;
 use axum::http::header::{ACCEPT_ENCODING, ALLOW, CONTENT_ENCODING, CONTENT_TYPE, EXPECT, RETRY_AFTER};
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response};
+use axum::http::{HeaderMap, HeaderValue, Method, Request, Response};
 
 use super::body::Encoding;
 use super::intake::{Accepted, Export, Format, Intake};
-use super::messages;
 use super::refusal::Refusal;
-use crate::serve::listener::Peer;
+use super::{messages, peer, text};
 use crate::telemetry::Signal;
 
 const PATHS: &str = "/v1/traces, /v1/metrics and /v1/logs";
@@ -61,17 +59,6 @@ fn format(headers: &HeaderMap) -> Result<Format, Refusal> {
             Err(Refusal::ContentType { found, supported })
         }
     }
-}
-
-/// The values of a header, as one.
-pub(super) fn text(headers: &HeaderMap, name: impl Into<HeaderName>) -> String {
-    let values = headers.get_all(name.into()).into_iter();
-    values.map(|value| String::from_utf8_lossy(value.as_bytes())).collect::<Vec<_>>().join(", ")
-}
-
-/// Who sends a request.
-pub(super) fn peer(head: &Parts) -> IpAddr {
-    head.extensions.get::<Peer>().map_or(IpAddr::from([0, 0, 0, 0]), |peer| peer.0.ip())
 }
 
 fn respond(format: Format, body: Vec<u8>) -> Response<Body> {

@@ -19,13 +19,16 @@ mod messages;
 mod refusal;
 mod sources;
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use axum::Router;
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, HeaderName};
 
 use self::intake::Intake;
 use super::Context;
-use super::listener::Listener;
+use super::listener::{Listener, Peer};
 
 /// Serves OTLP over gRPC.
 pub(super) async fn serve_grpc(context: Context, listener: Listener) {
@@ -37,4 +40,15 @@ pub(super) async fn serve_grpc(context: Context, listener: Listener) {
 pub(super) async fn serve_http(context: Context, listener: Listener) {
     let intake = Arc::new(Intake::new(&context, "otlp_http"));
     listener.run_http(Router::new().fallback(http::export).with_state(intake)).await;
+}
+
+/// The values of a header, as one.
+fn text(headers: &HeaderMap, name: impl Into<HeaderName>) -> String {
+    let values = headers.get_all(name.into()).into_iter();
+    values.map(|value| String::from_utf8_lossy(value.as_bytes())).collect::<Vec<_>>().join(", ")
+}
+
+/// Who sends a request.
+fn peer(head: &Parts) -> IpAddr {
+    head.extensions.get::<Peer>().map_or(IpAddr::from([0, 0, 0, 0]), |peer| peer.0.ip())
 }

@@ -16,6 +16,9 @@ struct Status {
     message: String,
 }
 
+/// A request and its answer, as the table below orders them.
+type Case = (&'static str, &'static str, &'static str, &'static str, Vec<u8>, u16, &'static str);
+
 #[test]
 fn each_request_gets_the_answer_the_specification_wants() {
     let service = Service::start(&[]);
@@ -23,7 +26,7 @@ fn each_request_gets_the_answer_the_specification_wants() {
     let (t, m, l) = ("/v1/traces", "/v1/metrics", "/v1/logs");
     let known = "telemetry goes to /v1/traces, /v1/metrics and /v1/logs";
     // Method, path, content type, content encoding, body; status, a part of the message.
-    let table: Vec<(&str, &str, &str, &str, Vec<u8>, u16, &str)> = vec![
+    let table: Vec<Case> = vec![
         ("POST", t, PROTOBUF, "", plain(0), 200, ""),
         ("POST", t, PROTOBUF, "identity", plain(1), 200, ""),
         ("POST", t, PROTOBUF, "gzip", gzip(&plain(2)), 200, ""),
