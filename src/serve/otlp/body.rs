@@ -46,7 +46,7 @@ impl Encoding {
     }
 }
 
-/// Room for the bodies of all requests that are under way on a port.
+/// Room for the bodies of all requests that are under way.
 #[derive(Clone)]
 pub(super) struct Room {
     units: Arc<Semaphore>,

@@ -13,13 +13,14 @@ use tokio::time::timeout;
 use super::body::{self, Buffer, Encoding, Room, decompressed};
 use super::refusal::Refusal;
 use super::sources::Sources;
+use crate::config::Config;
 use crate::engine::Live;
 use crate::observe::Metrics;
 use crate::serve::Context;
 use crate::telemetry::{Batch, Decoder, Limits, Origin, Signal, Table};
 
-/// Bodies of all requests under way on a port, in units of the largest allowed: beyond, senders are told to wait.
-const BODIES_MAX: usize = 16;
+/// Bodies of all requests under way, in units of the largest allowed: beyond, senders are told to wait.
+const BODIES_MAX: usize = 8;
 
 /// How many bytes of rows one byte of the largest request may become, as many spans sharing a large resource do.
 /// Records beyond are rejected.
@@ -57,14 +58,34 @@ pub(super) struct Accepted {
     pub message: String,
 }
 
+/// What the requests of all ports share.
+#[derive(Clone)]
+pub(in crate::serve) struct Capacity {
+    room: Room,
+    /// The right to decode beside the tasks that serve connections.
+    turns: Arc<Semaphore>,
+}
+
+impl Capacity {
+    /// Room for some of the largest bodies, and a turn for each processor.
+    pub fn new(config: &Config) -> Self {
+        let turns = std::thread::available_parallelism().map_or(1, usize::from);
+        let room = Room::new(body_bytes_max(config).saturating_mul(BODIES_MAX));
+        Capacity { room, turns: Arc::new(Semaphore::new(turns)) }
+    }
+}
+
+/// The most bytes of a body: as it is set, as far as the decoder takes it.
+fn body_bytes_max(config: &Config) -> usize {
+    config.otlp_body_bytes_max.min(Limits::REQUEST_BYTES_MAX)
+}
+
 /// Takes in the requests of one port.
 pub(super) struct Intake {
     live: Live,
     protocol: &'static str,
     sources: Sources,
-    room: Room,
-    /// The right to decode beside the tasks that serve connections.
-    turns: Arc<Semaphore>,
+    capacity: Capacity,
     body_bytes_max: usize,
     request_timeout: Duration,
     /// How far event times may be ahead of the wall clock: only where they cannot take the stream clock with them.
@@ -73,16 +94,13 @@ pub(super) struct Intake {
 
 impl Intake {
     /// The intake of the port on which `protocol` is spoken.
-    pub fn new(context: &Context, protocol: &'static str) -> Self {
-        let body_bytes_max = context.config.otlp_body_bytes_max.min(Limits::REQUEST_BYTES_MAX);
-        let turns = std::thread::available_parallelism().map_or(1, usize::from);
+    pub fn new(context: &Context, protocol: &'static str, capacity: Capacity) -> Self {
         Intake {
             live: context.live.clone(),
             protocol,
             sources: Sources::new(context.live.clone()),
-            room: Room::new(body_bytes_max.saturating_mul(BODIES_MAX)),
-            turns: Arc::new(Semaphore::new(turns)),
-            body_bytes_max,
+            capacity,
+            body_bytes_max: body_bytes_max(&context.config),
             request_timeout: context.config.request_timeout,
             is_time_bounded: context.config.clock_ahead_max.is_some(),
         }
@@ -98,7 +116,7 @@ impl Intake {
     ) -> Result<Buffer, Refusal> {
         // Nothing is read for an engine that takes nothing.
         self.live.check().map_err(|error| Refusal::Stopped(error.to_string()))?;
-        let mut buffer = self.room.buffer(self.body_bytes_max + frame_bytes);
+        let mut buffer = self.capacity.room.buffer(self.body_bytes_max + frame_bytes);
         match body::read(body, &mut buffer, self.request_timeout, is_awaited).await {
             Ok(()) => Ok(buffer),
             Err(refusal) => Err(self.refuse(export, self.sized(refusal), buffer.bytes())),
@@ -116,7 +134,7 @@ impl Intake {
             return self.decode(&export, body);
         }
         let busy = || Refusal::Full("the decoders are busy".to_owned());
-        let turn = timeout(self.request_timeout, self.turns.clone().acquire_owned()).await;
+        let turn = timeout(self.request_timeout, self.capacity.turns.clone().acquire_owned()).await;
         let turn = turn.map_err(|_| busy())?.map_err(|_| busy())?;
         let intake = self.clone();
         let decoded = spawn_blocking(move || {

@@ -26,19 +26,20 @@ use axum::Router;
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName};
 
+pub(super) use self::intake::Capacity;
 use self::intake::Intake;
 use super::Context;
 use super::listener::{Listener, Peer};
 
 /// Serves OTLP over gRPC.
-pub(super) async fn serve_grpc(context: Context, listener: Listener) {
-    let intake = Arc::new(Intake::new(&context, "otlp_grpc"));
+pub(super) async fn serve_grpc(context: Context, listener: Listener, capacity: Capacity) {
+    let intake = Arc::new(Intake::new(&context, "otlp_grpc", capacity));
     listener.run_http(Router::new().fallback(grpc::export).with_state(intake)).await;
 }
 
 /// Serves OTLP over HTTP.
-pub(super) async fn serve_http(context: Context, listener: Listener) {
-    let intake = Arc::new(Intake::new(&context, "otlp_http"));
+pub(super) async fn serve_http(context: Context, listener: Listener, capacity: Capacity) {
+    let intake = Arc::new(Intake::new(&context, "otlp_http", capacity));
     listener.run_http(Router::new().fallback(http::export).with_state(intake)).await;
 }
 

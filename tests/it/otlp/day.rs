@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 use std::io::BufRead;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
 
 use arrow::array::{AsArray, RecordBatch};
@@ -171,6 +171,14 @@ fn parse(signal: &str, line: &[u8]) -> Sent {
     }
 }
 
+/// What the receiver rejects of a request that it answers with success.
+macro_rules! rejected {
+    ($client:expr, $request:expr, $field:ident) => {{
+        let answer = $client.clone().export($request.clone()).await.expect("success").into_inner();
+        answer.partial_success.map_or(0, |partial| partial.$field)
+    }};
+}
+
 #[test]
 fn the_day_ends_in_the_tables_of_its_replay_by_every_way() {
     let Some(traces) = lines("traces") else { return };
@@ -191,11 +199,19 @@ fn the_day_ends_in_the_tables_of_its_replay_by_every_way() {
         .collect();
 
     let json = service();
+    let json_rejected = AtomicU64::new(0);
     send_all(&json, &lines, |(signal, line)| {
         let headers = [("content-type", JSON), ("content-encoding", "gzip")];
         let answer = post(json.http, &format!("/v1/{signal}"), &headers, &gzip(line));
-        assert_eq!((answer.status, answer.text().as_str()), (200, "{}"));
+        assert_eq!(answer.status, 200, "{answer:?}");
+        let rejected = &answer.json()["partialSuccess"]["rejectedLogRecords"];
+        json_rejected
+            .fetch_add(rejected.as_str().map_or(0, |n| n.parse().expect("a number")), Ordering::Relaxed);
     });
+    // The day holds records whose clocks were wrong.
+    let rejected = rows[&Table::IngestErrors];
+    assert!(rejected > 0);
+    assert_eq!(json_rejected.into_inner(), rejected);
     check(&json, &expected, &rows);
     drop(json);
 
@@ -205,12 +221,13 @@ fn the_day_ends_in_the_tables_of_its_replay_by_every_way() {
     send_all(&protobuf, &requests, |request| {
         let headers = [("content-type", PROTOBUF), ("content-encoding", "zstd")];
         let answer = post(protobuf.http, request.path(), &headers, &zstd(&request.bytes()));
-        assert_eq!((answer.status, answer.text().as_str()), (200, ""));
+        assert_eq!(answer.status, 200, "{answer:?}");
     });
     check(&protobuf, &expected, &rows);
     drop(protobuf);
 
     let grpc = service();
+    let grpc_rejected = AtomicU64::new(0);
     let (traces, metrics, logs) = (grpc.trace_client(), grpc.metrics_client(), grpc.logs_client());
     let (traces, metrics, logs) = (
         traces.send_compressed(CompressionEncoding::Gzip),
@@ -218,21 +235,16 @@ fn the_day_ends_in_the_tables_of_its_replay_by_every_way() {
         logs.send_compressed(CompressionEncoding::Gzip),
     );
     send_all(&grpc, &requests, |request| {
-        let partial = grpc.runtime.block_on(async {
+        let rejected = grpc.runtime.block_on(async {
             match request {
-                Sent::Traces(r) => {
-                    traces.clone().export(r.clone()).await.map(|a| a.into_inner().partial_success.is_some())
-                }
-                Sent::Metrics(r) => {
-                    metrics.clone().export(r.clone()).await.map(|a| a.into_inner().partial_success.is_some())
-                }
-                Sent::Logs(r) => {
-                    logs.clone().export(r.clone()).await.map(|a| a.into_inner().partial_success.is_some())
-                }
+                Sent::Traces(request) => rejected!(traces, request, rejected_spans),
+                Sent::Metrics(request) => rejected!(metrics, request, rejected_data_points),
+                Sent::Logs(request) => rejected!(logs, request, rejected_log_records),
             }
         });
-        assert!(!partial.expect("success"));
+        grpc_rejected.fetch_add(rejected as u64, Ordering::Relaxed);
     });
+    assert_eq!(grpc_rejected.into_inner(), rejected);
     check(&grpc, &expected, &rows);
 }
 
