@@ -11,6 +11,7 @@
 //! All share the [`Listener`](listener::Listener): a bound on connections, TLS, time-outs, and a stop
 //! that lets what is under way finish.
 
+mod activity;
 mod flight_sql;
 mod http;
 mod listener;
@@ -103,17 +104,18 @@ impl Servers {
         let (stop, stopped) = watch::channel(false);
         let tls = tls::acceptor(&config)?;
         let context = Context { live: live.clone(), config: config.clone(), tls, stop: stopped };
+        let capacity = otlp::Capacity::new(&config);
         let mut addresses = Addresses::default();
         let mut tasks = JoinSet::new();
         if let Some(address) = config.otlp_grpc_listen {
             let listener = Listener::bind(&context, "otlp_grpc", "otlp.grpc_listen", address).await?;
             addresses.otlp_grpc = Some(listener.address());
-            tasks.spawn(otlp::serve_grpc(context.clone(), listener));
+            tasks.spawn(otlp::serve_grpc(context.clone(), listener, capacity.clone()));
         }
         if let Some(address) = config.otlp_http_listen {
             let listener = Listener::bind(&context, "otlp_http", "otlp.http_listen", address).await?;
             addresses.otlp_http = Some(listener.address());
-            tasks.spawn(otlp::serve_http(context.clone(), listener));
+            tasks.spawn(otlp::serve_http(context.clone(), listener, capacity));
         }
         if let Some(address) = config.postgres_listen {
             let listener = Listener::bind(&context, "postgres", "postgres.listen", address).await?;

@@ -4,6 +4,7 @@
 
 mod generate;
 mod lives;
+mod otlp;
 mod queries;
 mod receiver;
 mod replay;
