@@ -2,7 +2,10 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod live;
 mod lives;
+mod postgres;
+mod python;
 mod queries;
 mod replay;
 mod serve;
