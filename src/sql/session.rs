@@ -276,7 +276,8 @@ async fn bind(
     for reference in state.resolve_table_references(&statement)? {
         let name = reference.table();
         let is_ours = reference.schema().is_none_or(|s| s == SCHEMA);
-        if !is_ours || schema.table_exist(name) {
+        let is_function = !catalog.contains_key(name) && state.table_functions().contains_key(name);
+        if !is_ours || is_function || schema.table_exist(name) {
             continue;
         }
         let Some(relation) = catalog.get(name) else { return Err(missing(name, catalog)) };
@@ -314,10 +315,13 @@ fn view_optimizer(state: SessionState, plan: &LogicalPlan) -> Result<SessionStat
 }
 
 fn refuse_system_tables(plan: &LogicalPlan, catalog: &Catalog) -> Result<(), SqlError> {
-    let mut found = None;
+    let (mut found, mut function) = (None, None);
     plan.apply_with_subqueries(|node| {
         if let LogicalPlan::TableScan(scan) = node {
             let name = scan.table_name.table();
+            if name.ends_with("()") {
+                function = Some(name.to_owned());
+            }
             // What the catalog lacks is the working table of WITH RECURSIVE, refused under its own name.
             if matches!(catalog.get(name).map(|r| &r.kind), Some(Kind::System(_) | Kind::Query(_))) {
                 found = Some(name.to_owned());
@@ -325,6 +329,13 @@ fn refuse_system_tables(plan: &LogicalPlan, catalog: &Catalog) -> Result<(), Sql
         }
         Ok(TreeNodeRecursion::Continue)
     })?;
+    if let Some(name) = function {
+        return Err(SqlError::unsupported(
+            format!("the table function {name}"),
+            "its rows are no stream",
+            "join it when you read the view",
+        ));
+    }
     match found {
         Some(name) => Err(SqlError::unsupported(
             format!("the system table \"{name}\""),

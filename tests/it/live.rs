@@ -25,10 +25,13 @@ pub struct Running {
 impl Running {
     /// Starts them with ticks of 20 ms, a clock that follows events alone, and `settings`.
     pub fn start(settings: &[(&'static str, &str)]) -> Self {
-        let ports = ["otlp.grpc_listen", "otlp.http_listen", "postgres.listen", "flight_sql.listen", "http.listen"];
+        let ports =
+            ["otlp.grpc_listen", "otlp.http_listen", "postgres.listen", "flight_sql.listen", "http.listen"];
         let mut flags: Vec<(&'static str, String)> =
             ports.iter().map(|port| (*port, "127.0.0.1:0".to_owned())).collect();
-        for (key, value) in [("engine.tick", "20ms"), ("clock.follows_wall", "false"), ("clock.ahead_max", "none")] {
+        for (key, value) in
+            [("engine.tick", "20ms"), ("clock.follows_wall", "false"), ("clock.ahead_max", "none")]
+        {
             flags.push((key, value.to_owned()));
         }
         flags.extend(settings.iter().map(|(key, value)| (*key, (*value).to_owned())));
@@ -52,11 +55,6 @@ impl Running {
     pub fn wait<T>(&self, work: impl Future<Output = T>) -> T {
         let within = self.runtime.block_on(async { tokio::time::timeout(PATIENCE, work).await });
         within.expect("an answer in time")
-    }
-
-    /// Stops the engine under the servers.
-    pub fn stop_engine(&self) {
-        self.wait(self.live.stop());
     }
 
     /// Runs `work` beside the test.

@@ -202,7 +202,15 @@ fn json(column: &ArrayRef) -> Result<ArrayRef, ArrowError> {
 /// The Arrow type that stands for a type of PostgreSQL that a client names for a parameter.
 pub(super) fn arrow_type(pg_type: &Type) -> Option<DataType> {
     use datafusion::arrow::datatypes::{IntervalUnit, TimeUnit};
+    let list = |of: Type| Some(DataType::List(Arc::new(Field::new_list_field(arrow_type(&of)?, true))));
     Some(match *pg_type {
+        Type::BOOL_ARRAY => list(Type::BOOL)?,
+        Type::INT2_ARRAY => list(Type::INT2)?,
+        Type::INT4_ARRAY => list(Type::INT4)?,
+        Type::INT8_ARRAY => list(Type::INT8)?,
+        Type::FLOAT4_ARRAY => list(Type::FLOAT4)?,
+        Type::FLOAT8_ARRAY => list(Type::FLOAT8)?,
+        Type::TEXT_ARRAY | Type::VARCHAR_ARRAY => list(Type::TEXT)?,
         Type::BOOL => DataType::Boolean,
         Type::INT2 => DataType::Int16,
         Type::INT4 | Type::OID | Type::REGCLASS | Type::REGTYPE => DataType::Int32,

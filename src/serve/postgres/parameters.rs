@@ -54,7 +54,7 @@ pub(super) fn read(bind: &mut Bind, types: &[Type]) -> Result<Vec<Parameter>, Fa
 /// Whether text that stands for a value of `target` is read by a cast. Of a number, the type that its client
 /// names has a form of its own.
 fn reads_text(target: &DataType) -> bool {
-    !matches!(target, DataType::Decimal128(..) | DataType::Binary)
+    !matches!(target, DataType::Decimal128(..) | DataType::Binary | DataType::List(_))
 }
 
 fn parse(at: usize, bytes: &[u8], target: &DataType) -> Result<Parameter, Fault> {

@@ -3,7 +3,10 @@
 use std::fmt;
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, Int32Array, RecordBatch, StringArray};
+use arrow::array::{
+    Array, ArrayRef, AsArray, BooleanArray, Int32Array, RecordBatch, StringArray, new_null_array,
+};
+use arrow::compute::filter_record_batch;
 use arrow::datatypes::{DataType, Field, Int16Type, Schema, SchemaRef};
 use async_trait::async_trait;
 use datafusion::catalog::streaming::StreamingTable;
@@ -17,6 +20,9 @@ use futures::StreamExt;
 
 use super::listing::{Listing, Owner, Shown};
 use super::{Client, DATABASE, SCHEMA};
+
+/// The table that `pg_get_viewdef` is rewritten to read.
+pub(super) const VIEW_DEFINITIONS: &str = "pg_view_definitions";
 
 /// The OID of the type `json`.
 const JSON_OID: i32 = 114;
@@ -42,8 +48,8 @@ impl PgSchema {
         let Some(PgCatalogTable::Dynamic(inner)) = self.tables.build_table_by_name(name)? else {
             return Ok(None);
         };
-        let schema = inner.schema().clone();
-        let patched = Patched { inner, patch, listing: self.listing.clone() };
+        let schema = patch(RecordBatch::new_empty(inner.schema().clone()), &self.listing)?.schema();
+        let patched = Patched { inner, patch, schema: schema.clone(), listing: self.listing.clone() };
         Ok(Some(Arc::new(StreamingTable::try_new(schema, vec![Arc::new(patched)])?)))
     }
 }
@@ -63,6 +69,8 @@ impl SchemaProvider for PgSchema {
     async fn table(&self, name: &str) -> DataFusionResult<Option<Arc<dyn TableProvider>>> {
         match name {
             "pg_class" => self.patched(name, with_kinds),
+            VIEW_DEFINITIONS => self.patched("pg_class", definitions),
+            "pg_database" => self.patched(name, the_database),
             "pg_attribute" => self.patched(name, with_json),
             "pg_views" => views(&self.listing, 'v').map(Some),
             "pg_matviews" => views(&self.listing, 'm').map(Some),
@@ -72,7 +80,7 @@ impl SchemaProvider for PgSchema {
     }
 
     fn table_exist(&self, name: &str) -> bool {
-        self.tables.table_exist(name)
+        name == VIEW_DEFINITIONS || self.tables.table_exist(name)
     }
 }
 
@@ -82,6 +90,7 @@ type Patch = fn(RecordBatch, &Listing) -> DataFusionResult<RecordBatch>;
 struct Patched {
     inner: Arc<dyn PartitionStream>,
     patch: Patch,
+    schema: SchemaRef,
     listing: Arc<Listing>,
 }
 
@@ -93,7 +102,7 @@ impl fmt::Debug for Patched {
 
 impl PartitionStream for Patched {
     fn schema(&self) -> &SchemaRef {
-        self.inner.schema()
+        &self.schema
     }
 
     fn execute(&self, context: Arc<TaskContext>) -> SendableRecordBatchStream {
@@ -119,7 +128,34 @@ fn with_kinds(rows: RecordBatch, listing: &Listing) -> DataFusionResult<RecordBa
         let listed = name.and_then(|name| listing.get(name));
         listed.map_or("r".to_owned(), |listed| listed.kind.to_string())
     });
-    replace(&rows, "relkind", Arc::new(StringArray::from_iter_values(kinds)))
+    let rows = replace(&rows, "relkind", Arc::new(StringArray::from_iter_values(kinds)))?;
+    let mut fields = rows.schema().fields().to_vec();
+    let mut columns = rows.columns().to_vec();
+    for name in ["relacl", "reloptions"] {
+        let texts = DataType::List(Arc::new(Field::new_list_field(DataType::Utf8, true)));
+        columns.push(new_null_array(&texts, rows.num_rows()));
+        fields.push(Arc::new(Field::new(name, texts, true)));
+    }
+    Ok(RecordBatch::try_new(Arc::new(Schema::new(fields)), columns)?)
+}
+
+/// What `pg_get_viewdef` reads: the definition of each view by its OID. Made of `pg_class`.
+fn definitions(rows: RecordBatch, listing: &Listing) -> DataFusionResult<RecordBatch> {
+    let schema = rows.schema();
+    let names = rows.column(schema.index_of("relname")?).as_string::<i32>();
+    let texts = names.iter().map(|name| listing.get(name?).and_then(|listed| listed.definition.clone()));
+    let fields =
+        vec![Field::new("oid", DataType::Int32, false), Field::new("definition", DataType::Utf8, true)];
+    let oids = rows.column(schema.index_of("oid")?).clone();
+    let columns: Vec<ArrayRef> = vec![oids, Arc::new(StringArray::from_iter(texts))];
+    Ok(RecordBatch::try_new(Arc::new(Schema::new(fields)), columns)?)
+}
+
+/// `pg_database` with the one there is.
+fn the_database(rows: RecordBatch, _listing: &Listing) -> DataFusionResult<RecordBatch> {
+    let names = rows.column(rows.schema().index_of("datname")?).as_string::<i32>();
+    let is_ours: BooleanArray = names.iter().map(|name| Some(name == Some(DATABASE))).collect();
+    Ok(filter_record_batch(&rows, &is_ours)?)
 }
 
 /// `pg_attribute` with `json` for what is sent as JSON. The rows follow the listing: relation by relation,

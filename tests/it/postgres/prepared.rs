@@ -112,10 +112,16 @@ fn statements_of_ours_are_prepared_too() {
     running.append("spans", &[span("cart", 1)]);
     running.wait(async {
         let client = connect(&running).await;
-        client.execute("CREATE MATERIALIZED VIEW v AS SELECT service_name FROM spans", &[]).await.expect("a view");
+        client
+            .execute("CREATE MATERIALIZED VIEW v AS SELECT service_name FROM spans", &[])
+            .await
+            .expect("a view");
         let rows = client.query("SHOW COLUMNS FROM v", &[]).await.expect("rows");
         assert_eq!(rows[0].get::<_, &str>("column"), "service_name");
-        assert_eq!(client.query_one("SHOW timezone", &[]).await.expect("a row").get::<_, &str>("TimeZone"), "UTC");
+        assert_eq!(
+            client.query_one("SHOW timezone", &[]).await.expect("a row").get::<_, &str>("TimeZone"),
+            "UTC"
+        );
         assert!(client.query("", &[]).await.expect("nothing").is_empty());
         assert!(client.query("-- ping", &[]).await.expect("nothing").is_empty());
         let sql = "CREATE VIEW w AS SELECT * FROM spans WHERE service_name = $1";

@@ -10,11 +10,25 @@ use crate::live::Running;
 fn errors_have_a_code_and_leave_the_session_usable() {
     let running = Running::start(&[]);
     let statements = [
-        "SELECT 1 FROM", "SELECT * FROM nothing_like_it", "SELECT bodi FROM logs", "SELECT no_such_function(1)",
-        "CREATE VIEW logs AS SELECT 1", "CREATE MATERIALIZED VIEW v AS SELECT body FROM logs LIMIT 3",
-        "INSERT INTO logs VALUES (1)", "SELECT 1 / 0", "SELECT 'x'::int", "SELECT arrow_cast(300, 'Int8')",
-        "DROP VIEW nope", "SET no_such_setting = 1", "SHOW no_such_setting", "SET client_encoding = 'LATIN1'",
-        "COPY logs FROM STDIN", "SUBSCRIBE TO logs", "ROLLBACK TO SAVEPOINT a", "DEALLOCATE nope", "LISTEN x",
+        "SELECT 1 FROM",
+        "SELECT * FROM nothing_like_it",
+        "SELECT bodi FROM logs",
+        "SELECT no_such_function(1)",
+        "CREATE VIEW logs AS SELECT 1",
+        "CREATE MATERIALIZED VIEW v AS SELECT body FROM logs LIMIT 3",
+        "INSERT INTO logs VALUES (1)",
+        "SELECT 1 / 0",
+        "SELECT 'x'::int",
+        "SELECT arrow_cast(300, 'Int8')",
+        "DROP VIEW nope",
+        "SET no_such_setting = 1",
+        "SHOW no_such_setting",
+        "SET client_encoding = 'LATIN1'",
+        "COPY logs FROM STDIN",
+        "SUBSCRIBE TO logs",
+        "ROLLBACK TO SAVEPOINT a",
+        "DEALLOCATE nope",
+        "LISTEN x",
         "SELECT * FROM generate_series(1, 10000000) a",
     ];
     let text = running.wait(async {
@@ -130,7 +144,11 @@ fn a_cancel_request_ends_the_query_and_nothing_else() {
 
 #[test]
 fn limits_are_errors_a_user_understands() {
-    let settings = [("limits.result_rows_max", "100"), ("limits.statement_timeout", "200ms"), ("limits.statement_bytes_max", "64 KiB")];
+    let settings = [
+        ("limits.result_rows_max", "100"),
+        ("limits.statement_timeout", "200ms"),
+        ("limits.statement_bytes_max", "64 KiB"),
+    ];
     let running = Running::start(&settings);
     running.wait(async {
         let client = connect(&running).await;

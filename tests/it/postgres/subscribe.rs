@@ -41,7 +41,10 @@ fn changes_come_by_both_protocols_until_cancelled() {
                 _ => continue,
             }
         };
-        assert_eq!((row.get("diff"), row.get("service_name"), row.get("n")), (Some("1"), Some("cart"), Some("3")));
+        assert_eq!(
+            (row.get("diff"), row.get("service_name"), row.get("n")),
+            (Some("1"), Some("cart"), Some("3"))
+        );
     });
 }
 
@@ -51,7 +54,8 @@ fn copy_streams_changes_as_lines() {
     running.wait(async {
         let client = connect(&running).await;
         client.simple_query(VIEW).await.expect("a view");
-        let lines = client.copy_out("COPY (SUBSCRIBE TO v) TO STDOUT WITH (FORMAT csv)").await.expect("a copy");
+        let lines =
+            client.copy_out("COPY (SUBSCRIBE TO v) TO STDOUT WITH (FORMAT csv)").await.expect("a copy");
         let mut lines = std::pin::pin!(lines);
         running.append("spans", &[span("cart", 1)]);
         let line = lines.try_next().await.expect("a line").expect("a line");

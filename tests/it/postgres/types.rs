@@ -25,13 +25,36 @@ impl FromSql<'_> for Raw {
 fn every_type_has_its_text() {
     let running = Running::start(&[]);
     let cases = [
-        "true", "1::smallint", "-2147483648::int", "9223372036854775807", "arrow_cast(7, 'Int8')",
-        "arrow_cast(255, 'UInt8')", "arrow_cast(4294967295, 'UInt32')", "arrow_cast(18446744073709551615, 'UInt64')",
-        "1.5::real", "0.1::double", "1e300", "'NaN'::double", "12.340::decimal(10, 3)", "'it''s'", "x'0a ff'",
-        "DATE '2026-02-28'", "TIME '12:34:56.789'", "TIMESTAMP '2026-01-01T00:00:00.123456789'",
-        "timestamptz '2026-01-01T02:00:00+02:00'", "INTERVAL '1 day 2 hours'", "arrow_cast(1500, 'Duration(Millisecond)')",
-        "[1, NULL, 3]", "['a', 'b c']", "MAP {'a': '1', 'b': NULL}", "{'x': 1, 'y': [1, 2]}", "[{'x': 1}]",
-        "arrow_cast('d', 'Dictionary(Int32, Utf8)')", "arrow_cast('v', 'Utf8View')", "NULL", "NULL::interval",
+        "true",
+        "1::smallint",
+        "-2147483648::int",
+        "9223372036854775807",
+        "arrow_cast(7, 'Int8')",
+        "arrow_cast(255, 'UInt8')",
+        "arrow_cast(4294967295, 'UInt32')",
+        "arrow_cast(18446744073709551615, 'UInt64')",
+        "1.5::real",
+        "0.1::double",
+        "1e300",
+        "'NaN'::double",
+        "12.340::decimal(10, 3)",
+        "'it''s'",
+        "x'0a ff'",
+        "DATE '2026-02-28'",
+        "TIME '12:34:56.789'",
+        "TIMESTAMP '2026-01-01T00:00:00.123456789'",
+        "timestamptz '2026-01-01T02:00:00+02:00'",
+        "INTERVAL '1 day 2 hours'",
+        "arrow_cast(1500, 'Duration(Millisecond)')",
+        "[1, NULL, 3]",
+        "['a', 'b c']",
+        "map(['a', 'b'], ['1', NULL])",
+        "named_struct('x', 1, 'y', [1, 2])",
+        "[named_struct('x', 1)]",
+        "arrow_cast('d', 'Dictionary(Int32, Utf8)')",
+        "arrow_cast('v', 'Utf8View')",
+        "NULL",
+        "NULL::interval",
         "arrow_cast(NULL, 'Dictionary(Int32, Utf8)')",
     ];
     let text = running.wait(async {
@@ -62,7 +85,8 @@ fn values_survive_the_binary_form() {
     let running = Running::start(&[]);
     running.wait(async {
         let client = connect(&running).await;
-        let sql = "SELECT $1::bigint, $2::double, $3::text, $4::boolean, $5::timestamptz, $6::date, $7::smallint";
+        let sql =
+            "SELECT $1::bigint, $2::double, $3::text, $4::boolean, $5::timestamptz, $6::date, $7::smallint";
         let moment: DateTime<Utc> = "2026-01-01T12:34:56.123456Z".parse().unwrap();
         let date = NaiveDate::from_ymd_opt(1969, 12, 31).unwrap();
         let row = client
@@ -109,7 +133,8 @@ fn rows_of_telemetry_have_their_columns() {
         assert_eq!(row.get::<_, Raw>(1).0, br#"{"http.route":"/cart"}"#);
         assert_eq!(row.get::<_, &str>(2), "/cart");
         assert_eq!(row.get::<_, Option<&str>>(3), None);
-        let row = client.query_one("SELECT bucket_counts, explicit_bounds, quantiles FROM metrics", &[]).await;
+        let row =
+            client.query_one("SELECT bucket_counts, explicit_bounds, quantiles FROM metrics", &[]).await;
         let row = row.expect("a row");
         assert_eq!(row.get::<_, Vec<i64>>(0), [1, 2]);
         assert_eq!(row.get::<_, Vec<f64>>(1), [0.5]);
