@@ -10,15 +10,17 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use arrow::array::RecordBatch;
 use arrow::compute::concat_batches;
+use arrow::datatypes::DataType;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, TryAcquireError, mpsc, oneshot};
 
 use super::clock::{ClockOptions, SourceId, StreamClock};
-use super::limits::Limits;
+use super::limits::{Limits, Rows};
 use super::reader::Reader;
 use super::{Answer, Database, EngineError, channels};
 use crate::delta::row_store::bytes_of;
 use crate::observe::Metrics;
 use crate::sql::error::SqlError;
+use crate::sql::question::{Description, Parameter, Question};
 use crate::sql::statement::Statement;
 use crate::telemetry::{Batch, Table};
 
@@ -150,6 +152,31 @@ impl Live {
                 Ok(Answer::Rows { schema, batches })
             }
             other => self.ask(|reply| Control::Execute(Box::new(other), reply)).await?,
+        }
+    }
+
+    /// The rows that answer `question` with `parameters`, as they come, in the caller's task.
+    pub async fn rows(&self, question: Question, parameters: Vec<Parameter>) -> Result<Rows, SqlError> {
+        self.ensure(&question).await?;
+        self.reader.answer(&question, parameters).await
+    }
+
+    /// The columns and the parameters of `question`, some of whose types are known. Nothing is run.
+    pub async fn describe(
+        &self,
+        question: &Question,
+        known: &[Option<DataType>],
+    ) -> Result<Description, SqlError> {
+        self.ensure(question).await?;
+        self.reader.describe(question, known).await
+    }
+
+    /// Creates the views that come with the engine and that `question` names, unless they are there.
+    async fn ensure(&self, question: &Question) -> Result<(), SqlError> {
+        self.check()?;
+        match self.reader.knows(question.statement())? {
+            true => Ok(()),
+            false => self.prepare(Statement::Query(Box::new(question.statement().clone()))).await,
         }
     }
 

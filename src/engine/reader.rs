@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use arc_swap::ArcSwap;
 use arrow::array::RecordBatch;
-use arrow::datatypes::{Schema, SchemaRef};
+use arrow::datatypes::{DataType, Schema, SchemaRef};
 
 use super::limits::{Limits, Rows};
 use super::{Database, EngineError, State};
@@ -14,6 +14,7 @@ use crate::delta::updates::Tick;
 use crate::observe::Metrics;
 use crate::sql::catalog::{Catalog, Contents, Kind, Relation};
 use crate::sql::error::SqlError;
+use crate::sql::question::{Description, Parameter, Question};
 use crate::sql::session::Session;
 use crate::sql::statement::Parsed;
 
@@ -97,12 +98,30 @@ impl Reader {
 
     /// The rows of a query at the last closed tick, within the limits of the reader.
     pub async fn rows(&self, statement: Parsed) -> Result<Rows, SqlError> {
+        self.answer(&Question::plain(statement), vec![]).await
+    }
+
+    /// The rows that answer `question` with `parameters`, as [`rows`](Self::rows) gives them.
+    pub async fn answer(&self, question: &Question, parameters: Vec<Parameter>) -> Result<Rows, SqlError> {
         self.check()?;
         let turn = self.limits.begin().await?;
         let (tick, catalog) = self.catalog();
-        let (state, plan) = turn.within(self.session.plan(statement, &catalog, tick)).await?;
+        let plan = self.session.plan_question(question, parameters, &catalog, tick);
+        let (state, plan) = turn.within(plan).await?;
         let stream = turn.within(self.session.run(&state, &plan)).await?;
         Ok(turn.rows(stream))
+    }
+
+    /// The columns and the parameters of `question`, some of whose types are known. Nothing is run.
+    pub async fn describe(
+        &self,
+        question: &Question,
+        known: &[Option<DataType>],
+    ) -> Result<Description, SqlError> {
+        self.check()?;
+        let turn = self.limits.begin().await?;
+        let (tick, catalog) = self.catalog();
+        turn.within(self.session.describe(question, known, &catalog, tick)).await
     }
 
     /// As [`rows`](Self::rows), all of them at once.

@@ -5,5 +5,7 @@ pub mod catalog;
 pub mod error;
 pub mod functions;
 pub mod lower;
+pub mod pg_catalog;
+pub mod question;
 pub mod session;
 pub mod statement;

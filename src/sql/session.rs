@@ -1,11 +1,11 @@
 //! Planning and running queries over one state of the catalog.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use arrow::array::RecordBatch;
-use arrow::datatypes::{DataType, SchemaRef};
+use arrow::datatypes::{DataType, Schema, SchemaRef};
 use chrono::DateTime;
-use datafusion::catalog::{MemorySchemaProvider, SchemaProvider};
+use datafusion::catalog::{CatalogProvider, MemorySchemaProvider, SchemaProvider};
 use datafusion::common::ExprSchema;
 use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::datasource::ViewTable;
@@ -24,6 +24,8 @@ use super::catalog::{Catalog, Kind, RelationTable};
 use super::error::SqlError;
 use super::functions;
 use super::lower::{self, Lowered};
+use super::pg_catalog::{Client, Listed, Listing, PgCatalog};
+use super::question::{Description, Parameter, Question, parameter_types, with_parameters};
 
 const CATALOG: &str = "undercurrent";
 const SCHEMA: &str = "public";
@@ -38,6 +40,8 @@ pub type RowStream = datafusion::execution::SendableRecordBatchStream;
 #[derive(Clone)]
 pub struct Session {
     base: SessionState,
+    /// Made when the first client asks for it.
+    pg_catalog: Arc<OnceLock<PgCatalog>>,
 }
 
 impl Default for Session {
@@ -72,7 +76,8 @@ impl Session {
         let rules = state.physical_optimizers().iter().filter(|rule| rule.name() != "aggregate_statistics");
         let rules = rules.cloned().collect();
         let builder = SessionStateBuilder::new_from_existing(state).with_physical_optimizer_rules(rules);
-        Session { base: builder.with_optimizer_rules(logical_rules().collect()).build() }
+        let base = builder.with_optimizer_rules(logical_rules().collect()).build();
+        Session { base, pg_catalog: Arc::default() }
     }
 
     /// Plans `statement` over `catalog` at `tick` (milliseconds), which is its `now()`.
@@ -85,6 +90,38 @@ impl Session {
         let state = self.state(tick);
         let plan = Box::pin(bind(&state, statement, catalog, 0)).await?;
         Ok((state, plan))
+    }
+
+    /// Plans `question` with its parameters, as [`plan`](Self::plan) does.
+    pub async fn plan_question(
+        &self,
+        question: &Question,
+        parameters: Vec<Parameter>,
+        catalog: &Catalog,
+        tick: u64,
+    ) -> Result<(SessionState, LogicalPlan), SqlError> {
+        let state = match &question.client {
+            None => self.state(tick),
+            Some(client) => self.client_state(client, catalog, tick).await?,
+        };
+        let plan = Box::pin(bind(&state, question.statement.clone(), catalog, 0)).await?;
+        Ok((state, with_parameters(plan, parameters)?))
+    }
+
+    /// The columns and the parameters of `question`, some of whose types are known.
+    pub async fn describe(
+        &self,
+        question: &Question,
+        known: &[Option<DataType>],
+        catalog: &Catalog,
+        tick: u64,
+    ) -> Result<Description, SqlError> {
+        let (state, plan) = self.plan_question(question, vec![], catalog, tick).await?;
+        let parameters = parameter_types(&plan, known)?;
+        let nulls = parameters.iter().map(Parameter::try_from).collect::<Result<Vec<_>, _>>()?;
+        // Only the optimizer settles the types of columns.
+        let plan = state.optimize(&with_parameters(plan, nulls)?).map_err(flatten)?;
+        Ok(Description { schema: Arc::new(plan.schema().as_arrow().clone()), parameters })
     }
 
     /// Runs a query over `catalog` as it is at `tick`.
@@ -161,7 +198,54 @@ impl Session {
     /// The names of the relations that `statement` reads directly.
     pub fn references(&self, statement: &Statement) -> Result<Vec<String>, SqlError> {
         let references = self.base.resolve_table_references(statement)?;
-        Ok(references.into_iter().map(|r| r.table().to_owned()).collect())
+        let ours = references.into_iter().filter(|r| r.schema().is_none_or(|s| s == SCHEMA));
+        Ok(ours.map(|r| r.table().to_owned()).collect())
+    }
+
+    /// What a question of `client` about PostgreSQL's catalog is planned with.
+    async fn client_state(
+        &self,
+        client: &Arc<Client>,
+        catalog: &Catalog,
+        tick: u64,
+    ) -> Result<SessionState, SqlError> {
+        let pg_catalog = match self.pg_catalog.get() {
+            Some(pg_catalog) => pg_catalog,
+            None => {
+                let made = PgCatalog::new(&self.base)?;
+                self.pg_catalog.get_or_init(|| made)
+            }
+        };
+        let listing = self.listing(catalog, tick).await;
+        let state = self.state(tick);
+        let database = state.catalog_list().catalog(CATALOG);
+        let database =
+            database.ok_or_else(|| SqlError::Engine("the catalog of a session is gone".to_owned()))?;
+        let builder = pg_catalog.state(database.as_ref(), listing, client)?;
+        Ok(started(builder.with_catalog_list(state.catalog_list().clone()).build(), tick))
+    }
+
+    /// All relations of `catalog` with their columns. A view whose query cannot be planned now has none.
+    async fn listing(&self, catalog: &Catalog, tick: u64) -> Listing {
+        let mut listing = Listing::new();
+        for (name, relation) in catalog {
+            let mut listed = Listed { schema: relation.schema.clone(), kind: 'r', definition: None };
+            match &relation.kind {
+                Kind::Stream(_) | Kind::System(_) => {}
+                Kind::View { query, .. } => (listed.kind, listed.definition) = ('m', Some(query.clone())),
+                Kind::Query(query) => {
+                    (listed.kind, listed.definition) = ('v', Some(query.clone()));
+                    let planned = match super::statement::parse_query(query) {
+                        Ok(statement) => self.plan(statement, catalog, tick).await,
+                        Err(error) => Err(error),
+                    };
+                    let schema = planned.map(|(_, plan)| plan.schema().as_arrow().clone());
+                    listed.schema = Arc::new(schema.unwrap_or_else(|_| Schema::empty()));
+                }
+            }
+            listing.insert(name.clone(), listed);
+        }
+        listing
     }
 
     fn state(&self, tick: u64) -> SessionState {
@@ -169,19 +253,24 @@ impl Session {
         let catalog = datafusion::catalog::MemoryCatalogProvider::new();
         let schema: Arc<dyn SchemaProvider> = Arc::new(MemorySchemaProvider::new());
         // Both are fresh and in memory: registering cannot fail.
-        let _ = datafusion::catalog::CatalogProvider::register_schema(&catalog, SCHEMA, schema);
+        let _ = catalog.register_schema(SCHEMA, schema);
         let _ = datafusion::catalog::CatalogProviderList::register_catalog(
             &catalogs,
             CATALOG.to_owned(),
             Arc::new(catalog),
         );
-        let mut state = SessionStateBuilder::new_from_existing(self.base.clone())
+        let state = SessionStateBuilder::new_from_existing(self.base.clone())
             .with_catalog_list(Arc::new(catalogs))
             .build();
-        state.mark_start_execution();
-        state.execution_props_mut().query_execution_start_time = DateTime::from_timestamp_millis(tick as i64);
-        state
+        started(state, tick)
     }
+}
+
+/// `state` at the begin of a query, whose `now()` is `tick`.
+fn started(mut state: SessionState, tick: u64) -> SessionState {
+    state.mark_start_execution();
+    state.execution_props_mut().query_execution_start_time = DateTime::from_timestamp_millis(tick as i64);
+    state
 }
 
 /// DataFusion's logical rules without two that pull field accesses towards the scan: they save nothing on rows
@@ -209,7 +298,8 @@ async fn bind(
     for reference in state.resolve_table_references(&statement)? {
         let name = reference.table();
         let is_ours = reference.schema().is_none_or(|s| s == SCHEMA);
-        if !is_ours || schema.table_exist(name) {
+        let is_function = !catalog.contains_key(name) && state.table_functions().contains_key(name);
+        if !is_ours || is_function || schema.table_exist(name) {
             continue;
         }
         let Some(relation) = catalog.get(name) else { return Err(missing(name, catalog)) };
@@ -247,10 +337,13 @@ fn view_optimizer(state: SessionState, plan: &LogicalPlan) -> Result<SessionStat
 }
 
 fn refuse_system_tables(plan: &LogicalPlan, catalog: &Catalog) -> Result<(), SqlError> {
-    let mut found = None;
+    let (mut found, mut function) = (None, None);
     plan.apply_with_subqueries(|node| {
         if let LogicalPlan::TableScan(scan) = node {
             let name = scan.table_name.table();
+            if name.ends_with("()") {
+                function = Some(name.to_owned());
+            }
             // What the catalog lacks is the working table of WITH RECURSIVE, refused under its own name.
             if matches!(catalog.get(name).map(|r| &r.kind), Some(Kind::System(_) | Kind::Query(_))) {
                 found = Some(name.to_owned());
@@ -258,6 +351,13 @@ fn refuse_system_tables(plan: &LogicalPlan, catalog: &Catalog) -> Result<(), Sql
         }
         Ok(TreeNodeRecursion::Continue)
     })?;
+    if let Some(name) = function {
+        return Err(SqlError::unsupported(
+            format!("the table function {name}"),
+            "its rows are no stream",
+            "join it when you read the view",
+        ));
+    }
     match found {
         Some(name) => Err(SqlError::unsupported(
             format!("the system table \"{name}\""),

@@ -12,7 +12,7 @@ use datafusion::sql::sqlparser::tokenizer::{Location, Token, Tokenizer, Word};
 use super::error::SqlError;
 
 /// One statement, ready to be carried out.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub enum Statement {
     /// A query, or what DataFusion answers itself (EXPLAIN, DESCRIBE, SHOW of its settings).
     Query(Box<Parsed>),

@@ -3,8 +3,11 @@
 #![allow(clippy::unwrap_used)]
 
 mod generate;
+mod live;
 mod lives;
 mod otlp;
+mod postgres;
+mod python;
 mod queries;
 mod receiver;
 mod replay;

@@ -1,0 +1,151 @@
+//! Statements that the engine answers.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use datafusion::arrow::array::RecordBatch;
+use datafusion::arrow::datatypes::SchemaRef;
+use prometheus::IntGauge;
+use tokio::sync::watch;
+
+use super::Shared;
+use super::command::Command;
+use super::error::Fault;
+use crate::engine::{Answer, Rows, Subscription};
+use crate::serve::stopped;
+use crate::sql::error::SqlError;
+use crate::sql::pg_catalog::Client;
+use crate::sql::question::{Parameter, Question};
+use crate::sql::statement::Statement;
+
+/// What a statement came to.
+pub(super) enum Outcome {
+    /// Rows, and the word before their number when they are complete.
+    Rows(Source, &'static str),
+    /// It is done: PostgreSQL's command tag.
+    Done(String),
+}
+
+/// Where rows come from.
+pub(super) enum Source {
+    Query(Box<Rows>),
+    Batches { schema: SchemaRef, batches: VecDeque<RecordBatch> },
+    Changes { subscription: Box<Subscription>, stop: watch::Receiver<bool>, _open: Open },
+}
+
+/// Counts a subscription as open.
+pub(super) struct Open(IntGauge);
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
+}
+
+impl Source {
+    /// Rows that are there already.
+    pub fn of(schema: SchemaRef, batches: Vec<RecordBatch>) -> Self {
+        Source::Batches { schema, batches: batches.into() }
+    }
+
+    pub fn schema(&self) -> SchemaRef {
+        match self {
+            Source::Query(rows) => rows.schema(),
+            Source::Batches { schema, .. } => schema.clone(),
+            Source::Changes { subscription, .. } => subscription.change_schema(),
+        }
+    }
+
+    /// Whether rows come without an end, so that each is to be seen at once.
+    pub fn is_endless(&self) -> bool {
+        matches!(self, Source::Changes { .. })
+    }
+
+    /// The next rows; `None` after the last.
+    pub async fn next(&mut self, shared: &Shared) -> Result<Option<Vec<RecordBatch>>, Fault> {
+        let next = match self {
+            Source::Query(rows) => rows.next().await.map(|batch| batch.map(|batch| vec![batch])),
+            Source::Batches { batches, .. } => Ok(batches.pop_front().map(|batch| vec![batch])),
+            Source::Changes { subscription, stop, .. } => tokio::select! {
+                batches = subscription.next() => batches.map(Some),
+                () = stopped(stop) => return Err(shutdown()),
+            },
+        };
+        next.map_err(|error| shared.fault(error, ""))
+    }
+}
+
+/// That the server stops.
+pub(super) fn shutdown() -> Fault {
+    Fault::fatal("57P01", "terminating connection due to administrator command")
+}
+
+impl Shared {
+    /// An error as the client is told; the end of the connection once the engine has stopped.
+    pub fn fault(&self, error: SqlError, sql: &str) -> Fault {
+        match self.context.live.check() {
+            Ok(()) => Fault::of(error, sql),
+            Err(error) => Fault::of(error, sql).and_fatal("57P03"),
+        }
+    }
+
+    /// Asks the engine.
+    pub async fn answer(
+        &self,
+        command: &Command,
+        client: &Arc<Client>,
+        parameters: Vec<Parameter>,
+    ) -> Result<Outcome, Fault> {
+        let live = &self.context.live;
+        let (statement, sql) = match command {
+            Command::Ours { statement, sql } => (statement.as_ref(), sql),
+            Command::Catalog(sql) => {
+                let question = Question::catalog(sql, client).map_err(|e| self.fault(e, sql))?;
+                return self.rows(question, sql, parameters).await;
+            }
+            _ => return Err(Fault::error("XX000", "this statement is not one of the engine")),
+        };
+        if let Statement::Query(query) = statement {
+            return self.rows(Question::plain(query.as_ref().clone()), sql, parameters).await;
+        }
+        match live.execute(statement.clone()).await.map_err(|error| self.fault(error, sql))? {
+            Answer::Rows { schema, batches } => {
+                Ok(Outcome::Rows(Source::of(schema, batches), tag(statement)))
+            }
+            Answer::Done(tag) => Ok(Outcome::Done(tag.to_owned())),
+            Answer::Subscription(subscription) => {
+                let gauge = live.metrics().subscriptions.with_label_values(&["postgres"]);
+                gauge.inc();
+                let source = Source::Changes {
+                    subscription: Box::new(subscription),
+                    stop: self.context.stop.clone(),
+                    _open: Open(gauge),
+                };
+                Ok(Outcome::Rows(source, "SELECT"))
+            }
+        }
+    }
+
+    async fn rows(
+        &self,
+        question: Question,
+        sql: &str,
+        parameters: Vec<Parameter>,
+    ) -> Result<Outcome, Fault> {
+        let tag = question.tag();
+        let rows = self.context.live.rows(question, parameters).await;
+        let rows = rows.map_err(|error| self.fault(error, sql))?;
+        Ok(Outcome::Rows(Source::Query(Box::new(rows)), tag))
+    }
+}
+
+fn tag(statement: &Statement) -> &'static str {
+    match statement {
+        Statement::ExplainDataflow(_) => "EXPLAIN",
+        Statement::ShowTables
+        | Statement::ShowViews
+        | Statement::ShowColumns(_)
+        | Statement::ShowCreate(_) => "SHOW",
+        _ => "SELECT",
+    }
+}

@@ -1,0 +1,87 @@
+//! The PostgreSQL protocol (3.0): what psql, Grafana, DBeaver, Metabase and every driver speak.
+//!
+//! ```text
+//!  connection ─ startup ─ session ─┬─ simple:   a text of statements
+//!               (TLS,     (loop)   └─ extended: Parse, Bind, Describe, Execute
+//!                cancel)                │
+//!                        command ─ answer ─ cursor ─ columns ─► wire
+//!                        (what is   (who    (rows    (Arrow to
+//!                         asked)    does it) as they  PostgreSQL)
+//!                                            come)
+//! ```
+//!
+//! Any user may connect, to the database `undercurrent` alone. Transactions are accepted and tracked, and have
+//! no effect: a statement reads one closed tick, and the statements that change something take effect at once.
+//! Timestamps have nanoseconds in the engine and microseconds here: the rest is cut off.
+//!
+//! A running statement ends when it is cancelled or its client is gone; one that changes something is finished
+//! all the same once the engine has begun it.
+
+mod answer;
+mod cancel;
+mod columns;
+mod command;
+mod copy;
+mod cursor;
+mod error;
+mod extended;
+mod frame;
+mod parameters;
+mod session;
+mod settings;
+mod simple;
+mod startup;
+mod wire;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::TcpStream;
+
+use self::cancel::Cancels;
+use self::error::Fault;
+use self::session::Session;
+use super::Context;
+use super::listener::{Connection, Listener};
+
+/// The one database there is.
+pub(super) const DATABASE: &str = "undercurrent";
+
+/// How long a client that is turned away may take to read why.
+const REFUSAL_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// What all connections share.
+struct Shared {
+    context: Context,
+    cancels: Cancels,
+}
+
+/// Serves PostgreSQL's protocol until the servers stop.
+pub(super) async fn serve(context: Context, listener: Listener) {
+    let shared = Arc::new(Shared { context, cancels: Cancels::default() });
+    listener.run(move |connection| converse(shared.clone(), connection), refuse).await;
+}
+
+/// One connection from its first byte to its last.
+async fn converse(shared: Arc<Shared>, connection: Connection) {
+    // The rest of the connection, its place, stays until the end.
+    let Connection { stream, peer, .. } = connection;
+    let result = match startup::start(&shared, stream).await {
+        Ok(Some(started)) => match Session::open(shared, started).await {
+            Ok(mut session) => session.run().await,
+            Err(fault) => Err(fault),
+        },
+        Ok(None) => Ok(()),
+        Err(fault) => Err(fault),
+    };
+    if let Err(fault) = result {
+        tracing::debug!(%peer, error = %fault, "a connection ended");
+    }
+}
+
+/// Says that there are too many connections.
+async fn refuse(mut stream: TcpStream) {
+    let fault = Fault::fatal("53300", "too many connections")
+        .hint("Close some, or raise limits.connections_max of the server.");
+    let _ = tokio::time::timeout(REFUSAL_TIMEOUT, startup::refuse(&mut stream, &fault)).await;
+}

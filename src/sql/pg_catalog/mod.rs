@@ -1,0 +1,191 @@
+//! PostgreSQL's catalog: `pg_catalog`, `information_schema` and their functions, so that clients that ask a
+//! PostgreSQL what it holds are answered.
+//!
+//! Only statements that [concern](concerns) the catalog are read this way, and only for clients that speak
+//! PostgreSQL's protocol: all other queries mean the same everywhere. Tables and functions are those of the
+//! crate `datafusion-pg-catalog`; what it lacks or does not know of our relations stands beside it here.
+
+mod functions;
+mod information_schema;
+mod listing;
+mod rewrite;
+mod tables;
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, LazyLock};
+
+use arc_swap::ArcSwap;
+use datafusion::catalog::{CatalogProvider, MemoryCatalogProvider, MemoryCatalogProviderList};
+use datafusion::error::Result as DataFusionResult;
+use datafusion::execution::SessionStateBuilder;
+use datafusion::execution::context::{SessionConfig, SessionState};
+use datafusion::prelude::SessionContext;
+use datafusion::sql::sqlparser::dialect::PostgreSqlDialect;
+use datafusion::sql::sqlparser::tokenizer::{Token, Tokenizer};
+use datafusion_pg_catalog::pg_catalog::context::EmptyContextProvider;
+use datafusion_pg_catalog::pg_catalog::{PgCatalogSchemaProvider, PgCatalogStaticTables, setup_pg_catalog};
+use datafusion_pg_catalog::sql::PostgresCompatibilityParser;
+
+pub(super) use self::listing::{Listed, Listing};
+use self::listing::{Owner, Shown};
+use super::error::SqlError;
+use super::statement::Parsed;
+
+/// The name of the database.
+const DATABASE: &str = "undercurrent";
+
+/// The schema of all relations.
+const SCHEMA: &str = "public";
+
+/// The version that `version()` tells.
+pub const VERSION: &str = concat!("PostgreSQL 16.6 (Undercurrent ", env!("CARGO_PKG_VERSION"), ")");
+
+/// Words by which a statement concerns the catalog, beside all that begin with `pg_`.
+const WORDS: &[&str] = &[
+    "age",
+    "col_description",
+    "current_catalog",
+    "current_database",
+    "current_role",
+    "current_schema",
+    "current_schemas",
+    "current_setting",
+    "current_user",
+    "format_type",
+    "has_any_column_privilege",
+    "has_column_privilege",
+    "has_database_privilege",
+    "has_function_privilege",
+    "has_schema_privilege",
+    "has_table_privilege",
+    "inet_client_addr",
+    "inet_server_addr",
+    "inet_server_port",
+    "information_schema",
+    "obj_description",
+    "parse_ident",
+    "quote_ident",
+    "quote_literal",
+    "regclass",
+    "regnamespace",
+    "regproc",
+    "regprocedure",
+    "regrole",
+    "regtype",
+    "session_user",
+    "set_config",
+    "shobj_description",
+    "to_regclass",
+    "txid_current",
+    "version",
+];
+
+/// Who asks.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Client {
+    /// The user: what `current_user` says.
+    pub user: String,
+    /// What `pg_backend_pid()` says.
+    pub process_id: i32,
+    /// The settings of the session: what `current_setting` reads.
+    pub settings: BTreeMap<String, String>,
+}
+
+/// The catalog of one process: the same relation has the same OID in all queries.
+pub(super) struct PgCatalog {
+    /// Functions and types.
+    base: SessionState,
+    tables: Arc<PgCatalogSchemaProvider<Shown, Owner>>,
+    /// What the tables list: the relations of the latest query.
+    listing: Arc<ArcSwap<Listing>>,
+}
+
+impl PgCatalog {
+    /// The catalog, on top of the functions of `base`.
+    pub fn new(base: &SessionState) -> DataFusionResult<Self> {
+        let catalogs = MemoryCatalogProviderList::new();
+        let catalog: Arc<dyn CatalogProvider> = Arc::new(MemoryCatalogProvider::new());
+        datafusion::catalog::CatalogProviderList::register_catalog(&catalogs, DATABASE.to_owned(), catalog);
+        let state = SessionStateBuilder::new_from_existing(base.clone())
+            .with_catalog_list(Arc::new(catalogs))
+            .build();
+        let context = SessionContext::new_with_state(state);
+        setup_pg_catalog(&context, DATABASE, EmptyContextProvider).map_err(|error| *error)?;
+        functions::register(&context);
+        let listing: Arc<ArcSwap<Listing>> = Arc::default();
+        let tables = Arc::new(PgCatalogStaticTables::try_new()?);
+        let tables = PgCatalogSchemaProvider::try_new(Shown(listing.clone()), tables, Owner)?;
+        Ok(PgCatalog { base: context.state(), tables: Arc::new(tables), listing })
+    }
+
+    /// What a query of `client` is planned with, over the relations of `listing`.
+    pub fn state(
+        &self,
+        catalog: &dyn CatalogProvider,
+        listing: Listing,
+        client: &Arc<Client>,
+    ) -> DataFusionResult<SessionStateBuilder> {
+        let listing = Arc::new(listing);
+        self.listing.store(listing.clone());
+        let pg = tables::PgSchema::new(self.tables.clone(), listing.clone(), client.clone());
+        catalog.register_schema("pg_catalog", Arc::new(pg))?;
+        catalog.register_schema("information_schema", information_schema::schema(&listing)?)?;
+        let config: SessionConfig = self.base.config().clone().with_information_schema(false);
+        let mut state = self.base.clone();
+        functions::register_client(&mut state, &listing, client)?;
+        Ok(SessionStateBuilder::new_from_existing(state).with_config(config))
+    }
+}
+
+/// Whether a client that sends `sql` asks for what only PostgreSQL's catalog knows.
+pub fn concerns(sql: &str) -> bool {
+    let tokens = Tokenizer::new(&PostgreSqlDialect {}, sql).tokenize().unwrap_or_default();
+    let mut words = tokens.iter().filter_map(|token| match token {
+        Token::Word(word) => Some(word.value.to_lowercase()),
+        _ => None,
+    });
+    let first = words.clone().next();
+    // Views cannot read the catalog, and what is no query is not rewritten.
+    first.is_some_and(|word| ["select", "with", "values", "table", "explain"].contains(&word.as_str()))
+        && words.any(|word| word.starts_with("pg_") || WORDS.binary_search(&word.as_str()).is_ok())
+}
+
+/// A client's question about the catalog, rewritten to what can be planned.
+pub(super) fn parse(sql: &str) -> Result<Parsed, SqlError> {
+    static PARSER: LazyLock<PostgresCompatibilityParser> = LazyLock::new(PostgresCompatibilityParser::new);
+    let mut statements = PARSER.parse(sql).map_err(|e| SqlError::DataFusion(e.into()))?;
+    match (statements.pop(), statements.is_empty()) {
+        (Some(mut statement), true) => {
+            rewrite::rewrite(&mut statement);
+            Ok(Parsed::Statement(Box::new(statement)))
+        }
+        _ => Err(SqlError::Syntax("one statement is expected".to_owned())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_questions_about_the_catalog_concern_it() {
+        assert!(WORDS.is_sorted());
+        for sql in [
+            "SELECT version()",
+            "select relname from PG_CLASS",
+            "SELECT CAST(current_setting('server_version_num') AS INT)/100",
+            "SELECT * FROM information_schema.tables",
+            "SELECT 'spans'::regclass",
+        ] {
+            assert!(concerns(sql), "{sql}");
+        }
+        for sql in [
+            "SELECT 'pg_class' FROM spans",
+            "SELECT count(*) FROM spans",
+            "CREATE VIEW v AS SELECT relname FROM pg_class",
+            "SHOW TABLES",
+        ] {
+            assert!(!concerns(sql), "{sql}");
+        }
+    }
+}

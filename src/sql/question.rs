@@ -1,0 +1,96 @@
+//! Queries of clients: with parameters, and about PostgreSQL's catalog.
+
+use std::sync::Arc;
+
+use arrow::datatypes::{DataType, SchemaRef};
+/// The value of a parameter.
+pub use datafusion::common::ScalarValue as Parameter;
+use datafusion::logical_expr::LogicalPlan;
+use datafusion::sql::sqlparser::ast;
+
+use super::error::SqlError;
+use super::pg_catalog::{self, Client};
+use super::statement::Parsed;
+
+/// The most parameters of a query: as many as PostgreSQL's protocol can count.
+pub const PARAMETERS_MAX: usize = u16::MAX as usize;
+
+/// A query, and who asks where that matters.
+#[derive(Clone, Debug)]
+pub struct Question {
+    pub(super) statement: Parsed,
+    /// Who asks, for a query that reads PostgreSQL's catalog.
+    pub(super) client: Option<Arc<Client>>,
+}
+
+/// What is known of a query before it is run.
+#[derive(Clone, Debug)]
+pub struct Description {
+    /// The columns of its answer.
+    pub schema: SchemaRef,
+    /// The type of each parameter: text, where nothing says more.
+    pub parameters: Vec<DataType>,
+}
+
+impl Question {
+    /// A query that means the same whoever asks.
+    pub fn plain(statement: Parsed) -> Self {
+        Question { statement, client: None }
+    }
+
+    /// A query of `client` that [concerns](pg_catalog::concerns) PostgreSQL's catalog.
+    pub fn catalog(sql: &str, client: &Arc<Client>) -> Result<Self, SqlError> {
+        Ok(Question { statement: pg_catalog::parse(sql)?, client: Some(client.clone()) })
+    }
+
+    /// The query itself.
+    pub fn statement(&self) -> &Parsed {
+        &self.statement
+    }
+
+    /// PostgreSQL's command tag.
+    pub fn tag(&self) -> &'static str {
+        match &self.statement {
+            Parsed::Explain(_) => "EXPLAIN",
+            Parsed::Statement(statement) => match statement.as_ref() {
+                ast::Statement::Explain { .. } | ast::Statement::ExplainTable { .. } => "EXPLAIN",
+                _ => "SELECT",
+            },
+            _ => "SELECT",
+        }
+    }
+}
+
+/// The types of the parameters of `plan`, those of `known` first.
+pub(super) fn parameter_types(
+    plan: &LogicalPlan,
+    known: &[Option<DataType>],
+) -> Result<Vec<DataType>, SqlError> {
+    let inferred = plan.get_parameter_types()?;
+    let mut types = known.to_vec();
+    for (name, data_type) in inferred {
+        let number = name.trim_start_matches('$').parse::<usize>().ok();
+        let Some(number) = number.filter(|n| (1..=PARAMETERS_MAX).contains(n)) else {
+            return Err(SqlError::Syntax(format!(
+                "parameter \"{name}\" is not one of $1 to ${PARAMETERS_MAX}"
+            )));
+        };
+        if types.len() < number {
+            types.resize(number, None);
+        }
+        let place = &mut types[number - 1];
+        *place = place.take().or(data_type.filter(|t| *t != DataType::Null));
+    }
+    Ok(types.into_iter().map(|data_type| data_type.unwrap_or(DataType::Utf8)).collect())
+}
+
+/// `plan` with `parameters` in their places.
+pub(super) fn with_parameters(
+    plan: LogicalPlan,
+    parameters: Vec<Parameter>,
+) -> Result<LogicalPlan, SqlError> {
+    match parameters.is_empty() {
+        true => Ok(plan),
+        false => Ok(plan.with_param_values(parameters)?),
+    }
+}
