@@ -212,6 +212,12 @@ pub const SETTINGS: &[Setting] = &[
         set: set!(result_bytes_max, bytes),
     },
     Setting {
+        key: "limits.subscriptions_max",
+        default: "256",
+        help: "Subscriptions that are open at once on each port.",
+        set: set!(subscriptions_max, |text| number(text, 100_000)),
+    },
+    Setting {
         key: "limits.query_memory_bytes_max",
         default: "1 GiB",
         help: "What the sorts, groups and joins of all running queries may hold together.",

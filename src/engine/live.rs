@@ -13,13 +13,15 @@ use arrow::compute::concat_batches;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, TryAcquireError, mpsc, oneshot};
 
 use super::clock::{ClockOptions, SourceId, StreamClock};
-use super::limits::Limits;
-use super::reader::Reader;
+use super::collector::IntakeCollector;
+use super::limits::{Limits, Rows};
+use super::reader::{Description, Reader};
 use super::{Answer, Database, EngineError, channels};
 use crate::delta::row_store::bytes_of;
 use crate::observe::Metrics;
 use crate::sql::error::SqlError;
-use crate::sql::statement::Statement;
+use crate::sql::parameters::Value;
+use crate::sql::statement::{Parsed, Statement};
 use crate::telemetry::{Batch, Table};
 
 /// Small batches are joined up to this many rows before workers get them.
@@ -118,6 +120,8 @@ impl Live {
             bytes_max: options.intake_bytes_max,
             next_source: Arc::default(),
         };
+        let space = intake.space.clone();
+        metrics.register(Box::new(IntakeCollector::new(space, PERMIT_BYTES, options.intake_bytes_max)));
         let reader = database.reader().with_limits(options.queries.clone());
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_time()
@@ -129,6 +133,7 @@ impl Live {
             options,
             pending: BTreeMap::new(),
             pending_rows: 0,
+            oldest: None,
             metrics: metrics.clone(),
         };
         std::thread::Builder::new()
@@ -142,14 +147,32 @@ impl Live {
     pub async fn execute(&self, statement: Statement) -> Result<Answer, SqlError> {
         match statement {
             Statement::Query(query) => {
-                self.check()?;
-                if !self.reader.knows(&query)? {
-                    self.prepare(Statement::Query(query.clone())).await?;
-                }
+                self.make_known(&query).await?;
                 let (schema, batches) = self.reader.query(*query).await?;
                 Ok(Answer::Rows { schema, batches })
             }
             other => self.ask(|reply| Control::Execute(Box::new(other), reply)).await?,
+        }
+    }
+
+    /// The rows of `query` with `values` for its parameters, as they come.
+    pub async fn rows(&self, query: Parsed, values: &[Value]) -> Result<Rows, SqlError> {
+        self.make_known(&query).await?;
+        self.reader.rows_with(query, values).await
+    }
+
+    /// What `query` takes and gives.
+    pub async fn describe(&self, query: Parsed) -> Result<Description, SqlError> {
+        self.make_known(&query).await?;
+        self.reader.describe(query).await
+    }
+
+    /// Creates the views that come with the engine and that `query` is the first to name.
+    async fn make_known(&self, query: &Parsed) -> Result<(), SqlError> {
+        self.check()?;
+        match self.reader.knows(query)? {
+            true => Ok(()),
+            false => self.prepare(Statement::Query(Box::new(query.clone()))).await,
         }
     }
 
@@ -247,6 +270,8 @@ struct Owner {
     /// Rows that workers do not have yet, and how many.
     pending: BTreeMap<Table, Vec<RecordBatch>>,
     pending_rows: usize,
+    /// When the first request was received of those that no closed tick holds.
+    oldest: Option<Instant>,
     metrics: Arc<Metrics>,
 }
 
@@ -308,6 +333,7 @@ impl Owner {
 
     fn take(&mut self, item: Item) -> Result<(), EngineError> {
         let wall_ms = wall_ms();
+        self.oldest = self.oldest.or(Some(item.received));
         for batch in item.batches {
             if let (Some((_, latest_ns)), false) = (batch.event_time_ns, batch.table == Table::IngestErrors) {
                 self.clock.observe(item.source, latest_ns, item.received, wall_ms);
@@ -349,6 +375,9 @@ impl Owner {
         let begin = Instant::now();
         let tick = self.database.engine.close(self.clock.now(begin, wall_ms()))?;
         self.metrics.closed(tick, begin.elapsed(), self.database.engine.views().len());
+        if let Some(oldest) = self.oldest.take() {
+            self.metrics.visible(oldest.elapsed());
+        }
         Ok(())
     }
 }

@@ -8,6 +8,7 @@
 
 mod channels;
 mod clock;
+mod collector;
 mod contents;
 mod database;
 mod limits;
@@ -33,10 +34,10 @@ pub use self::clock::{ClockOptions, SOURCES_MAX, SourceId, StreamClock};
 pub use self::database::{Answer, BuiltIns, Database};
 pub use self::limits::{Limits, Rows, Turn};
 pub use self::live::{IntakeError, Live, LiveOptions, Source};
-pub use self::reader::{NamedQueries, Reader};
+pub use self::reader::{Description, NamedQueries, Reader};
 use self::state::StreamState;
 pub use self::state::{State, View};
-pub use self::subscription::{Change, Subscription};
+pub use self::subscription::{Change, Subscription, change_schema};
 use self::worker::{Closed, Command, Counted, Install};
 use crate::delta::chunk::ArrowChunk;
 use crate::delta::row_store::bytes_of;

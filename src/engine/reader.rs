@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use arc_swap::ArcSwap;
 use arrow::array::RecordBatch;
-use arrow::datatypes::{Schema, SchemaRef};
+use arrow::datatypes::{DataType, Schema, SchemaRef};
 
 use super::limits::{Limits, Rows};
 use super::{Database, EngineError, State};
@@ -14,6 +14,7 @@ use crate::delta::updates::Tick;
 use crate::observe::Metrics;
 use crate::sql::catalog::{Catalog, Contents, Kind, Relation};
 use crate::sql::error::SqlError;
+use crate::sql::parameters::{self, Value};
 use crate::sql::session::Session;
 use crate::sql::statement::Parsed;
 
@@ -33,6 +34,15 @@ pub struct Reader {
     is_lost: Arc<AtomicBool>,
     metrics: Arc<Metrics>,
     limits: Limits,
+}
+
+/// What a query takes and gives, as known without running it.
+#[derive(Clone, Debug)]
+pub struct Description {
+    /// The columns of its answer, all nullable; `None` where they depend on the values of parameters.
+    pub columns: Option<SchemaRef>,
+    /// The types of its parameters from `$1` on; `None` where the statement does not tell.
+    pub parameters: Vec<Option<DataType>>,
 }
 
 /// The table `engine_metrics`, read when a query reads it.
@@ -97,12 +107,34 @@ impl Reader {
 
     /// The rows of a query at the last closed tick, within the limits of the reader.
     pub async fn rows(&self, statement: Parsed) -> Result<Rows, SqlError> {
+        self.rows_with(statement, &[]).await
+    }
+
+    /// As [`rows`](Self::rows), of a query with `values` for its parameters.
+    pub async fn rows_with(&self, statement: Parsed, values: &[Value]) -> Result<Rows, SqlError> {
         self.check()?;
         let turn = self.limits.begin().await?;
         let (tick, catalog) = self.catalog();
         let (state, plan) = turn.within(self.session.plan(statement, &catalog, tick)).await?;
+        let plan = parameters::bind(plan, values)?;
         let stream = turn.within(self.session.run(&state, &plan)).await?;
         Ok(turn.rows(stream))
+    }
+
+    /// What a query takes and gives.
+    pub async fn describe(&self, statement: Parsed) -> Result<Description, SqlError> {
+        self.check()?;
+        let turn = self.limits.begin().await?;
+        let (tick, catalog) = self.catalog();
+        let (state, plan) = turn.within(self.session.plan(statement, &catalog, tick)).await?;
+        let parameters = parameters::types(&plan)?;
+        let columns = match self.session.columns(&state, plan) {
+            Ok(columns) => Some(columns),
+            // What a column is can depend on what a parameter will be.
+            Err(_) if !parameters.is_empty() => None,
+            Err(error) => return Err(error),
+        };
+        Ok(Description { columns, parameters })
     }
 
     /// As [`rows`](Self::rows), all of them at once.

@@ -11,11 +11,15 @@
 //! All share the [`Listener`](listener::Listener): a bound on connections, TLS, time-outs, and a stop
 //! that lets what is under way finish.
 
+mod failure;
 mod flight_sql;
+mod flow;
 mod http;
 mod listener;
+mod measured;
 mod otlp;
 mod postgres;
+mod subscribers;
 mod tls;
 
 use std::net::SocketAddr;

@@ -2,8 +2,10 @@
 //! dataflow.
 
 pub mod catalog;
+pub mod csv;
 pub mod error;
 pub mod functions;
 pub mod lower;
+pub mod parameters;
 pub mod session;
 pub mod statement;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
-use arrow::datatypes::SchemaRef;
+use arrow::datatypes::{Field, Schema, SchemaRef};
 use chrono::DateTime;
 use datafusion::catalog::{MemorySchemaProvider, SchemaProvider};
 use datafusion::common::tree_node::TreeNodeRecursion;
@@ -24,8 +24,10 @@ use super::error::SqlError;
 use super::functions;
 use super::lower::{self, Lowered};
 
-const CATALOG: &str = "undercurrent";
-const SCHEMA: &str = "public";
+/// The catalog, which clients call the database.
+pub const CATALOG: &str = "undercurrent";
+/// The schema that all relations are in.
+pub const SCHEMA: &str = "public";
 
 /// How deep views on views may go.
 const VIEW_DEPTH_MAX: usize = 32;
@@ -109,6 +111,15 @@ impl Session {
             .verify_plan(plan)?;
         let physical = state.create_physical_plan(plan).await.map_err(flatten)?;
         execute_stream(physical, state.task_ctx()).map_err(flatten)
+    }
+
+    /// The columns that [`run`](Self::run) gives for `plan`, all of them nullable: nothing is read for it.
+    pub fn columns(&self, state: &SessionState, plan: LogicalPlan) -> Result<SchemaRef, SqlError> {
+        let options = state.config_options();
+        let plan = state.analyzer().execute_and_check(plan, options, |_, _| {}).map_err(flatten)?;
+        let fields = plan.schema().fields().iter();
+        let fields = fields.map(|f| Field::new(f.name(), f.data_type().clone(), true));
+        Ok(Arc::new(Schema::new(fields.collect::<Vec<_>>())))
     }
 
     /// Compiles the SELECT `query` to a dataflow over the relations of `catalog`.

@@ -2,6 +2,10 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod dashboard;
+mod flight_sql;
+mod http;
+mod in_process;
 mod lives;
 mod queries;
 mod replay;
