@@ -21,6 +21,7 @@ mod otlp;
 mod postgres;
 mod subscribers;
 mod tls;
+mod unstalled;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;

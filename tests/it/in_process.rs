@@ -10,7 +10,7 @@ use undercurrent::serve::Servers;
 use undercurrent::sql::statement::parse;
 use undercurrent::telemetry::{Batch, Decoder, Limits, Origin};
 
-use crate::queries::notation::{decoded, lines};
+use crate::queries::notation::{START_NS, decoded, lines};
 use crate::server::eventually;
 use crate::support::Rows;
 
@@ -74,7 +74,7 @@ impl InProcess {
 
     /// Takes a request of OTLP as JSON in, and waits until queries see it.
     pub fn send_otlp(&self, request: &serde_json::Value) {
-        let mut decoder = Decoder::new(Limits::default(), 0);
+        let mut decoder = Decoder::new(Limits::default(), START_NS);
         decoder.json(request.to_string().as_bytes(), &Origin { source: "test".to_owned(), position: None });
         assert_eq!(decoder.rejected(), 0);
         self.take_in(decoder.finish());

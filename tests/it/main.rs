@@ -7,6 +7,7 @@ mod flight_sql;
 mod http;
 mod in_process;
 mod lives;
+mod python;
 mod queries;
 mod replay;
 mod serve;

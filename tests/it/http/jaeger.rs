@@ -118,15 +118,15 @@ fn events_are_logs() {
     let server = InProcess::start(&[]);
     let request = json!({ "resourceSpans": [{ "scopeSpans": [{ "spans": [{
         "traceId": id('c'), "spanId": format!("{:0>16}", 1), "name": "work",
-        "startTimeUnixNano": "1000000000", "endTimeUnixNano": "2000000000",
-        "events": [{ "name": "exception", "timeUnixNano": "1500000000",
+        "startTimeUnixNano": "1699999980000000000", "endTimeUnixNano": "1699999981000000000",
+        "events": [{ "name": "exception", "timeUnixNano": "1699999980500000000",
             "attributes": [{ "key": "exception.type", "value": { "stringValue": "E" } }] }],
     }] }] }] });
     server.send_otlp(&request);
     let trace = &get(&server, &format!("/api/traces/{}", id('c')))[0];
     assert_eq!(
         trace["spans"][0]["logs"],
-        json!([{ "timestamp": 1_500_000, "fields": [
+        json!([{ "timestamp": START_US + 500_000, "fields": [
             { "key": "event", "type": "string", "value": "exception" },
             { "key": "exception.type", "type": "string", "value": "E" },
         ] }])

@@ -4,7 +4,7 @@ use arrow::ipc::reader::StreamReader;
 use serde_json::json;
 
 use crate::in_process::{Got, InProcess, curl};
-use crate::support::row_texts;
+use crate::support::{many, row_texts};
 
 const SPANS: &str = "
     1/1   web  SERVER 20ms name=GET
@@ -132,12 +132,7 @@ fn an_error_says_what_and_why() {
         ("-- nothing", 400, "invalid_parameter_value", "there is no statement"),
         ("SELECT * FROM span", 404, "undefined_table", "relation \"span\" does not exist"),
         ("SELECT 1 / 0", 422, "data_exception", "ivide"),
-        (
-            "SELECT a.value AS v FROM generate_series(1, 20000) AS a",
-            422,
-            "program_limit_exceeded",
-            "more rows than",
-        ),
+        ("SELECT unnest(range(20000)) AS n", 422, "program_limit_exceeded", "more rows than"),
         ("SUBSCRIBE TO traces", 400, "invalid_parameter_value", "no end"),
         ("INSERT INTO spans VALUES (1)", 400, "syntax_error_or_access_rule_violation", "not supported"),
         ("SELECT 1 AS a, 2 AS a", 400, "syntax_error_or_access_rule_violation", "a"),
@@ -162,14 +157,14 @@ fn an_error_says_what_and_why() {
 fn an_answer_that_breaks_off_shows_it() {
     let server = InProcess::start(&[("limits.result_rows_max", "100000")]);
     // More than fits before the limit is passed, from a query that gives its rows bit by bit.
-    let sql = "SELECT value AS n FROM generate_series(1, 500000)";
-    let json = post(&server, sql, &[]);
+    let sql = many(500, 1_000, "a.n");
+    let json = post(&server, &sql, &[]);
     let value = json.json();
     assert_eq!((json.status, json.exit), (200, 0));
     assert_eq!(value["error"]["code"], "program_limit_exceeded");
     assert!(value["rows"].as_array().unwrap().len() <= 100_000);
     for accept in ["text/csv", "application/vnd.apache.arrow.stream"] {
-        let got = post(&server, sql, &["-H", &format!("Accept: {accept}")]);
+        let got = post(&server, &sql, &["-H", &format!("Accept: {accept}")]);
         // 18: the transfer closed with bytes outstanding.
         assert_eq!((got.status, got.exit), (200, 18), "{accept}");
     }
@@ -178,19 +173,18 @@ fn an_answer_that_breaks_off_shows_it() {
 #[test]
 fn a_large_answer_comes_whole() {
     let server = InProcess::start(&[]);
-    let sql = "SELECT value AS n, 'some text to make it longer' AS text FROM generate_series(1, 300000)";
-    let arrow = post(&server, sql, &["-H", "Accept: application/vnd.apache.arrow.stream"]);
+    let sql = many(300, 1_000, "a.n, b.m, 'some text to make it longer' AS text");
+    let arrow = post(&server, &sql, &["-H", "Accept: application/vnd.apache.arrow.stream"]);
     let reader = StreamReader::try_new(arrow.body.as_slice(), None).unwrap();
     assert_eq!(reader.map(|batch| batch.unwrap().num_rows()).sum::<usize>(), 300_000);
-    assert_eq!(post(&server, sql, &[]).json()["rows"].as_array().unwrap().len(), 300_000);
-    assert_eq!(post(&server, sql, &["-H", "Accept: text/csv"]).text().lines().count(), 300_001);
+    assert_eq!(post(&server, &sql, &[]).json()["rows"].as_array().unwrap().len(), 300_000);
+    assert_eq!(post(&server, &sql, &["-H", "Accept: text/csv"]).text().lines().count(), 300_001);
 }
 
 #[test]
 fn a_statement_that_takes_too_long_is_ended() {
     let server = InProcess::start(&[("limits.statement_timeout", "200ms")]);
-    let sql = "SELECT count(*) FROM generate_series(1, 100000) a CROSS JOIN generate_series(1, 1000000) b";
-    let got = post(&server, sql, &[]);
+    let got = post(&server, &many(100_000, 1_000_000, "sum(a.n * b.m)"), &[]);
     assert_eq!((got.status, got.json()["error"]["code"].clone()), (504, json!("query_canceled")));
     assert_eq!(post(&server, "SELECT 1 AS one", &[]).status, 200);
 }
