@@ -10,18 +10,19 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use arrow::array::RecordBatch;
 use arrow::compute::concat_batches;
+use arrow::datatypes::DataType;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, TryAcquireError, mpsc, oneshot};
 
 use super::clock::{ClockOptions, SourceId, StreamClock};
 use super::collector::IntakeCollector;
 use super::limits::{Limits, Rows};
-use super::reader::{Description, Reader};
+use super::reader::Reader;
 use super::{Answer, Database, EngineError, channels};
 use crate::delta::row_store::bytes_of;
 use crate::observe::Metrics;
 use crate::sql::error::SqlError;
-use crate::sql::parameters::Value;
-use crate::sql::statement::{Parsed, Statement};
+use crate::sql::question::{Description, Parameter, Question};
+use crate::sql::statement::Statement;
 use crate::telemetry::{Batch, Table};
 
 /// Small batches are joined up to this many rows before workers get them.
@@ -147,7 +148,10 @@ impl Live {
     pub async fn execute(&self, statement: Statement) -> Result<Answer, SqlError> {
         match statement {
             Statement::Query(query) => {
-                self.make_known(&query).await?;
+                self.check()?;
+                if !self.reader.knows(&query)? {
+                    self.prepare(Statement::Query(query.clone())).await?;
+                }
                 let (schema, batches) = self.reader.query(*query).await?;
                 Ok(Answer::Rows { schema, batches })
             }
@@ -155,24 +159,28 @@ impl Live {
         }
     }
 
-    /// The rows of `query` with `values` for its parameters, as they come.
-    pub async fn rows(&self, query: Parsed, values: &[Value]) -> Result<Rows, SqlError> {
-        self.make_known(&query).await?;
-        self.reader.rows_with(query, values).await
+    /// The rows that answer `question` with `parameters`, as they come, in the caller's task.
+    pub async fn rows(&self, question: Question, parameters: Vec<Parameter>) -> Result<Rows, SqlError> {
+        self.ensure(&question).await?;
+        self.reader.answer(&question, parameters).await
     }
 
-    /// What `query` takes and gives.
-    pub async fn describe(&self, query: Parsed) -> Result<Description, SqlError> {
-        self.make_known(&query).await?;
-        self.reader.describe(query).await
+    /// The columns and the parameters of `question`, some of whose types are known. Nothing is run.
+    pub async fn describe(
+        &self,
+        question: &Question,
+        known: &[Option<DataType>],
+    ) -> Result<Description, SqlError> {
+        self.ensure(question).await?;
+        self.reader.describe(question, known).await
     }
 
-    /// Creates the views that come with the engine and that `query` is the first to name.
-    async fn make_known(&self, query: &Parsed) -> Result<(), SqlError> {
+    /// Creates the views that come with the engine and that `question` names, unless they are there.
+    async fn ensure(&self, question: &Question) -> Result<(), SqlError> {
         self.check()?;
-        match self.reader.knows(query)? {
+        match self.reader.knows(question.statement())? {
             true => Ok(()),
-            false => self.prepare(Statement::Query(Box::new(query.clone()))).await,
+            false => self.prepare(Statement::Query(Box::new(question.statement().clone()))).await,
         }
     }
 

@@ -34,7 +34,7 @@ pub use self::clock::{ClockOptions, SOURCES_MAX, SourceId, StreamClock};
 pub use self::database::{Answer, BuiltIns, Database};
 pub use self::limits::{Limits, Rows, Turn};
 pub use self::live::{IntakeError, Live, LiveOptions, Source};
-pub use self::reader::{Description, NamedQueries, Reader};
+pub use self::reader::{NamedQueries, Reader};
 use self::state::StreamState;
 pub use self::state::{State, View};
 pub use self::subscription::{Change, Subscription, change_schema};

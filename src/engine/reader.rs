@@ -14,7 +14,7 @@ use crate::delta::updates::Tick;
 use crate::observe::Metrics;
 use crate::sql::catalog::{Catalog, Contents, Kind, Relation};
 use crate::sql::error::SqlError;
-use crate::sql::parameters::{self, Value};
+use crate::sql::question::{Description, Parameter, Question};
 use crate::sql::session::Session;
 use crate::sql::statement::Parsed;
 
@@ -34,15 +34,6 @@ pub struct Reader {
     is_lost: Arc<AtomicBool>,
     metrics: Arc<Metrics>,
     limits: Limits,
-}
-
-/// What a query takes and gives, as known without running it.
-#[derive(Clone, Debug)]
-pub struct Description {
-    /// The columns of its answer, all nullable; `None` where they depend on the values of parameters.
-    pub columns: Option<SchemaRef>,
-    /// The types of its parameters from `$1` on; `None` where the statement does not tell.
-    pub parameters: Vec<Option<DataType>>,
 }
 
 /// The table `engine_metrics`, read when a query reads it.
@@ -107,34 +98,30 @@ impl Reader {
 
     /// The rows of a query at the last closed tick, within the limits of the reader.
     pub async fn rows(&self, statement: Parsed) -> Result<Rows, SqlError> {
-        self.rows_with(statement, &[]).await
+        self.answer(&Question::plain(statement), vec![]).await
     }
 
-    /// As [`rows`](Self::rows), of a query with `values` for its parameters.
-    pub async fn rows_with(&self, statement: Parsed, values: &[Value]) -> Result<Rows, SqlError> {
+    /// The rows that answer `question` with `parameters`, as [`rows`](Self::rows) gives them.
+    pub async fn answer(&self, question: &Question, parameters: Vec<Parameter>) -> Result<Rows, SqlError> {
         self.check()?;
         let turn = self.limits.begin().await?;
         let (tick, catalog) = self.catalog();
-        let (state, plan) = turn.within(self.session.plan(statement, &catalog, tick)).await?;
-        let plan = parameters::bind(plan, values)?;
+        let plan = self.session.plan_question(question, parameters, &catalog, tick);
+        let (state, plan) = turn.within(plan).await?;
         let stream = turn.within(self.session.run(&state, &plan)).await?;
         Ok(turn.rows(stream))
     }
 
-    /// What a query takes and gives.
-    pub async fn describe(&self, statement: Parsed) -> Result<Description, SqlError> {
+    /// The columns and the parameters of `question`, some of whose types are known. Nothing is run.
+    pub async fn describe(
+        &self,
+        question: &Question,
+        known: &[Option<DataType>],
+    ) -> Result<Description, SqlError> {
         self.check()?;
         let turn = self.limits.begin().await?;
         let (tick, catalog) = self.catalog();
-        let (state, plan) = turn.within(self.session.plan(statement, &catalog, tick)).await?;
-        let parameters = parameters::types(&plan)?;
-        let columns = match self.session.columns(&state, plan) {
-            Ok(columns) => Some(columns),
-            // What a column is can depend on what a parameter will be.
-            Err(_) if !parameters.is_empty() => None,
-            Err(error) => return Err(error),
-        };
-        Ok(Description { columns, parameters })
+        turn.within(self.session.describe(question, known, &catalog, tick)).await
     }
 
     /// As [`rows`](Self::rows), all of them at once.

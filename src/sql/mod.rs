@@ -6,6 +6,6 @@ pub mod csv;
 pub mod error;
 pub mod functions;
 pub mod lower;
-pub mod parameters;
+pub mod question;
 pub mod session;
 pub mod statement;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
-use arrow::datatypes::{Field, Schema, SchemaRef};
+use arrow::datatypes::{DataType, SchemaRef};
 use chrono::DateTime;
 use datafusion::catalog::{MemorySchemaProvider, SchemaProvider};
 use datafusion::common::tree_node::TreeNodeRecursion;
@@ -23,6 +23,7 @@ use super::catalog::{Catalog, Kind, RelationTable};
 use super::error::SqlError;
 use super::functions;
 use super::lower::{self, Lowered};
+use super::question::{Description, Parameter, Question, parameter_types, with_parameters};
 
 /// The catalog, which clients call the database.
 pub const CATALOG: &str = "undercurrent";
@@ -88,6 +89,35 @@ impl Session {
         Ok((state, plan))
     }
 
+    /// Plans `question` with its parameters, as [`plan`](Self::plan) does.
+    pub async fn plan_question(
+        &self,
+        question: &Question,
+        parameters: Vec<Parameter>,
+        catalog: &Catalog,
+        tick: u64,
+    ) -> Result<(SessionState, LogicalPlan), SqlError> {
+        let (state, plan) = self.plan(question.statement.clone(), catalog, tick).await?;
+        Ok((state, with_parameters(plan, parameters)?))
+    }
+
+    /// The columns and the parameters of `question`, some of whose types are known. Nothing is read for it.
+    pub async fn describe(
+        &self,
+        question: &Question,
+        known: &[Option<DataType>],
+        catalog: &Catalog,
+        tick: u64,
+    ) -> Result<Description, SqlError> {
+        let (state, plan) = self.plan(question.statement.clone(), catalog, tick).await?;
+        let parameters = parameter_types(&plan, known)?;
+        let nulls = parameters.iter().map(|t| Parameter::try_from(t).map_err(flatten));
+        let plan = with_parameters(plan, nulls.collect::<Result<_, _>>()?)?;
+        // Only the optimizer settles the types of columns.
+        let plan = state.optimize(&plan).map_err(flatten)?;
+        Ok(Description { schema: Arc::new(plan.schema().as_arrow().clone()), parameters })
+    }
+
     /// Runs a query over `catalog` as it is at `tick`.
     pub async fn query(
         &self,
@@ -111,15 +141,6 @@ impl Session {
             .verify_plan(plan)?;
         let physical = state.create_physical_plan(plan).await.map_err(flatten)?;
         execute_stream(physical, state.task_ctx()).map_err(flatten)
-    }
-
-    /// The columns that [`run`](Self::run) gives for `plan`, all of them nullable: nothing is read for it.
-    pub fn columns(&self, state: &SessionState, plan: LogicalPlan) -> Result<SchemaRef, SqlError> {
-        let options = state.config_options();
-        let plan = state.analyzer().execute_and_check(plan, options, |_, _| {}).map_err(flatten)?;
-        let fields = plan.schema().fields().iter();
-        let fields = fields.map(|f| Field::new(f.name(), f.data_type().clone(), true));
-        Ok(Arc::new(Schema::new(fields.collect::<Vec<_>>())))
     }
 
     /// Compiles the SELECT `query` to a dataflow over the relations of `catalog`.

@@ -1,5 +1,6 @@
 //! Arrow Flight SQL, by Arrow's own client and by ADBC.
 
+use std::io::{ErrorKind, Read, Write};
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, AsArray, Int64Array, RecordBatch, StringArray};
@@ -21,7 +22,7 @@ use tonic::transport::{Channel, Endpoint};
 
 use crate::in_process::InProcess;
 use crate::python;
-use crate::server::eventually;
+use crate::server::{PATIENCE, eventually};
 use crate::support::{many, row_texts};
 
 const SPANS: &str = "
@@ -323,6 +324,32 @@ fn wrong_tickets_are_refused_and_tickets_can_be_taken_back() {
         let result = CancelFlightInfoResult::decode(result.body).unwrap();
         assert_eq!(result.status(), CancelStatus::Cancelled);
         assert_eq!(refusal(rows(&mut client, info).await).0, Code::NotFound);
+        assert_eq!(texts(&query(&mut client, "SELECT 1").await.unwrap()), [["1"]]);
+    });
+}
+
+#[test]
+fn garbage_is_refused_and_others_are_answered() {
+    let server = InProcess::start(&[("limits.request_timeout", "300ms")]);
+    for garbage in [
+        &b"\x00\x01\x02\x03\xff\xfe\r\n\r\n"[..],
+        b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\nnot a frame at all, and long enough",
+        b"POST /arrow.flight.protocol.FlightService/DoGet HTTP/1.1\r\nhost: x\r\n",
+    ] {
+        let mut stream = std::net::TcpStream::connect(server.flight_sql()).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        stream.write_all(garbage).unwrap();
+        // The server closes; that it does so at all is what is asked here.
+        let _ = stream.read_to_end(&mut vec![]).map_err(|error| {
+            assert!(!matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut), "{error}")
+        });
+    }
+    server.runtime.block_on(async {
+        let mut client = connect(&server).await;
+        let wrong = Action { r#type: "CreatePreparedStatement".to_owned(), body: vec![0xff; 64].into() };
+        assert_eq!(refusal(client.do_action(wrong).await).0, Code::InvalidArgument);
+        let wrong = Action { r#type: "Nothing".to_owned(), body: Default::default() };
+        assert_eq!(refusal(client.do_action(wrong).await).0, Code::Unimplemented);
         assert_eq!(texts(&query(&mut client, "SELECT 1").await.unwrap()), [["1"]]);
     });
 }

@@ -20,7 +20,7 @@ use crate::serve::measured::Measured;
 use crate::serve::stopped;
 use crate::serve::subscribers::Place;
 use crate::sql::error::SqlError;
-use crate::sql::parameters::Value;
+use crate::sql::question::{Parameter, Question};
 use crate::sql::session::missing;
 use crate::sql::statement::{Statement, parse};
 
@@ -29,12 +29,18 @@ pub(super) type DataStream = Pin<Box<dyn Stream<Item = Result<FlightData, Status
 
 /// What a statement takes and gives.
 pub(super) struct Shape {
-    /// Its columns; `None` where they depend on the values of its parameters.
-    pub columns: Option<SchemaRef>,
+    /// Its columns; none where it changes something.
+    pub columns: SchemaRef,
     /// Its parameters, `$1` first.
     pub parameters: Schema,
     /// Whether it changes something and has no rows.
     pub is_command: bool,
+}
+
+/// The same columns, all of them nullable: which of them hold no nulls is only known when they are there.
+fn nullable(schema: &Schema) -> SchemaRef {
+    let fields = schema.fields().iter().map(|f| Field::new(f.name(), f.data_type().clone(), true));
+    SchemaRef::new(Schema::new(fields.collect::<Vec<_>>()))
 }
 
 /// The only statement of `sql`.
@@ -61,27 +67,26 @@ impl FlightSql {
         let live = &self.context.live;
         let is_command = is_command(&statement);
         let (columns, parameters) = match statement {
-            _ if is_command => (Some(SchemaRef::new(Schema::empty())), vec![]),
+            _ if is_command => (SchemaRef::new(Schema::empty()), vec![]),
             Statement::Query(query) => {
-                let description = live.describe(*query).await.map_err(status)?;
-                (description.columns, description.parameters)
+                let described = live.describe(&Question::plain(*query), &[]).await.map_err(status)?;
+                (nullable(&described.schema), described.parameters)
             }
             Statement::Subscribe(subscribe) => {
                 let view = subscribe.relation.clone();
                 live.prepare(Statement::Subscribe(subscribe)).await.map_err(status)?;
                 let (_, catalog) = live.reader().catalog();
                 let relation = catalog.get(&view).ok_or_else(|| status(missing(&view, &catalog)))?;
-                (Some(change_schema(&relation.schema)), vec![])
+                (change_schema(&relation.schema), vec![])
             }
             // What these give is small and known only when it is there.
             other => match live.execute(other).await.map_err(status)? {
-                Answer::Rows { schema, .. } => (Some(schema), vec![]),
-                Answer::Done(_) | Answer::Subscription(_) => (None, vec![]),
+                Answer::Rows { schema, .. } => (schema, vec![]),
+                Answer::Done(_) | Answer::Subscription(_) => (SchemaRef::new(Schema::empty()), vec![]),
             },
         };
-        let parameter = |(index, wanted): (usize, Option<DataType>)| {
-            Field::new(format!("${}", index + 1), wanted.unwrap_or(DataType::Utf8), true)
-        };
+        let parameter =
+            |(index, wanted): (usize, DataType)| Field::new(format!("${}", index + 1), wanted, true);
         let parameters: Vec<Field> = parameters.into_iter().enumerate().map(parameter).collect();
         Ok(Shape { columns, parameters: Schema::new(parameters), is_command })
     }
@@ -98,14 +103,14 @@ impl FlightSql {
     pub(super) async fn stream(
         &self,
         statement: Statement,
-        values: &[Value],
+        values: &[Parameter],
         columns: Option<SchemaRef>,
     ) -> Result<Response<DataStream>, Status> {
         let mut measured = Measured::begin(self.context.live.metrics(), PROTOCOL);
         let live = &self.context.live;
         let flow = match statement {
             Statement::Query(query) => {
-                let rows = live.rows(*query, values).await.map_err(status)?;
+                let rows = live.rows(Question::plain(*query), values.to_vec()).await.map_err(status)?;
                 Flow::start(rows, self.context.config.statement_timeout)
             }
             statement @ Statement::Subscribe(_) => {

@@ -16,6 +16,7 @@ use tonic::Status;
 use crate::engine::Live;
 use crate::sql::catalog::{Kind, Relation};
 use crate::sql::error::SqlError;
+use crate::sql::question::Question;
 use crate::sql::session::{CATALOG, SCHEMA};
 use crate::sql::statement::parse_query;
 
@@ -89,8 +90,8 @@ pub(super) async fn tables(query: CommandGetTables, live: &Live) -> Result<Recor
         let columns = match &relation.kind {
             Kind::Query(query) if wants_columns => {
                 // One that names what is gone has no columns, and does not hide the others.
-                let description = live.describe(parse_query(query)?).await;
-                description.ok().and_then(|d| d.columns).unwrap_or_else(|| SchemaRef::new(Schema::empty()))
+                let described = live.describe(&Question::plain(parse_query(query)?), &[]).await;
+                described.map_or_else(|_| SchemaRef::new(Schema::empty()), |described| described.schema)
             }
             _ => relation.schema.clone(),
         };

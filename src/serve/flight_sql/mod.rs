@@ -21,7 +21,7 @@ use self::handles::Handles;
 use super::Context;
 use super::listener::Listener;
 use super::subscribers::Subscribers;
-use crate::sql::parameters::Value;
+use crate::sql::question::Parameter;
 
 /// The name of the protocol in metrics.
 const PROTOCOL: &str = "flight_sql";
@@ -39,9 +39,9 @@ const REQUEST_BYTES: usize = 1 << 20;
 #[derive(Clone)]
 struct Ticketed {
     sql: Arc<str>,
-    values: Arc<[Value]>,
+    values: Arc<[Parameter]>,
     /// The columns that were told of it.
-    columns: Option<SchemaRef>,
+    columns: SchemaRef,
 }
 
 /// A prepared statement.
@@ -49,7 +49,7 @@ struct Ticketed {
 struct Prepared {
     sql: Arc<str>,
     /// The values of its parameters that were bound last.
-    values: Arc<[Value]>,
+    values: Arc<[Parameter]>,
 }
 
 /// The service.

@@ -31,7 +31,7 @@ use super::metadata;
 use super::status::{internal, status};
 use super::{FlightSql, Prepared, Ticketed};
 use crate::sql::error::SqlError;
-use crate::sql::parameters::Value;
+use crate::sql::question::Parameter;
 use crate::sql::statement::Statement;
 
 /// The action that takes the tickets of an answer back.
@@ -56,7 +56,7 @@ impl FlightSql {
     async fn flight_info(
         &self,
         sql: Arc<str>,
-        values: Arc<[Value]>,
+        values: Arc<[Parameter]>,
         request: Request<FlightDescriptor>,
     ) -> Result<Response<FlightInfo>, Status> {
         let statement = one(&sql)?;
@@ -66,15 +66,12 @@ impl FlightSql {
             return Ok(Response::new(info.try_with_schema(&Schema::empty()).map_err(internal)?));
         }
         let columns = self.shape(statement).await?.columns;
-        let bytes = sql.len() + values.iter().map(Value::size).sum::<usize>();
+        let bytes = sql.len() + values.iter().map(Parameter::size).sum::<usize>();
         let ticketed = Ticketed { sql, values, columns: columns.clone() };
         let statement_handle = self.tickets.insert(ticketed, bytes)?.into();
         let ticket = Ticket::new(TicketStatementQuery { statement_handle }.as_any().encode_to_vec());
         let info = info.with_endpoint(FlightEndpoint::new().with_ticket(ticket)).with_ordered(true);
-        let info = match columns {
-            Some(columns) => info.try_with_schema(&columns).map_err(internal)?,
-            None => info,
-        };
+        let info = info.try_with_schema(&columns).map_err(internal)?;
         Ok(Response::new(info))
     }
 
@@ -128,13 +125,13 @@ fn ipc(schema: &Schema) -> Result<Vec<u8>, ArrowError> {
 }
 
 /// The values of parameters that a client sends: one row of them.
-async fn values(data: PeekableFlightDataStream) -> Result<Vec<Value>, Status> {
+async fn values(data: PeekableFlightDataStream) -> Result<Vec<Parameter>, Status> {
     let data = data.map_err(|error| FlightError::Tonic(Box::new(error)));
     let mut batches = FlightRecordBatchStream::new_from_flight_data(data);
     let mut values = None;
     while let Some(batch) = batches.try_next().await.map_err(Status::from)? {
         for row in 0..batch.num_rows() {
-            let value = |column: &ArrayRef| Value::try_from_array(column, row);
+            let value = |column: &ArrayRef| Parameter::try_from_array(column, row);
             let row = batch.columns().iter().map(value).collect::<Result<_, _>>();
             if values.replace(row.map_err(|e| status(SqlError::from(e)))?).is_some() {
                 let message = "a query takes one row of parameters; run it once for each";
@@ -181,7 +178,7 @@ impl FlightSqlService for FlightSql {
         _request: Request<Ticket>,
     ) -> Result<Response<DataStream>, Status> {
         let Ticketed { sql, values, columns } = self.tickets.get(&ticket.statement_handle)?;
-        self.stream(one(&sql)?, &values, columns).await
+        self.stream(one(&sql)?, &values, Some(columns)).await
     }
 
     async fn do_get_prepared_statement(
@@ -222,7 +219,7 @@ impl FlightSqlService for FlightSql {
         let values = values.map_err(|_| {
             Status::deadline_exceeded(format!("no parameters within {time:?} (limits.request_timeout)"))
         })??;
-        let bytes = sql.len() + values.iter().map(Value::size).sum::<usize>();
+        let bytes = sql.len() + values.iter().map(Parameter::size).sum::<usize>();
         self.prepared.replace(&handle, Prepared { sql, values: values.into() }, bytes)?;
         Ok(DoPutPreparedStatementResult { prepared_statement_handle: Some(handle) })
     }
@@ -235,9 +232,9 @@ impl FlightSqlService for FlightSql {
         let sql = self.text(&query.query)?;
         let Shape { columns, parameters, is_command } = self.shape(one(&sql)?).await?;
         // No columns at all say to clients that it is an update.
-        let dataset_schema = match columns {
-            Some(columns) if !is_command => ipc(&columns).map_err(internal)?.into(),
-            _ => Default::default(),
+        let dataset_schema = match is_command {
+            false => ipc(&columns).map_err(internal)?.into(),
+            true => Default::default(),
         };
         let bytes = sql.len();
         let handle = self.prepared.insert(Prepared { sql, values: Arc::default() }, bytes)?;

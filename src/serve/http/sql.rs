@@ -19,13 +19,13 @@ use crate::engine::Answer;
 use crate::serve::flow::Flow;
 use crate::serve::measured::Measured;
 use crate::sql::error::SqlError;
-use crate::sql::parameters::Value;
+use crate::sql::question::{Parameter, Question};
 use crate::sql::statement::{Statement, parse};
 
 /// A statement as JSON.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Question {
+struct Asked {
     /// The text of one statement.
     sql: String,
     /// The values of `$1`, `$2`, ...: text, numbers, booleans and null.
@@ -36,7 +36,7 @@ struct Question {
 /// The query string of a GET.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct GetQuestion {
+pub(super) struct GetAsked {
     sql: String,
 }
 
@@ -46,27 +46,27 @@ pub(super) async fn post(State(http): State<Http>, request: Request) -> Result<R
     let format = Format::of(&head.headers)?;
     let is_json = is_json(&head.headers)?;
     let body = read(&http, body).await?;
-    let question = match is_json {
+    let asked = match is_json {
         true => serde_json::from_slice(&body)
             .map_err(|e| ApiError::bad_request(format!("the body is not {{\"sql\": \"...\"}}: {e}")))?,
         false => {
             let sql = String::from_utf8(body.to_vec());
             let sql = sql.map_err(|e| ApiError::bad_request(format!("the statement is no UTF-8: {e}")))?;
-            Question { sql, parameters: vec![] }
+            Asked { sql, parameters: vec![] }
         }
     };
-    answer(&http, format, &question, false).await
+    answer(&http, format, &asked, false).await
 }
 
 /// Answers the query of the query string; what changes something takes a POST.
 pub(super) async fn get(
     State(http): State<Http>,
     headers: HeaderMap,
-    question: Result<Query<GetQuestion>, axum::extract::rejection::QueryRejection>,
+    asked: Result<Query<GetAsked>, axum::extract::rejection::QueryRejection>,
 ) -> Result<Response, ApiError> {
     let format = Format::of(&headers)?;
-    let Query(question) = question.map_err(|e| ApiError::bad_request(e.body_text()))?;
-    answer(&http, format, &Question { sql: question.sql, parameters: vec![] }, true).await
+    let Query(asked) = asked.map_err(|e| ApiError::bad_request(e.body_text()))?;
+    answer(&http, format, &Asked { sql: asked.sql, parameters: vec![] }, true).await
 }
 
 /// Whether the body is JSON; curl sends text as a form unless told otherwise.
@@ -104,15 +104,10 @@ async fn read(http: &Http, body: Body) -> Result<Bytes, ApiError> {
     }
 }
 
-async fn answer(
-    http: &Http,
-    format: Format,
-    question: &Question,
-    is_reading: bool,
-) -> Result<Response, ApiError> {
+async fn answer(http: &Http, format: Format, asked: &Asked, is_reading: bool) -> Result<Response, ApiError> {
     let measured = Measured::begin(http.context.live.metrics(), PROTOCOL);
-    let values = question.parameters.iter().enumerate().map(value).collect::<Result<Vec<_>, _>>()?;
-    let statement = one(&question.sql)?;
+    let values = asked.parameters.iter().enumerate().map(value).collect::<Result<Vec<_>, _>>()?;
+    let statement = one(&asked.sql)?;
     if is_reading && changes_something(&statement) {
         let message = "this statement changes something".to_owned();
         return Err(ApiError::new(StatusCode::METHOD_NOT_ALLOWED, "read_only_sql_transaction", message)
@@ -121,7 +116,7 @@ async fn answer(
     let live = &http.context.live;
     let (flow, command) = match statement {
         Statement::Query(query) => {
-            let rows = live.rows(*query, &values).await?;
+            let rows = live.rows(Question::plain(*query), values).await?;
             (Flow::start(rows, http.context.config.statement_timeout), None)
         }
         Statement::Subscribe(subscribe) => {
@@ -222,15 +217,15 @@ pub(super) fn one(sql: &str) -> Result<Statement, ApiError> {
 }
 
 /// A value of JSON as that of parameter `$index + 1`.
-fn value((index, json): (usize, &serde_json::Value)) -> Result<Value, ApiError> {
+fn value((index, json): (usize, &serde_json::Value)) -> Result<Parameter, ApiError> {
     use serde_json::Value as Json;
     match json {
-        Json::Null => Ok(Value::Null),
-        Json::Bool(value) => Ok(Value::from(*value)),
-        Json::String(value) => Ok(Value::from(value.as_str())),
+        Json::Null => Ok(Parameter::Null),
+        Json::Bool(value) => Ok(Parameter::from(*value)),
+        Json::String(value) => Ok(Parameter::from(value.as_str())),
         Json::Number(value) => match value.as_i64() {
-            Some(integer) => Ok(Value::from(integer)),
-            None => Ok(Value::from(value.as_f64())),
+            Some(integer) => Ok(Parameter::from(integer)),
+            None => Ok(Parameter::from(value.as_f64())),
         },
         Json::Array(_) | Json::Object(_) => {
             let message = format!("parameter ${} is neither text, number, boolean nor null", index + 1);

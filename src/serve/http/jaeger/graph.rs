@@ -11,7 +11,7 @@ use serde_json::{Value as Json, json};
 use super::super::Http;
 use super::super::error::ApiError;
 use super::{JaegerError, envelope, rows};
-use crate::sql::parameters::Value;
+use crate::sql::question::Parameter;
 
 const SERVICES: &str = "
     SELECT DISTINCT service_name FROM spans WHERE service_name IS NOT NULL ORDER BY service_name";
@@ -41,7 +41,8 @@ pub(in crate::serve::http) async fn operations_of(
     State(http): State<Http>,
     Path(service): Path<String>,
 ) -> Result<Response, JaegerError> {
-    let batches = rows(&http, OPERATIONS, &[Value::from(service.as_str()), Value::Utf8(None)]).await?;
+    let batches =
+        rows(&http, OPERATIONS, &[Parameter::from(service.as_str()), Parameter::Utf8(None)]).await?;
     let mut names: Vec<String> = batches.iter().flat_map(|b| texts(b, 0)).collect();
     // One name comes once a kind.
     names.dedup();
@@ -64,7 +65,7 @@ pub(in crate::serve::http) async fn operations(
     let Query(question) = question.map_err(|e| ApiError::bad_request(e.body_text()))?;
     let kind = question.span_kind.filter(|kind| !kind.is_empty()).map(|kind| kind.to_uppercase());
     let batches =
-        rows(&http, OPERATIONS, &[Value::from(question.service.as_str()), Value::Utf8(kind)]).await?;
+        rows(&http, OPERATIONS, &[Parameter::from(question.service.as_str()), Parameter::Utf8(kind)]).await?;
     let operation = |(name, kind): (String, String)| json!({ "name": name, "spanKind": kind.to_lowercase() });
     Ok(envelope(batches.iter().flat_map(|b| texts(b, 0).zip(texts(b, 1))).map(operation).collect()))
 }
@@ -96,8 +97,8 @@ pub(in crate::serve::http) async fn dependencies(
 }
 
 /// A point in time `units` of `unit_ns` after 1970; one that cannot be told in nanoseconds is the last that can.
-pub(super) fn instant(units: i64, unit_ns: i64) -> Value {
-    Value::TimestampNanosecond(Some(units.saturating_mul(unit_ns)), Some("+00:00".into()))
+pub(super) fn instant(units: i64, unit_ns: i64) -> Parameter {
+    Parameter::TimestampNanosecond(Some(units.saturating_mul(unit_ns)), Some("+00:00".into()))
 }
 
 /// The texts of a column without nulls.

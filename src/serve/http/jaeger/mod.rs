@@ -25,8 +25,8 @@ use serde_json::{Value, json};
 use super::error::ApiError;
 use super::{Http, PROTOCOL};
 use crate::serve::measured::Measured;
-use crate::sql;
 use crate::sql::error::SqlError;
+use crate::sql::question::{Parameter, Question};
 use crate::sql::statement::parse_query;
 
 pub(super) fn router() -> Router<Http> {
@@ -69,14 +69,10 @@ fn not_found(message: &str) -> JaegerError {
 }
 
 /// All rows of the query `text` with `values` for its parameters.
-async fn rows(
-    http: &Http,
-    text: &str,
-    values: &[sql::parameters::Value],
-) -> Result<Vec<RecordBatch>, SqlError> {
+async fn rows(http: &Http, text: &str, values: &[Parameter]) -> Result<Vec<RecordBatch>, SqlError> {
     let live = &http.context.live;
     let mut measured = Measured::begin(live.metrics(), PROTOCOL);
-    let mut rows = live.rows(parse_query(text)?, values).await?;
+    let mut rows = live.rows(Question::plain(parse_query(text)?), values.to_vec()).await?;
     let mut batches = vec![];
     while let Some(batch) = rows.next().await? {
         batches.push(batch);

@@ -11,7 +11,7 @@ use super::super::error::ApiError;
 use super::graph::instant;
 use super::traces::{TraceQueries, trace_id};
 use super::{JaegerError, envelope};
-use crate::sql::parameters::Value;
+use crate::sql::question::Parameter;
 
 /// The most traces of one answer.
 const TRACES_MAX: i64 = 1_500;
@@ -105,7 +105,7 @@ impl Question {
     }
 
     /// The search with the values of its parameters.
-    fn search(&self) -> Result<(String, Vec<Value>), ApiError> {
+    fn search(&self) -> Result<(String, Vec<Parameter>), ApiError> {
         let Some(service) = self.get("service") else {
             return Err(ApiError::bad_request("parameter service is missing"));
         };
@@ -113,13 +113,13 @@ impl Question {
         let start = self.integer("start")?.unwrap_or(0);
         let limit = self.integer("limit")?.unwrap_or(TRACES_DEFAULT).clamp(1, TRACES_MAX);
         let mut values = vec![
-            Value::from(service),
-            Value::Utf8(self.get("operation").filter(|o| *o != "all").map(str::to_owned)),
+            Parameter::from(service),
+            Parameter::Utf8(self.get("operation").filter(|o| *o != "all").map(str::to_owned)),
             instant(start, 1_000),
             instant(end, 1_000),
-            Value::from(self.duration_ns("minDuration")?.unwrap_or(0)),
-            Value::from(self.duration_ns("maxDuration")?.unwrap_or(i64::MAX)),
-            Value::from(limit),
+            Parameter::from(self.duration_ns("minDuration")?.unwrap_or(0)),
+            Parameter::from(self.duration_ns("maxDuration")?.unwrap_or(i64::MAX)),
+            Parameter::from(limit),
         ];
         let mut conditions = String::new();
         for (key, value) in &self.tags {
@@ -134,22 +134,22 @@ impl Question {
 
 /// What tag `key` asks of a span, with parameters from number `next` on: tags that Jaeger makes of other columns
 /// are looked for there.
-fn condition(key: &str, value: &str, next: usize) -> (String, Vec<Value>) {
+fn condition(key: &str, value: &str, next: usize) -> (String, Vec<Parameter>) {
     match key {
         "error" => {
             let is_error = if value == "true" { "=" } else { "<>" };
             (format!(" AND status_code {is_error} 'ERROR'"), vec![])
         }
-        "span.kind" => (format!(" AND kind = ${next}"), vec![Value::from(value.to_uppercase())]),
+        "span.kind" => (format!(" AND kind = ${next}"), vec![Parameter::from(value.to_uppercase())]),
         "otel.status_code" => {
-            (format!(" AND status_code = ${next}"), vec![Value::from(value.to_uppercase())])
+            (format!(" AND status_code = ${next}"), vec![Parameter::from(value.to_uppercase())])
         }
         _ => (
             format!(
                 " AND (map_extract(attributes, ${next})[1] = ${0} OR map_extract(resource_attributes, ${next})[1] = ${0})",
                 next + 1
             ),
-            vec![Value::from(key), Value::from(value)],
+            vec![Parameter::from(key), Parameter::from(value)],
         ),
     }
 }
@@ -204,7 +204,7 @@ mod tests {
         assert!(!text.contains("a'b") && !text.contains("x'") && !text.contains("y'"), "{text}");
         assert!(text.contains("$11"), "{text}");
         assert_eq!(values.len(), 7 + 4);
-        assert_eq!(values[8], Value::from("1"));
+        assert_eq!(values[8], Parameter::from("1"));
         assert!(Question::read("service=a&limit=x").unwrap().search().is_err());
         assert!(Question::read("tags=x").is_err());
     }

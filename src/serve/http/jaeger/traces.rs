@@ -10,7 +10,7 @@ use super::super::error::ApiError;
 use super::spans::{EVENT_COLUMNS, LINK_COLUMNS, SPAN_COLUMNS, Traces};
 use super::{JaegerError, envelope, not_found, rows};
 use crate::sql::error::SqlError;
-use crate::sql::parameters::Value;
+use crate::sql::question::Parameter;
 
 /// The most spans of one answer.
 pub(super) const SPANS_MAX: usize = 50_000;
@@ -43,7 +43,7 @@ impl TraceQueries {
 
     /// The traces as Jaeger writes them. Beyond [`SPANS_MAX`] spans, events or links the others are left out,
     /// which a warning says.
-    pub async fn run(&self, http: &Http, values: &[Value]) -> Result<Vec<serde_json::Value>, SqlError> {
+    pub async fn run(&self, http: &Http, values: &[Parameter]) -> Result<Vec<serde_json::Value>, SqlError> {
         let mut traces = Traces::default();
         let mut count = 0;
         for batch in rows(http, &self.spans, values).await? {
@@ -82,10 +82,10 @@ pub(in crate::serve::http) async fn trace(
 }
 
 /// A trace id as it stands in our tables: Jaeger leaves leading zeros out.
-pub(super) fn trace_id(text: &str) -> Result<Value, ApiError> {
+pub(super) fn trace_id(text: &str) -> Result<Parameter, ApiError> {
     let is_id = (1..=TRACE_ID_DIGITS).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_hexdigit());
     match is_id {
-        true => Ok(Value::from(format!("{:0>TRACE_ID_DIGITS$}", text.to_ascii_lowercase()))),
+        true => Ok(Parameter::from(format!("{:0>TRACE_ID_DIGITS$}", text.to_ascii_lowercase()))),
         false => Err(ApiError::bad_request(format!(
             "\"{text}\" is no trace id: 1 to {TRACE_ID_DIGITS} hexadecimal digits are expected"
         ))),
@@ -98,7 +98,7 @@ mod tests {
 
     #[test]
     fn a_trace_id_is_filled_up_with_zeros() {
-        assert_eq!(trace_id("AbC").unwrap(), Value::from(format!("{}abc", "0".repeat(29))));
+        assert_eq!(trace_id("AbC").unwrap(), Parameter::from(format!("{}abc", "0".repeat(29))));
         for wrong in ["", "xyz", "1'", &"1".repeat(33)] {
             assert!(trace_id(wrong).is_err(), "{wrong}");
         }
