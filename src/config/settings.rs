@@ -184,7 +184,7 @@ pub const SETTINGS: &[Setting] = &[
     Setting {
         key: "limits.statement_timeout",
         default: "60s",
-        help: "How long a statement may take, waiting for its turn included. Subscriptions may stay.",
+        help: "How long a statement may take, waiting for its turn included, until its client has the answer.\nSubscriptions may stay, as long as their clients read.",
         set: set!(statement_timeout, duration),
     },
     Setting {

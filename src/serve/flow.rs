@@ -7,11 +7,15 @@ use arrow::datatypes::SchemaRef;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout_at};
 
+use crate::delta::row_store::bytes_of;
 use crate::engine::Rows;
 use crate::sql::error::SqlError;
 
 /// Rows that are encoded at once.
 const PIECE_ROWS: usize = 8192;
+
+/// About as many bytes of them at most, where a row is not longer.
+const PIECE_BYTES: usize = 1 << 20;
 
 /// Pieces that wait for the client; then the query waits too.
 const PIECES_AHEAD: usize = 2;
@@ -88,7 +92,29 @@ async fn produce(mut rows: Rows, sender: mpsc::Sender<Piece>, deadline: Instant)
     }
 }
 
-fn pieces_of(batch: &RecordBatch) -> impl Iterator<Item = RecordBatch> + '_ {
+/// `batch` cut into what is encoded at once.
+pub(super) fn pieces_of(batch: &RecordBatch) -> impl Iterator<Item = RecordBatch> + '_ {
     let rows = batch.num_rows();
-    (0..rows).step_by(PIECE_ROWS).map(move |begin| batch.slice(begin, PIECE_ROWS.min(rows - begin)))
+    let step = (rows * PIECE_BYTES / bytes_of(batch).max(1)).clamp(1, PIECE_ROWS);
+    (0..rows).step_by(step).map(move |begin| batch.slice(begin, step.min(rows - begin)))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use arrow::array::{ArrayRef, StringArray};
+
+    use super::*;
+
+    #[test]
+    fn pieces_are_few_rows_or_few_bytes() {
+        for (rows, text, expected) in [(20_000, "x", 8_192), (10, &*"x".repeat(PIECE_BYTES), 1), (0, "", 0)] {
+            let column: ArrayRef = Arc::new(StringArray::from(vec![text; rows]));
+            let batch = RecordBatch::try_from_iter([("text", column)]).unwrap();
+            let pieces: Vec<usize> = pieces_of(&batch).map(|piece| piece.num_rows()).collect();
+            assert_eq!(pieces.iter().sum::<usize>(), rows);
+            assert_eq!(pieces.first().copied().unwrap_or(0), expected);
+        }
+    }
 }

@@ -1,39 +1,45 @@
-//! Clients written in Python, with the packages of `requirements.txt` in an environment of their own.
+//! Clients written in Python, each a script of `clients/`, in an environment of their own.
 
+use std::fs::{self, File};
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Output};
 use std::sync::OnceLock;
 
-/// Says that an environment is complete, and for which packages.
-const STAMP: &str = "requirements.txt";
+/// What is installed, with its versions.
+const REQUIREMENTS: &str = include_str!("requirements.txt");
 
-/// The Python with the packages; the environment is made when first asked for and kept below the folder of the
-/// build.
-fn interpreter() -> &'static Path {
-    static INTERPRETER: OnceLock<PathBuf> = OnceLock::new();
-    INTERPRETER.get_or_init(|| {
-        let requirements = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/requirements.txt");
-        let wanted = std::fs::read_to_string(requirements).unwrap();
+/// The environment: made once below the target directory, and again when the requirements change.
+pub fn environment() -> &'static Path {
+    static MADE: OnceLock<PathBuf> = OnceLock::new();
+    MADE.get_or_init(|| {
         let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("python");
-        let interpreter = folder.join("bin/python");
-        if std::fs::read_to_string(folder.join(STAMP)).is_ok_and(|made| made == wanted) {
-            return interpreter;
+        fs::create_dir_all(&folder).expect("a folder");
+        // Several test binaries may come here at once.
+        let lock = File::create(folder.join("lock")).expect("a file");
+        lock.lock().expect("a lock");
+        let stamp = folder.join("installed.txt");
+        if fs::read_to_string(&stamp).ok().as_deref() != Some(REQUIREMENTS) {
+            let requirements = folder.join("requirements.txt");
+            fs::write(&requirements, REQUIREMENTS).expect("a file");
+            run(Command::new("python3").args(["-m", "venv", "--clear"]).arg(folder.join("venv")));
+            let pip = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--requirement"];
+            run(Command::new(folder.join("venv/bin/python")).args(pip).arg(&requirements));
+            fs::write(&stamp, REQUIREMENTS).expect("a file");
         }
-        let _ = std::fs::remove_dir_all(&folder);
-        succeed(Command::new("python3").args(["-m", "venv"]).arg(&folder));
-        succeed(Command::new(&interpreter).args(["-m", "pip", "install", "--quiet", "-r", requirements]));
-        std::fs::write(folder.join(STAMP), wanted).unwrap();
-        interpreter
+        folder.join("venv")
     })
 }
 
-/// What `script`, called with `arguments`, prints. It has to end well.
-pub fn run(script: &str, arguments: &[&str]) -> String {
-    succeed(Command::new(interpreter()).args(["-c", script]).args(arguments))
+/// Runs `clients/{script}` with `arguments`; it must end well. Its output is returned.
+pub fn script(script: &str, arguments: &[String]) -> String {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/clients").join(script);
+    let output = run(Command::new(environment().join("bin/python")).arg(path).args(arguments));
+    String::from_utf8(output.stdout).expect("text")
 }
 
-fn succeed(command: &mut Command) -> String {
-    let output = command.output().expect("python3 is installed");
-    assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
-    String::from_utf8(output.stdout).unwrap()
+fn run(command: &mut Command) -> Output {
+    let output = command.output().unwrap_or_else(|e| panic!("{command:?}: {e}"));
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    assert!(output.status.success(), "{command:?}\n{}\n{}", text(&output.stdout), text(&output.stderr));
+    output
 }

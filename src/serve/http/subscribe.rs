@@ -19,6 +19,7 @@ use arrow::array::{AsArray, RecordBatch};
 use arrow::datatypes::{Int64Type, TimestampMillisecondType};
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, State};
+use axum::http::StatusCode;
 use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
 use chrono::{DateTime, SecondsFormat};
@@ -31,6 +32,7 @@ use super::error::ApiError;
 use super::format::json_lines;
 use super::{Http, PROTOCOL};
 use crate::engine::{Answer, Subscription};
+use crate::serve::flow::pieces_of;
 use crate::serve::measured::Measured;
 use crate::serve::stopped;
 use crate::serve::subscribers::Place;
@@ -68,15 +70,22 @@ pub(super) async fn subscribe(
             .with_hint("GET /api/v1/subscribe?view=NAME[&snapshot=false][&progress=true]")
     })?;
     let mut measured = Measured::begin(http.context.live.metrics(), PROTOCOL);
-    let place = http.subscribers.enter()?;
+    let too_many = |error| ApiError { status: StatusCode::TOO_MANY_REQUESTS, ..ApiError::from(error) };
+    let place = http.subscribers.enter().map_err(too_many)?;
     let statement = Statement::Subscribe(Subscribe { relation: view, snapshot, progress });
     let Answer::Subscription(subscription) = http.context.live.execute(statement).await? else {
         return Err(ApiError::bad_request("this cannot be subscribed to"));
     };
     measured.ok();
-    let events = VecDeque::from([schema(&subscription)]);
-    let changes =
-        Changes { subscription, events, stop: http.context.stop.clone(), is_over: false, _place: place };
+    let (rows, events) = (VecDeque::new(), VecDeque::from([schema(&subscription)]));
+    let changes = Changes {
+        subscription,
+        rows,
+        events,
+        stop: http.context.stop.clone(),
+        is_over: false,
+        _place: place,
+    };
     let sse = Sse::new(changes.stream()).keep_alive(KeepAlive::new().interval(HEARTBEAT));
     Ok(sse.into_response())
 }
@@ -84,7 +93,9 @@ pub(super) async fn subscribe(
 /// A subscription on its way to a client.
 struct Changes {
     subscription: Subscription,
-    /// Events to be sent before the next tick is waited for.
+    /// Rows of a tick that are not events yet: a snapshot can be large.
+    rows: VecDeque<RecordBatch>,
+    /// Events to be sent before more rows are made events.
     events: VecDeque<Event>,
     stop: watch::Receiver<bool>,
     is_over: bool,
@@ -98,25 +109,30 @@ impl Changes {
 
     async fn next(&mut self) -> Option<Event> {
         while self.events.is_empty() && !self.is_over {
-            let next = tokio::select! {
-                () = stopped(&mut self.stop) => None,
-                next = self.subscription.next() => Some(next),
-            };
-            match next.map(|next| next.and_then(|batches| events(&batches))) {
-                Some(Ok(events)) => self.events.extend(events),
-                Some(Err(error)) => {
-                    self.is_over = true;
-                    let json = ApiError::from(error).to_json();
-                    self.events.push_back(Event::default().event("error").data(json.to_string()));
-                }
-                None => {
-                    self.is_over = true;
-                    let json = json!({ "reason": "the server stops" });
-                    self.events.push_back(Event::default().event("end").data(json.to_string()));
-                }
+            if let Err(error) = self.fill().await {
+                self.is_over = true;
+                let json = ApiError::from(error).to_json();
+                self.events.push_back(Event::default().event("error").data(json.to_string()));
             }
         }
         self.events.pop_front()
+    }
+
+    /// Makes events of rows, or waits for rows.
+    async fn fill(&mut self) -> Result<(), SqlError> {
+        if let Some(rows) = self.rows.pop_front() {
+            self.events.extend(events(&rows)?);
+            return Ok(());
+        }
+        tokio::select! {
+            () = stopped(&mut self.stop) => {
+                self.is_over = true;
+                let json = json!({ "reason": "the server stops" });
+                self.events.push_back(Event::default().event("end").data(json.to_string()));
+            }
+            next = self.subscription.next() => self.rows.extend(next?.iter().flat_map(pieces_of)),
+        }
+        Ok(())
     }
 }
 
@@ -127,29 +143,25 @@ fn schema(subscription: &Subscription) -> Event {
     Event::default().event("schema").data(json.to_string())
 }
 
-/// The events of one tick.
-fn events(batches: &[RecordBatch]) -> Result<Vec<Event>, SqlError> {
-    let mut events = vec![];
-    for batch in batches {
-        let ticks = batch.column(0).as_primitive::<TimestampMillisecondType>();
-        let diffs = batch.column(1).as_primitive::<Int64Type>();
-        let columns: Vec<usize> = (CHANGE_COLUMNS..batch.num_columns()).collect();
-        let lines = json_lines(&batch.project(&columns)?)?;
-        // Each row is one line; one of no columns is an empty object.
-        let lines = String::from_utf8_lossy(&lines);
-        for ((tick, diff), line) in ticks.values().iter().zip(diffs.values()).zip(lines.lines()) {
-            let tick_at = DateTime::from_timestamp_millis(*tick).unwrap_or_default();
-            let tick_at = tick_at.to_rfc3339_opts(SecondsFormat::Millis, true);
-            let event = Event::default().id(tick.to_string());
-            events.push(match diff {
-                // A row of diff 0 marks the end of a tick.
-                0 => event.event("progress").data(json!({ "tick_at": tick_at }).to_string()),
-                diff => {
-                    let data = format!(r#"{{"tick_at":"{tick_at}","diff":{diff},"row":{line}}}"#);
-                    event.event("change").data(data)
-                }
-            });
-        }
+/// The events of some rows: their tick, their diff, and the columns of the view.
+fn events(rows: &RecordBatch) -> Result<Vec<Event>, SqlError> {
+    let ticks = rows.column(0).as_primitive::<TimestampMillisecondType>();
+    let diffs = rows.column(1).as_primitive::<Int64Type>();
+    let columns: Vec<usize> = (CHANGE_COLUMNS..rows.num_columns()).collect();
+    // Each row is one line.
+    let lines = json_lines(&rows.project(&columns)?)?;
+    let lines = String::from_utf8_lossy(&lines);
+    let changes = ticks.values().iter().zip(diffs.values()).zip(lines.lines());
+    Ok(changes.map(|((tick, diff), line)| event(*tick, *diff, line)).collect())
+}
+
+fn event(tick: i64, diff: i64, row: &str) -> Event {
+    let tick_at = DateTime::from_timestamp_millis(tick).unwrap_or_default();
+    let tick_at = tick_at.to_rfc3339_opts(SecondsFormat::Millis, true);
+    let event = Event::default().id(tick.to_string());
+    match diff {
+        // A row of diff 0 marks the end of a tick.
+        0 => event.event("progress").data(json!({ "tick_at": tick_at }).to_string()),
+        diff => event.event("change").data(format!(r#"{{"tick_at":"{tick_at}","diff":{diff},"row":{row}}}"#)),
     }
-    Ok(events)
 }

@@ -153,6 +153,6 @@ fn what_cannot_be_subscribed_to_is_refused() {
         assert!(got.status == status && told.contains(message), "{question}: {} {told}", got.status);
     }
     let got = curl(&[&server.url("/api/v1/subscribe?view=traces")]);
-    assert_eq!(got.status, 422);
+    assert_eq!(got.status, 429);
     assert!(got.text().contains("limits.subscriptions_max"));
 }
