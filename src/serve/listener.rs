@@ -16,7 +16,6 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
 use tower::Service;
 
-use super::unstalled::Unstalled;
 use super::{Context, ServeError, stopped};
 
 /// How long accepting rests after it failed, as it does when file descriptors run out.
@@ -168,8 +167,7 @@ async fn serve_stream(
         request.extensions_mut().insert(Peer(peer));
         router.clone().call(request)
     });
-    let stream = TokioIo::new(Unstalled::new(stream, context.config.statement_timeout));
-    let mut connection = std::pin::pin!(builder.serve_connection(stream, service));
+    let mut connection = std::pin::pin!(builder.serve_connection(TokioIo::new(stream), service));
     let mut stop = context.stop.clone();
     tokio::select! {
         result = connection.as_mut() => ended(peer, result),

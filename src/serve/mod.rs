@@ -21,7 +21,6 @@ mod otlp;
 mod postgres;
 mod subscribers;
 mod tls;
-mod unstalled;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;

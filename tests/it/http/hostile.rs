@@ -95,21 +95,6 @@ fn who_does_not_read_keeps_nobody_from_running_queries() {
 }
 
 #[test]
-fn a_subscriber_who_does_not_read_is_let_go() {
-    let server = InProcess::start(&[("limits.statement_timeout", "300ms")]);
-    let create = "CREATE MATERIALIZED VIEW v AS SELECT repeat(service_name, 1000000) AS text FROM spans";
-    assert_eq!(curl(&[&server.url("/api/v1/sql"), "--data-binary", create]).status, 200);
-    // More than the buffers of a connection hold.
-    (0..20).for_each(|trace| server.send(&format!("{trace:x}/1 webweb{trace} SERVER")));
-    let mut stream = connect(&server);
-    stream.write_all(b"GET /api/v1/subscribe?view=v HTTP/1.1\r\nhost: x\r\n\r\n").unwrap();
-    stream.read_exact(&mut [0; 1]).unwrap();
-    let open = || server.live.metrics().subscriptions.with_label_values(&["http"]).get();
-    eventually(open, |open| *open == 0);
-    is_well(&server);
-}
-
-#[test]
 fn a_thousand_queries_at_once_while_data_comes_in() {
     let server = InProcess::start(&[("limits.connections_max", "2000")]);
     server.query("SELECT * FROM service_health");

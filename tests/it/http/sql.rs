@@ -122,7 +122,7 @@ fn a_continuous_query_lives_from_create_to_drop() {
 #[test]
 fn an_error_says_what_and_why() {
     let server =
-        InProcess::start(&[("limits.statement_bytes_max", "1 KiB"), ("limits.result_rows_max", "10000")]);
+        InProcess::start(&[("limits.statement_bytes_max", "1 KiB"), ("limits.result_rows_max", "5000")]);
     server.send(SPANS);
     let long = format!("SELECT '{}'", "x".repeat(2_000));
     for (sql, status, code, message) in [
