@@ -17,6 +17,8 @@ pub const QUERIES: &[(&str, &str)] = queries![
     "service_dependencies.sql",
     "service_dependencies_1m.sql",
     "service_dependencies_by_kind.sql",
+    "service_graph_edges.sql",
+    "service_graph_nodes.sql",
     "service_health.sql",
     "traces.sql",
 ];

@@ -71,6 +71,8 @@ pub struct Config {
     pub result_rows_max: usize,
     /// The most bytes of one answer.
     pub result_bytes_max: usize,
+    /// The most subscriptions that are open on each port.
+    pub subscriptions_max: usize,
     /// Memory of all queries that run, together.
     pub query_memory_bytes_max: usize,
     /// How long a stop waits for what is under way.

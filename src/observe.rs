@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use arrow::array::{ArrayRef, Float64Array, RecordBatch, StringArray};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use prometheus::core::Collector;
 use prometheus::proto::MetricType;
 use prometheus::{
-    HistogramOpts, HistogramVec, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder,
+    Gauge, HistogramOpts, HistogramVec, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder,
 };
 
 /// Bounds of the buckets of durations, in seconds: from a tenth of a millisecond to half a minute.
@@ -35,9 +36,12 @@ pub struct Metrics {
     /// Open subscriptions, by `protocol`.
     pub subscriptions: IntGaugeVec,
     ticks: HistogramVec,
-    stream_clock_ms: IntGauge,
+    freshness: HistogramVec,
+    stream_clock_seconds: Gauge,
     views: IntGauge,
 }
+
+const CLOCK_HELP: &str = "The last closed tick of the stream clock, since 1970 UTC";
 
 /// Name, labels, type and value.
 type Row = (String, String, &'static str, f64);
@@ -67,6 +71,9 @@ impl Metrics {
             registry.register(Box::new(metric.clone())).expect(VALID);
             metric
         };
+        gauges("undercurrent_build_info", "The version that runs; always 1", &["version"])
+            .with_label_values(&[env!("CARGO_PKG_VERSION")])
+            .set(1);
         #[cfg(target_os = "linux")]
         registry
             .register(Box::new(prometheus::process_collector::ProcessCollector::for_self()))
@@ -101,13 +108,34 @@ impl Metrics {
             ),
             subscriptions: gauges("undercurrent_subscriptions", "Open subscriptions", &["protocol"]),
             ticks: durations("undercurrent_tick_duration_seconds", "How long closing a tick took", &[]),
-            stream_clock_ms: gauge(
-                "undercurrent_stream_clock_milliseconds",
-                "The last closed tick, since 1970 UTC",
+            freshness: durations(
+                "undercurrent_freshness_seconds",
+                "From the receipt of telemetry to the tick in which queries see it, for the first request of each tick",
+                &[],
             ),
+            stream_clock_seconds: {
+                let clock =
+                    Gauge::new("undercurrent_stream_clock_timestamp_seconds", CLOCK_HELP).expect(VALID);
+                registry.register(Box::new(clock.clone())).expect(VALID);
+                clock
+            },
             views: gauge("undercurrent_views", "Materialized views"),
             registry,
         })
+    }
+
+    /// Adds what `collector` tells, each time somebody asks.
+    pub fn register(&self, collector: Box<dyn Collector>) {
+        // The names of collectors are constants of their own: only a second database of one set of metrics
+        // could bring them twice, and then the first keeps telling.
+        if let Err(error) = self.registry.register(collector) {
+            tracing::warn!(%error, "some metrics are not told");
+        }
+    }
+
+    /// Telemetry received `age` ago is visible to queries from now on.
+    pub fn visible(&self, age: Duration) {
+        self.freshness.with_label_values::<&str>(&[]).observe(age.as_secs_f64());
     }
 
     /// `rows` more rows of `table` went to the workers.
@@ -118,7 +146,7 @@ impl Metrics {
     /// A tick was closed in `duration`, over `views` views.
     pub fn closed(&self, tick_ms: u64, duration: Duration, views: usize) {
         self.ticks.with_label_values::<&str>(&[]).observe(duration.as_secs_f64());
-        self.stream_clock_ms.set(tick_ms as i64);
+        self.stream_clock_seconds.set(tick_ms as f64 / 1e3);
         self.views.set(views as i64);
     }
 
@@ -192,7 +220,7 @@ mod tests {
         let values = rows.column(3).as_any().downcast_ref::<Float64Array>().expect("numbers");
         let value = |name: &str| names.iter().position(|n| n == Some(name)).map(|row| values.value(row));
         assert_eq!(value("undercurrent_ingest_rows_total"), Some(3.0));
-        assert_eq!(value("undercurrent_stream_clock_milliseconds"), Some(5000.0));
+        assert_eq!(value("undercurrent_stream_clock_timestamp_seconds"), Some(5.0));
         assert_eq!(value("undercurrent_tick_duration_seconds_count"), Some(1.0));
         assert_eq!(value("process_resident_memory_bytes").map(|bytes| bytes > 1e6), Some(true));
     }

@@ -3,13 +3,14 @@
 use std::io::{self, Write};
 
 use arrow::array::RecordBatch;
-use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use arrow::datatypes::SchemaRef;
 use arrow::error::ArrowError;
 use arrow::util::pretty::pretty_format_batches_with_schema;
 use parquet::arrow::ArrowWriter;
 
 use super::CommandError;
 use super::arguments::Format;
+use crate::sql::csv::write_csv;
 
 /// Writes the rows of one answer to `out`. A reader that went away is no error.
 pub(super) fn write(
@@ -52,45 +53,6 @@ fn name(format: Format) -> &'static str {
         Format::Json => "JSON",
         Format::Parquet => "Parquet",
     }
-}
-
-/// CSV has no nested values: they are written as text, as a table shows them.
-fn write_csv(
-    out: &mut dyn Write,
-    schema: &SchemaRef,
-    batches: &[RecordBatch],
-    with_header: bool,
-) -> Result<(), ArrowError> {
-    let flat: Vec<Field> = schema
-        .fields()
-        .iter()
-        .map(|f| match f.data_type().is_nested() {
-            true => Field::new(f.name(), DataType::Utf8, true),
-            false => f.as_ref().clone(),
-        })
-        .collect();
-    let flat = std::sync::Arc::new(Schema::new(flat));
-    let mut writer = arrow::csv::WriterBuilder::new().with_header(with_header).build(out);
-    if batches.is_empty() {
-        writer.write(&RecordBatch::new_empty(flat.clone()))?;
-    }
-    for batch in batches {
-        let columns = batch.columns().iter().map(|c| match c.data_type().is_nested() {
-            true => as_text(c),
-            false => Ok(c.clone()),
-        });
-        writer.write(&RecordBatch::try_new(flat.clone(), columns.collect::<Result<_, _>>()?)?)?;
-    }
-    Ok(())
-}
-
-fn as_text(column: &arrow::array::ArrayRef) -> Result<arrow::array::ArrayRef, ArrowError> {
-    use arrow::array::{Array, StringArray};
-    use arrow::util::display::{ArrayFormatter, FormatOptions};
-    let options = FormatOptions::default();
-    let formatter = ArrayFormatter::try_new(column, &options)?;
-    let texts = (0..column.len()).map(|row| column.is_valid(row).then(|| formatter.value(row).to_string()));
-    Ok(std::sync::Arc::new(texts.collect::<StringArray>()))
 }
 
 fn write_json(out: &mut dyn Write, batches: &[RecordBatch]) -> Result<(), ArrowError> {

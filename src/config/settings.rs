@@ -190,7 +190,7 @@ pub const SETTINGS: &[Setting] = &[
     Setting {
         key: "limits.statement_timeout",
         default: "60s",
-        help: "How long a statement may take, waiting for its turn included. Subscriptions may stay.",
+        help: "How long a statement may take, waiting for its turn included, until its client has the answer.\nSubscriptions may stay, as long as their clients read.",
         set: set!(statement_timeout, duration),
     },
     Setting {
@@ -216,6 +216,12 @@ pub const SETTINGS: &[Setting] = &[
         default: "256 MiB",
         help: "The most bytes of an answer, in memory.",
         set: set!(result_bytes_max, bytes),
+    },
+    Setting {
+        key: "limits.subscriptions_max",
+        default: "256",
+        help: "Subscriptions that are open at once on each port.",
+        set: set!(subscriptions_max, |text| number(text, 100_000)),
     },
     Setting {
         key: "limits.query_memory_bytes_max",

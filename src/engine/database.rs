@@ -7,6 +7,7 @@ use arc_swap::ArcSwap;
 use arrow::array::{ArrayRef, RecordBatch, StringArray};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 
+use super::collector::StateCollector;
 use super::reader::{NamedQueries, Reader};
 use super::{Change, Engine, EngineError, State, Subscription, View};
 use crate::observe::Metrics;
@@ -83,6 +84,7 @@ impl Database {
         let published = engine.published();
         let session = Session::default();
         let metrics = Metrics::new();
+        metrics.register(Box::new(StateCollector::new(published.clone())));
         Database {
             engine,
             session,

@@ -48,8 +48,7 @@ impl Limits {
     }
 
     fn too_long(&self) -> SqlError {
-        SqlError::Limit {
-            what: "the statement took longer than",
+        SqlError::Timeout {
             limit: format!("{:?} (limits.statement_timeout)", self.timeout.unwrap_or_default()),
             hint: "narrow it down, or make a materialized view of it",
         }

@@ -14,6 +14,7 @@ use arrow::datatypes::DataType;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, TryAcquireError, mpsc, oneshot};
 
 use super::clock::{ClockOptions, SourceId, StreamClock};
+use super::collector::IntakeCollector;
 use super::limits::{Limits, Rows};
 use super::reader::Reader;
 use super::{Answer, Database, EngineError, channels};
@@ -120,6 +121,8 @@ impl Live {
             bytes_max: options.intake_bytes_max,
             next_source: Arc::default(),
         };
+        let space = intake.space.clone();
+        metrics.register(Box::new(IntakeCollector::new(space, PERMIT_BYTES, options.intake_bytes_max)));
         let reader = database.reader().with_limits(options.queries.clone());
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_time()
@@ -131,6 +134,7 @@ impl Live {
             options,
             pending: BTreeMap::new(),
             pending_rows: 0,
+            oldest: None,
             metrics: metrics.clone(),
         };
         std::thread::Builder::new()
@@ -274,6 +278,8 @@ struct Owner {
     /// Rows that workers do not have yet, and how many.
     pending: BTreeMap<Table, Vec<RecordBatch>>,
     pending_rows: usize,
+    /// When the first request was received of those that no closed tick holds.
+    oldest: Option<Instant>,
     metrics: Arc<Metrics>,
 }
 
@@ -335,6 +341,7 @@ impl Owner {
 
     fn take(&mut self, item: Item) -> Result<(), EngineError> {
         let wall_ms = wall_ms();
+        self.oldest = self.oldest.or(Some(item.received));
         for batch in item.batches {
             if let (Some((_, latest_ns)), false) = (batch.event_time_ns, batch.table == Table::IngestErrors) {
                 self.clock.observe(item.source, latest_ns, item.received, wall_ms);
@@ -376,6 +383,9 @@ impl Owner {
         let begin = Instant::now();
         let tick = self.database.engine.close(self.clock.now(begin, wall_ms()))?;
         self.metrics.closed(tick, begin.elapsed(), self.database.engine.views().len());
+        if let Some(oldest) = self.oldest.take() {
+            self.metrics.visible(oldest.elapsed());
+        }
         Ok(())
     }
 }

@@ -8,6 +8,7 @@
 
 mod channels;
 mod clock;
+mod collector;
 mod contents;
 mod database;
 mod limits;
@@ -36,7 +37,7 @@ pub use self::live::{IntakeError, Live, LiveOptions, Source};
 pub use self::reader::{NamedQueries, Reader};
 use self::state::StreamState;
 pub use self::state::{State, View};
-pub use self::subscription::{Change, Subscription};
+pub use self::subscription::{Change, Subscription, change_schema};
 use self::worker::{Closed, Command, Counted, Install};
 use crate::delta::chunk::ArrowChunk;
 use crate::delta::row_store::bytes_of;

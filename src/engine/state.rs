@@ -112,8 +112,8 @@ impl State {
             catalog.insert(name.clone(), Relation { schema: view.schema.clone(), kind });
         }
         let stats = system_tables::view_stats(tick, views, tables.clone(), counted);
-        catalog.insert("view_stats".to_owned(), stats);
-        catalog.insert("stream_stats".to_owned(), system_tables::stream_stats(&streams));
+        catalog.insert(system_tables::VIEW_STATS.to_owned(), stats);
+        catalog.insert(system_tables::STREAM_STATS.to_owned(), system_tables::stream_stats(&streams));
         State { tick, catalog, views: tables }
     }
 

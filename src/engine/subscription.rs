@@ -39,11 +39,7 @@ pub struct Subscription {
 impl Subscription {
     /// The columns of the rows that tell changes: `tick_at`, `diff`, and those of the view, nullable.
     pub fn change_schema(&self) -> SchemaRef {
-        let tick_type = DataType::Timestamp(TimeUnit::Millisecond, Some("+00:00".into()));
-        let mut fields =
-            vec![Field::new("tick_at", tick_type, false), Field::new("diff", DataType::Int64, false)];
-        fields.extend(self.schema.fields().iter().map(|f| f.as_ref().clone().with_nullable(true)));
-        Arc::new(Schema::new(fields))
+        change_schema(&self.schema)
     }
 
     /// The next tick that has something to tell, as rows of [`change_schema`](Self::change_schema): the
@@ -111,6 +107,16 @@ impl Subscription {
         }
         Ok(batches)
     }
+}
+
+/// The columns of the rows that tell changes of a view with the columns `view`: `tick_at`, `diff`, and those
+/// of the view, nullable.
+pub fn change_schema(view: &Schema) -> SchemaRef {
+    let tick_type = DataType::Timestamp(TimeUnit::Millisecond, Some("+00:00".into()));
+    let mut fields =
+        vec![Field::new("tick_at", tick_type, false), Field::new("diff", DataType::Int64, false)];
+    fields.extend(view.fields().iter().map(|f| f.as_ref().clone().with_nullable(true)));
+    Arc::new(Schema::new(fields))
 }
 
 /// Rows behind their tick and diffs. All that changed since the tick before is told as of `tick`,

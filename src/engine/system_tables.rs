@@ -13,6 +13,12 @@ use crate::delta::updates::Tick;
 use crate::sql::catalog::{Contents, Kind, Relation, Rows};
 use crate::sql::error::SqlError;
 
+/// The system table of the views.
+pub(super) const VIEW_STATS: &str = "view_stats";
+
+/// The system table of the streams.
+pub(super) const STREAM_STATS: &str = "stream_stats";
+
 /// `view_stats`: one row a view. Built when it is read: counting rows costs a merge.
 struct ViewStats {
     schema: SchemaRef,

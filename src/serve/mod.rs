@@ -12,11 +12,15 @@
 //! that lets what is under way finish.
 
 mod activity;
+mod failure;
 mod flight_sql;
+mod flow;
 mod http;
 mod listener;
+mod measured;
 mod otlp;
 mod postgres;
+mod subscribers;
 mod tls;
 
 use std::net::SocketAddr;

@@ -71,6 +71,14 @@ pub enum SqlError {
         /// Why.
         reason: String,
     },
+    /// It took longer than it may.
+    #[error("the statement took longer than {limit}: {hint}")]
+    Timeout {
+        /// The limit and its setting.
+        limit: String,
+        /// What to do.
+        hint: &'static str,
+    },
     /// It took more than a limit allows.
     #[error("{what} {limit}: {hint}")]
     Limit {

@@ -2,6 +2,7 @@
 //! dataflow.
 
 pub mod catalog;
+pub mod csv;
 pub mod error;
 pub mod functions;
 pub mod lower;

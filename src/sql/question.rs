@@ -10,6 +10,7 @@ use datafusion::sql::sqlparser::ast;
 
 use super::error::SqlError;
 use super::pg_catalog::{self, Client};
+use super::session::flatten;
 use super::statement::Parsed;
 
 /// The most parameters of a query: as many as PostgreSQL's protocol can count.
@@ -61,36 +62,62 @@ impl Question {
     }
 }
 
-/// The types of the parameters of `plan`, those of `known` first.
-pub(super) fn parameter_types(
-    plan: &LogicalPlan,
-    known: &[Option<DataType>],
-) -> Result<Vec<DataType>, SqlError> {
+/// The types of the parameters of `plan`, those of `known` first; `None` where nothing says.
+fn types(plan: &LogicalPlan, known: &[Option<DataType>]) -> Result<Vec<Option<DataType>>, SqlError> {
     let inferred = plan.get_parameter_types()?;
     let mut types = known.to_vec();
-    for (name, data_type) in inferred {
-        let number = name.trim_start_matches('$').parse::<usize>().ok();
+    for name in plan.get_parameter_names()? {
+        let number = name.trim_start_matches('$').parse().ok();
         let Some(number) = number.filter(|n| (1..=PARAMETERS_MAX).contains(n)) else {
             return Err(SqlError::Syntax(format!(
                 "parameter \"{name}\" is not one of $1 to ${PARAMETERS_MAX}"
             )));
         };
-        if types.len() < number {
-            types.resize(number, None);
-        }
+        types.resize(types.len().max(number), None);
         let place = &mut types[number - 1];
-        *place = place.take().or(data_type.filter(|t| *t != DataType::Null));
+        let inferred = inferred.get(&name).cloned().flatten();
+        *place = place.take().or(inferred.filter(|data_type| *data_type != DataType::Null));
     }
+    Ok(types)
+}
+
+/// The types of the parameters of `plan`, those of `known` first; text, where nothing says.
+pub(super) fn parameter_types(
+    plan: &LogicalPlan,
+    known: &[Option<DataType>],
+) -> Result<Vec<DataType>, SqlError> {
+    let types = types(plan, known)?;
     Ok(types.into_iter().map(|data_type| data_type.unwrap_or(DataType::Utf8)).collect())
 }
 
-/// `plan` with `parameters` in their places.
+/// `plan` with `parameters` in their places, cast to the types that it wants.
+///
+/// # Errors
+///
+/// Another number of values than of parameters, or a value that cannot be cast.
 pub(super) fn with_parameters(
     plan: LogicalPlan,
     parameters: Vec<Parameter>,
 ) -> Result<LogicalPlan, SqlError> {
-    match parameters.is_empty() {
-        true => Ok(plan),
-        false => Ok(plan.with_param_values(parameters)?),
+    let types = types(&plan, &[])?;
+    if types.len() != parameters.len() {
+        let (expected, given) = (types.len(), parameters.len());
+        return Err(SqlError::Syntax(format!(
+            "the statement has {expected} parameters, and {given} values were given"
+        )));
     }
+    if types.is_empty() {
+        return Ok(plan);
+    }
+    let cast = |(index, (value, wanted)): (usize, (Parameter, Option<DataType>))| match wanted {
+        None => Ok(value),
+        Some(wanted) => value.cast_to(&wanted).map_err(|_| SqlError::Option {
+            name: format!("${}", index + 1),
+            value: value.to_string(),
+            expected: format!("a value of type {wanted} is expected"),
+        }),
+    };
+    let values: Vec<Parameter> =
+        parameters.into_iter().zip(types).enumerate().map(cast).collect::<Result<_, _>>()?;
+    plan.with_param_values(values).map_err(flatten)
 }

@@ -27,8 +27,10 @@ use super::lower::{self, Lowered};
 use super::pg_catalog::{Client, Listed, Listing, PgCatalog};
 use super::question::{Description, Parameter, Question, parameter_types, with_parameters};
 
-const CATALOG: &str = "undercurrent";
-const SCHEMA: &str = "public";
+/// The catalog, which clients call the database.
+pub const CATALOG: &str = "undercurrent";
+/// The schema that all relations are in.
+pub const SCHEMA: &str = "public";
 
 /// How deep views on views may go.
 const VIEW_DEPTH_MAX: usize = 32;
@@ -100,15 +102,25 @@ impl Session {
         catalog: &Catalog,
         tick: u64,
     ) -> Result<(SessionState, LogicalPlan), SqlError> {
+        let (state, plan) = self.bind_question(question, catalog, tick).await?;
+        Ok((state, with_parameters(plan, parameters)?))
+    }
+
+    async fn bind_question(
+        &self,
+        question: &Question,
+        catalog: &Catalog,
+        tick: u64,
+    ) -> Result<(SessionState, LogicalPlan), SqlError> {
         let state = match &question.client {
             None => self.state(tick),
             Some(client) => self.client_state(client, catalog, tick).await?,
         };
         let plan = Box::pin(bind(&state, question.statement.clone(), catalog, 0)).await?;
-        Ok((state, with_parameters(plan, parameters)?))
+        Ok((state, plan))
     }
 
-    /// The columns and the parameters of `question`, some of whose types are known.
+    /// The columns and the parameters of `question`, some of whose types are known. Nothing is read for it.
     pub async fn describe(
         &self,
         question: &Question,
@@ -116,11 +128,12 @@ impl Session {
         catalog: &Catalog,
         tick: u64,
     ) -> Result<Description, SqlError> {
-        let (state, plan) = self.plan_question(question, vec![], catalog, tick).await?;
+        let (state, plan) = self.bind_question(question, catalog, tick).await?;
         let parameters = parameter_types(&plan, known)?;
-        let nulls = parameters.iter().map(Parameter::try_from).collect::<Result<Vec<_>, _>>()?;
+        let nulls = parameters.iter().map(|t| Parameter::try_from(t).map_err(flatten));
+        let plan = with_parameters(plan, nulls.collect::<Result<_, _>>()?)?;
         // Only the optimizer settles the types of columns.
-        let plan = state.optimize(&with_parameters(plan, nulls)?).map_err(flatten)?;
+        let plan = state.optimize(&plan).map_err(flatten)?;
         Ok(Description { schema: Arc::new(plan.schema().as_arrow().clone()), parameters })
     }
 

@@ -2,7 +2,11 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod dashboard;
+mod flight_sql;
 mod generate;
+mod http;
+mod in_process;
 mod live;
 mod lives;
 mod otlp;

@@ -1,7 +1,8 @@
 //! The built-in views: the rules they follow, and that each is at every tick what its SELECT gives.
 
 mod graph;
-mod notation;
+mod node_graph;
+pub mod notation;
 mod oracle;
 mod summaries;
 

@@ -152,3 +152,12 @@ pub fn table(name: &str) -> Table {
     let found = Table::all().into_iter().find(|t| t.name() == name);
     found.unwrap_or_else(|| panic!("no stream table \"{name}\""))
 }
+
+/// A query of `columns` over `a.n` from 0 to `outer` and, for each of them, `b.m` from 0 to `inner`: its rows come in
+/// many batches.
+pub fn many(outer: usize, inner: usize, columns: &str) -> String {
+    format!(
+        "SELECT {columns} FROM (SELECT unnest(range({outer})) AS n) AS a
+         CROSS JOIN (SELECT unnest(range({inner})) AS m) AS b"
+    )
+}

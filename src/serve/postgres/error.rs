@@ -113,9 +113,12 @@ impl Fault {
             SqlError::HasReaders { .. } => ("2BP01", None),
             SqlError::Option { .. } => ("22023", None),
             SqlError::View { .. } | SqlError::Ended { .. } => ("55000", None),
+            SqlError::Timeout { limit, hint } => {
+                let message = format!("the statement took longer than {limit}");
+                return Fault::error("57014", message).hint(*hint);
+            }
             SqlError::Limit { what, limit, hint } => {
-                let code = if what.contains("took longer") { "57014" } else { "54000" };
-                return Fault::error(code, format!("{what} {limit}")).hint(*hint);
+                return Fault::error("54000", format!("{what} {limit}")).hint(*hint);
             }
             SqlError::Engine(_) => ("XX000", None::<String>),
         };

@@ -20,7 +20,7 @@ use undercurrent::sql::statement::parse;
 use undercurrent::telemetry::{Batch, Decoder, Limits, Origin};
 
 /// When the telemetry of the tests begins: 2023-11-14T22:13:00Z, a full minute.
-const START_NS: i64 = 1_699_999_980_000_000_000;
+pub const START_NS: i64 = 1_699_999_980_000_000_000;
 
 /// The OTLP request of one line.
 fn request(line: &str) -> String {

@@ -1,0 +1,188 @@
+//! Metrics of what is published: views, streams and the intake, read when they are asked for.
+
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use arrow::array::{Array, AsArray, RecordBatch};
+use arrow::datatypes::Int64Type;
+use prometheus::core::{Collector, Desc};
+use prometheus::proto::MetricFamily;
+use prometheus::{IntCounterVec, IntGaugeVec, Opts};
+use tokio::sync::Semaphore;
+
+use super::State;
+use super::system_tables::{STREAM_STATS, VIEW_STATS};
+use crate::sql::catalog::Kind;
+
+/// Whether a metric only grows.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Shape {
+    Counter,
+    Gauge,
+}
+
+/// A column of a system table as a metric: table, column, name, help, and shape. The first column of the
+/// table is the label.
+type Column = (&'static str, &'static str, &'static str, &'static str, Shape);
+
+const COLUMNS: &[Column] = &[
+    (VIEW_STATS, "row_count", "undercurrent_view_rows", "Rows of a view", Shape::Gauge),
+    (VIEW_STATS, "state_bytes", "undercurrent_view_state_bytes", "State of a view's operators", Shape::Gauge),
+    (
+        VIEW_STATS,
+        "late_rows",
+        "undercurrent_view_late_rows_total",
+        "Rows that came behind a view's horizon",
+        Shape::Counter,
+    ),
+    (
+        VIEW_STATS,
+        "expired_rows",
+        "undercurrent_view_expired_rows_total",
+        "Rows that a view's horizon has passed",
+        Shape::Counter,
+    ),
+    (STREAM_STATS, "row_count", "undercurrent_stream_rows_total", "Rows that ever came", Shape::Counter),
+    (STREAM_STATS, "stored_rows", "undercurrent_stream_stored_rows", "Rows kept for queries", Shape::Gauge),
+    (
+        STREAM_STATS,
+        "stored_bytes",
+        "undercurrent_stream_stored_bytes",
+        "Memory of the rows kept for queries",
+        Shape::Gauge,
+    ),
+    (
+        STREAM_STATS,
+        "evicted_rows",
+        "undercurrent_stream_evicted_rows_total",
+        "Rows kept once that had to go",
+        Shape::Counter,
+    ),
+];
+
+const WITHOUT_ANSWER: (&str, &str) =
+    ("undercurrent_view_failed", "1 for a view that has no answer because some of its rows failed, else 0");
+const INTAKE: (&str, &str) = ("undercurrent_intake_bytes", "Decoded telemetry that waits for the workers");
+const INTAKE_LIMIT: (&str, &str) =
+    ("undercurrent_intake_limit_bytes", "How much of it may wait before senders are told to");
+
+/// Makes metrics of the state published last.
+pub(super) struct StateCollector {
+    published: Arc<ArcSwap<State>>,
+    descriptions: Vec<Desc>,
+}
+
+impl StateCollector {
+    pub fn new(published: Arc<ArcSwap<State>>) -> Self {
+        let named = COLUMNS.iter().map(|(table, _, name, help, _)| (label(table), *name, *help));
+        let named = named.chain([(label(VIEW_STATS), WITHOUT_ANSWER.0, WITHOUT_ANSWER.1)]);
+        let descriptions = named.map(|(label, name, help)| describe(name, help, &[label])).collect();
+        StateCollector { published, descriptions }
+    }
+
+    fn table(&self, name: &str) -> Option<RecordBatch> {
+        let state = self.published.load();
+        match &state.catalog.get(name)?.kind {
+            Kind::System(contents) => contents.read().ok()?.pop(),
+            _ => None,
+        }
+    }
+}
+
+impl Collector for StateCollector {
+    fn desc(&self) -> Vec<&Desc> {
+        self.descriptions.iter().collect()
+    }
+
+    fn collect(&self) -> Vec<MetricFamily> {
+        let (views, streams) = (self.table(VIEW_STATS), self.table(STREAM_STATS));
+        let mut families = vec![];
+        for (table, column, name, help, shape) in COLUMNS {
+            let Some(rows) = (if *table == VIEW_STATS { &views } else { &streams }) else { continue };
+            let Some(numbers) = rows.column_by_name(column).and_then(|c| c.as_primitive_opt::<Int64Type>())
+            else {
+                continue;
+            };
+            let values = numbers.iter().map(|value| value.map(|v| v.max(0)));
+            families.extend(family(rows, name, help, *shape, values));
+        }
+        if let Some(rows) = &views
+            && let Some(errors) = rows.column_by_name("error")
+        {
+            let values = (0..rows.num_rows()).map(|row| Some(errors.is_valid(row) as i64));
+            families.extend(family(rows, WITHOUT_ANSWER.0, WITHOUT_ANSWER.1, Shape::Gauge, values));
+        }
+        families
+    }
+}
+
+/// The label that tells the rows of `table` apart: the name of its first column.
+fn label(table: &str) -> &'static str {
+    if table == VIEW_STATS { "view" } else { "stream" }
+}
+
+/// One metric with a value for each row of `rows`, labelled by its first column; rows without one are left out.
+fn family(
+    rows: &RecordBatch,
+    name: &str,
+    help: &str,
+    shape: Shape,
+    values: impl Iterator<Item = Option<i64>>,
+) -> Vec<MetricFamily> {
+    let schema = rows.schema();
+    let (labels, options) = ([schema.field(0).name().as_str()], Opts::new(name, help));
+    let names = rows.column(0).as_string::<i32>().iter().map(Option::unwrap_or_default);
+    let values = names.zip(values).filter_map(|(name, value)| Some((name, value?)));
+    match shape {
+        Shape::Counter => {
+            let metric = IntCounterVec::new(options, &labels).expect(VALID);
+            values.for_each(|(name, value)| metric.with_label_values(&[name]).inc_by(value as u64));
+            metric.collect()
+        }
+        Shape::Gauge => {
+            let metric = IntGaugeVec::new(options, &labels).expect(VALID);
+            values.for_each(|(name, value)| metric.with_label_values(&[name]).set(value));
+            metric.collect()
+        }
+    }
+}
+
+/// Makes metrics of the intake.
+pub(super) struct IntakeCollector {
+    space: Arc<Semaphore>,
+    permit_bytes: usize,
+    bytes_max: usize,
+    descriptions: [Desc; 2],
+}
+
+impl IntakeCollector {
+    /// Of an intake of `bytes_max`, of which `space` is free in units of `permit_bytes`.
+    pub fn new(space: Arc<Semaphore>, permit_bytes: usize, bytes_max: usize) -> Self {
+        let descriptions = [INTAKE, INTAKE_LIMIT].map(|(name, help)| describe(name, help, &[]));
+        IntakeCollector { space, permit_bytes, bytes_max, descriptions }
+    }
+}
+
+impl Collector for IntakeCollector {
+    fn desc(&self) -> Vec<&Desc> {
+        self.descriptions.iter().collect()
+    }
+
+    fn collect(&self) -> Vec<MetricFamily> {
+        let waiting = self.bytes_max.saturating_sub(self.space.available_permits() * self.permit_bytes);
+        let gauge = |(name, help): (&str, &str), value: usize| {
+            let metric = prometheus::IntGauge::new(name, help).expect(VALID);
+            metric.set(value as i64);
+            metric.collect()
+        };
+        [gauge(INTAKE, waiting), gauge(INTAKE_LIMIT, self.bytes_max)].concat()
+    }
+}
+
+fn describe(name: &str, help: &str, labels: &[&str]) -> Desc {
+    let labels = labels.iter().map(|&l| l.to_owned()).collect();
+    Desc::new(name.to_owned(), help.to_owned(), labels, Default::default()).expect(VALID)
+}
+
+/// Names and labels above are constants, each used once.
+const VALID: &str = "a metric with a valid name of its own";

@@ -1,0 +1,7 @@
+//! The HTTP API, by curl.
+
+mod hostile;
+mod jaeger;
+mod operations;
+mod sql;
+mod subscribe;
