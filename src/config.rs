@@ -8,7 +8,8 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crate::engine::{ClockOptions, Limits, LiveOptions};
+use crate::engine::{BuiltIns, ClockOptions, Database, Engine, EngineError, Limits, Live, LiveOptions};
+use crate::sql::error::SqlError;
 
 pub use self::settings::{SETTINGS, Setting};
 
@@ -157,6 +158,19 @@ impl Config {
             return Err(ConfigError::Together("tls.certificate and tls.key are to be set together"));
         }
         Ok(config)
+    }
+
+    /// A running database with these settings over `views`, those of them created that are to be there from
+    /// the start.
+    pub async fn open(&self, views: BuiltIns) -> Result<Live, SqlError> {
+        let engine_error = |error: EngineError| SqlError::Engine(error.to_string());
+        let mut engine = Engine::start(self.workers).map_err(engine_error)?;
+        engine.store_at_most(self.stored_bytes_max);
+        let mut database = Database::new(engine, views, self.horizon_ms)
+            .with_query_memory(self.query_memory_bytes_max)
+            .with_retention(self.retention_ms);
+        database.create_built_ins(&self.views).await?;
+        Live::start(database, LiveOptions::from(self)).map_err(engine_error)
     }
 
     fn read(&mut self, path: &Path) -> Result<(), ConfigError> {

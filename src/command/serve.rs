@@ -9,7 +9,7 @@ use tracing_subscriber::EnvFilter;
 
 use super::{CommandError, Outcome, player};
 use crate::config::{Config, SETTINGS};
-use crate::engine::{Database, Engine, Live, LiveOptions};
+use crate::engine::Live;
 use crate::serve::{Addresses, Servers};
 
 /// The command with a flag for every setting.
@@ -82,16 +82,9 @@ async fn serve(config: Config) -> Result<Outcome, CommandError> {
     Ok(Outcome::Complete)
 }
 
-/// A running database as `config` wants it, with the views that are to be there from the start.
+/// A running database as `config` wants it.
 pub(super) async fn live(config: &Config) -> Result<Live, CommandError> {
-    let mut engine = Engine::start(config.workers)?;
-    engine.store_at_most(config.stored_bytes_max);
-    let views = player::views(true, &config.queries)?;
-    let mut database = Database::new(engine, views, config.horizon_ms)
-        .with_query_memory(config.query_memory_bytes_max)
-        .with_retention(config.retention_ms);
-    database.create_built_ins(&config.views).await?;
-    Ok(Live::start(database, LiveOptions::from(config))?)
+    Ok(config.open(player::views(true, &config.queries)?).await?)
 }
 
 /// Sends structured logs to standard error.

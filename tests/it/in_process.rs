@@ -5,7 +5,7 @@ use std::process::Command;
 
 use undercurrent::built_in;
 use undercurrent::config::Config;
-use undercurrent::engine::{Answer, Database, Engine, Live, LiveOptions, Source};
+use undercurrent::engine::{Answer, Live, Source};
 use undercurrent::serve::Servers;
 use undercurrent::sql::statement::parse;
 use undercurrent::telemetry::{Batch, Decoder, Limits, Origin};
@@ -34,6 +34,8 @@ impl InProcess {
             ("engine.tick", "20ms"),
             ("clock.follows_wall", "false"),
             ("clock.ahead_max", "none"),
+            ("engine.views", ""),
+            ("engine.retention", "none"),
             ("clock.disorder", "10ms"),
             ("http.listen", "127.0.0.1:0"),
             ("flight_sql.listen", "127.0.0.1:0"),
@@ -42,11 +44,7 @@ impl InProcess {
             fixed.iter().chain(settings).map(|(key, value)| (*key, (*value).to_owned())).collect();
         let config = Config::load(None, |_| None, &all).unwrap();
         let runtime = tokio::runtime::Runtime::new().unwrap();
-        let mut engine = Engine::start(config.workers).unwrap();
-        engine.store_at_most(config.stored_bytes_max);
-        let database = Database::new(engine, built_in::views().unwrap(), config.horizon_ms)
-            .with_query_memory(config.query_memory_bytes_max);
-        let live = Live::start(database, LiveOptions::from(&config)).unwrap();
+        let live = runtime.block_on(config.open(built_in::views().unwrap())).unwrap();
         let servers = runtime.block_on(Servers::start(config, live.clone())).unwrap();
         let (http, flight_sql) = (servers.addresses.http.unwrap(), servers.addresses.flight_sql.unwrap());
         InProcess { source: live.source(), live, runtime, servers: Some(servers), http, flight_sql }

@@ -7,7 +7,7 @@ use serde_json::Value;
 use tokio::runtime::Runtime;
 use undercurrent::built_in;
 use undercurrent::config::Config;
-use undercurrent::engine::{Database, Engine, Live, LiveOptions, Source};
+use undercurrent::engine::{Live, Source};
 use undercurrent::serve::{Addresses, Servers};
 
 use crate::server::PATIENCE;
@@ -29,18 +29,20 @@ impl Running {
             ["otlp.grpc_listen", "otlp.http_listen", "postgres.listen", "flight_sql.listen", "http.listen"];
         let mut flags: Vec<(&'static str, String)> =
             ports.iter().map(|port| (*port, "127.0.0.1:0".to_owned())).collect();
-        for (key, value) in
-            [("engine.tick", "20ms"), ("clock.follows_wall", "false"), ("clock.ahead_max", "none")]
-        {
+        for (key, value) in [
+            ("engine.tick", "20ms"),
+            ("clock.follows_wall", "false"),
+            ("clock.ahead_max", "none"),
+            ("engine.views", ""),
+            ("engine.retention", "none"),
+        ] {
             flags.push((key, value.to_owned()));
         }
         flags.extend(settings.iter().map(|(key, value)| (*key, (*value).to_owned())));
         let config = Config::load(None, |_| None, &flags).expect("a configuration");
         let runtime = Runtime::new().expect("a runtime");
-        let engine = Engine::start(config.workers).expect("workers");
         let views = built_in::views().expect("the built-in views");
-        let database = Database::new(engine, views, config.horizon_ms);
-        let live = Live::start(database, LiveOptions::from(&config)).expect("a live database");
+        let live = runtime.block_on(config.open(views)).expect("a live database");
         let servers = runtime.block_on(Servers::start(config, live.clone())).expect("servers");
         let source = live.source();
         Running { addresses: servers.addresses, source, live, servers: Some(servers), runtime }

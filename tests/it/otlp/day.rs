@@ -88,14 +88,14 @@ fn recorded(files: &[&str]) -> Vec<Batch> {
 }
 
 /// A service with the views, which are there before the first row.
-fn service() -> Service {
+pub(super) fn service() -> Service {
     let service = Service::start(&[("engine.stored_bytes_max", "1 MiB")]);
     VIEWS.iter().for_each(|view| drop(service.rows(&format!("SELECT count(*) FROM {view}"))));
     service
 }
 
 /// Calls `send` with every item, some at once, while queries run; what they count never shrinks.
-fn send_all<T: Sync>(service: &Service, items: &[T], send: impl Fn(&T) + Sync) {
+pub(super) fn send_all<T: Sync>(service: &Service, items: &[T], send: impl Fn(&T) + Sync) {
     let is_over = AtomicBool::new(false);
     std::thread::scope(|scope| {
         let query = scope.spawn(|| {
@@ -126,7 +126,7 @@ fn send_all<T: Sync>(service: &Service, items: &[T], send: impl Fn(&T) + Sync) {
 }
 
 /// Waits until the tables of `service` are `expected`.
-fn check(service: &Service, expected: &[Vec<String>], rows: &BTreeMap<Table, u64>) {
+pub(super) fn check(service: &Service, expected: &[Vec<String>], rows: &BTreeMap<Table, u64>) {
     for (table, rows) in rows {
         let ingested = || service.live.metrics().ingest_rows.with_label_values(&[table.name()]).get();
         assert_eq!(eventually(ingested, |n| n >= rows), *rows, "{}", table.name());
@@ -139,7 +139,7 @@ fn check(service: &Service, expected: &[Vec<String>], rows: &BTreeMap<Table, u64
 }
 
 /// One request of the day.
-enum Sent {
+pub(super) enum Sent {
     Traces(ExportTraceServiceRequest),
     Metrics(ExportMetricsServiceRequest),
     Logs(ExportLogsServiceRequest),
@@ -179,24 +179,31 @@ macro_rules! rejected {
     }};
 }
 
-#[test]
-fn the_day_ends_in_the_tables_of_its_replay_by_every_way() {
-    let Some(traces) = lines("traces") else { return };
-    let all = [
-        ("traces", traces),
-        ("logs", lines("logs").expect("logs")),
-        ("metrics", lines("metrics").expect("metrics")),
-    ];
+/// The lines of the day with their signals, the rows of each view after its replay, and how many rows each table
+/// got; nothing where the data is not there.
+type Day<R> = (Vec<R>, Vec<Vec<String>>, BTreeMap<Table, u64>);
+
+fn day() -> Option<Day<(&'static str, Vec<u8>)>> {
+    let all = [("traces", lines("traces")?), ("logs", lines("logs")?), ("metrics", lines("metrics")?)];
     let batches = recorded(&["traces.jsonl.gz", "logs.jsonl.gz", "metrics.jsonl.gz"]);
     let mut rows = BTreeMap::new();
     for batch in &batches {
         *rows.entry(batch.table).or_insert(0) += batch.rows.num_rows() as u64;
     }
-    let expected = replayed(batches);
-    let lines: Vec<(&str, Vec<u8>)> = all
-        .into_iter()
-        .flat_map(|(signal, lines)| lines.into_iter().map(move |line| (signal, line)))
-        .collect();
+    let with_signal =
+        |(signal, lines): (&'static str, Vec<Vec<u8>>)| lines.into_iter().map(move |line| (signal, line));
+    Some((all.into_iter().flat_map(with_signal).collect(), replayed(batches), rows))
+}
+
+/// The same as requests.
+pub(super) fn whole() -> Option<Day<Sent>> {
+    let (lines, expected, rows) = day()?;
+    Some((lines.iter().map(|(signal, line)| parse(signal, line)).collect(), expected, rows))
+}
+
+#[test]
+fn the_day_ends_in_the_tables_of_its_replay_by_every_way() {
+    let Some((lines, expected, rows)) = day() else { return };
 
     let json = service();
     let json_rejected = AtomicU64::new(0);

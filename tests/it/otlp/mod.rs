@@ -1,6 +1,7 @@
 //! OTLP in: what is sent by the protocol's real clients is what queries see, and what is not OTLP harms nobody.
 
 mod client;
+mod collector;
 mod day;
 mod exporters;
 mod full;
@@ -21,7 +22,7 @@ use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span};
 use tonic::transport::Channel;
 use undercurrent::built_in;
 use undercurrent::config::Config;
-use undercurrent::engine::{Answer, Database, Engine, Live, LiveOptions};
+use undercurrent::engine::{Answer, Live};
 use undercurrent::serve::Servers;
 use undercurrent::sql::error::SqlError;
 use undercurrent::sql::statement::parse;
@@ -52,6 +53,8 @@ impl Service {
             ("http.listen", "off"),
             ("engine.tick", "20ms"),
             ("engine.horizon", "none"),
+            ("engine.retention", "none"),
+            ("engine.views", ""),
             ("clock.follows_wall", "false"),
             ("clock.ahead_max", "none"),
         ];
@@ -59,11 +62,8 @@ impl Service {
             common.iter().chain(settings).map(|(key, value)| (*key, (*value).to_owned())).collect();
         let config = Config::load(None, |_| None, &flags).expect("settings");
         let runtime = tokio::runtime::Runtime::new().expect("a runtime");
-        let mut engine = Engine::start(config.workers).expect("worker threads");
-        engine.store_at_most(config.stored_bytes_max);
         let views = built_in::views().expect("views");
-        let live = Live::start(Database::new(engine, views, config.horizon_ms), LiveOptions::from(&config))
-            .expect("a thread");
+        let live = runtime.block_on(config.open(views)).expect("a live database");
         let servers = runtime.block_on(Servers::start(config, live.clone())).expect("ports");
         let (grpc, http) = (servers.addresses.otlp_grpc, servers.addresses.otlp_http);
         let (grpc, http) = (grpc.expect("an address"), http.expect("an address"));
