@@ -60,7 +60,7 @@ LIMIT 6";
 
 const STATUS: &str = "
 SELECT
-    (SELECT max(value) FROM engine_metrics WHERE name = 'undercurrent_stream_clock_milliseconds')::bigint AS clock_ms,
+    (1000 * (SELECT max(value) FROM engine_metrics WHERE name = 'undercurrent_stream_clock_timestamp_seconds'))::bigint AS clock_ms,
     (SELECT max(value) FROM engine_metrics WHERE name = 'process_resident_memory_bytes')::bigint AS memory_bytes";
 
 /// A terminal, or whatever the output is.
