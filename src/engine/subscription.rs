@@ -51,7 +51,7 @@ impl Subscription {
     ///
     /// # Errors
     ///
-    /// When the view has no answer any more, is dropped, or the reader fell [`CHANGES_MAX`] ticks behind:
+    /// When the view has no answer any more, is dropped, or the reader fell `CHANGES_MAX` ticks behind:
     /// the subscription has ended then.
     pub async fn next(&mut self) -> Result<Vec<RecordBatch>, SqlError> {
         loop {

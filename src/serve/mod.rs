@@ -2,13 +2,13 @@
 //!
 //! | port | protocol | module |
 //! |---|---|---|
-//! | 4317 | OTLP over gRPC | [`otlp`] |
-//! | 4318 | OTLP over HTTP, protobuf and JSON | [`otlp`] |
-//! | 5433 | PostgreSQL | [`postgres`] |
-//! | 50051 | Arrow Flight SQL | [`flight_sql`] |
-//! | 8080 | HTTP: SQL, subscriptions, health, metrics, Jaeger's queries | [`http`] |
+//! | 4317 | OTLP over gRPC | `otlp` |
+//! | 4318 | OTLP over HTTP, protobuf and JSON | `otlp` |
+//! | 5433 | PostgreSQL | `postgres` |
+//! | 50051 | Arrow Flight SQL | `flight_sql` |
+//! | 8080 | HTTP: SQL, subscriptions, health, metrics, Jaeger's queries | `http` |
 //!
-//! All share the [`Listener`]: a bound on connections, TLS, time-outs, and a stop
+//! All share the `Listener`: a bound on connections, TLS, time-outs, and a stop
 //! that lets what is under way finish.
 
 mod activity;
