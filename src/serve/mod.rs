@@ -32,6 +32,7 @@ use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 
 use self::listener::Listener;
+pub use self::otlp::{BodyError, decompress};
 use crate::config::Config;
 use crate::engine::Live;
 
