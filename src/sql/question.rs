@@ -1,11 +1,13 @@
 //! Queries of clients: with parameters, and about PostgreSQL's catalog.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, SchemaRef};
 /// The value of a parameter.
 pub use datafusion::common::ScalarValue as Parameter;
-use datafusion::logical_expr::LogicalPlan;
+use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
+use datafusion::logical_expr::{Expr, LogicalPlan};
 use datafusion::sql::sqlparser::ast;
 
 use super::error::SqlError;
@@ -65,6 +67,7 @@ impl Question {
 /// The types of the parameters of `plan`, those of `known` first; `None` where nothing says.
 fn types(plan: &LogicalPlan, known: &[Option<DataType>]) -> Result<Vec<Option<DataType>>, SqlError> {
     let inferred = plan.get_parameter_types()?;
+    let around = types_around(plan)?;
     let mut types = known.to_vec();
     for name in plan.get_parameter_names()? {
         let number = name.trim_start_matches('$').parse().ok();
@@ -75,7 +78,7 @@ fn types(plan: &LogicalPlan, known: &[Option<DataType>]) -> Result<Vec<Option<Da
         };
         types.resize(types.len().max(number), None);
         let place = &mut types[number - 1];
-        let inferred = inferred.get(&name).cloned().flatten();
+        let inferred = inferred.get(&name).cloned().flatten().or_else(|| around.get(&name).cloned());
         *place = place.take().or(inferred.filter(|data_type| *data_type != DataType::Null));
     }
     Ok(types)
@@ -88,6 +91,32 @@ pub(super) fn parameter_types(
 ) -> Result<Vec<DataType>, SqlError> {
     let types = types(plan, known)?;
     Ok(types.into_iter().map(|data_type| data_type.unwrap_or(DataType::Utf8)).collect())
+}
+
+/// The types of parameters that stand where the planner does not look: in a cast, which says what it wants,
+/// and behind LIMIT and OFFSET.
+fn types_around(plan: &LogicalPlan) -> Result<BTreeMap<String, DataType>, SqlError> {
+    let mut types = BTreeMap::new();
+    plan.apply_with_subqueries(|node| {
+        if let LogicalPlan::Limit(limit) = node {
+            for expr in [&limit.skip, &limit.fetch].into_iter().flatten() {
+                if let Expr::Placeholder(parameter) = expr.as_ref() {
+                    types.insert(parameter.id.clone(), DataType::Int64);
+                }
+            }
+        }
+        node.apply_expressions(|expr| {
+            expr.apply(|inner| {
+                if let Expr::Cast(cast) = inner
+                    && let Expr::Placeholder(parameter) = cast.expr.as_ref()
+                {
+                    types.insert(parameter.id.clone(), cast.field.data_type().clone());
+                }
+                Ok(TreeNodeRecursion::Continue)
+            })
+        })
+    })?;
+    Ok(types)
 }
 
 /// `plan` with `parameters` in their places, cast to the types that it wants.

@@ -211,7 +211,10 @@ impl Session {
     /// The names of the relations that `statement` reads directly.
     pub fn references(&self, statement: &Statement) -> Result<Vec<String>, SqlError> {
         let references = self.base.resolve_table_references(statement)?;
-        let ours = references.into_iter().filter(|r| r.schema().is_none_or(|s| s == SCHEMA));
+        let functions = self.base.table_functions();
+        let ours = references
+            .into_iter()
+            .filter(|r| r.schema().is_none_or(|s| s == SCHEMA) && !functions.contains_key(r.table()));
         Ok(ours.map(|r| r.table().to_owned()).collect())
     }
 

@@ -68,7 +68,8 @@ impl Running {
 impl Drop for Running {
     fn drop(&mut self) {
         if let Some(servers) = self.servers.take() {
-            let _ = self.runtime.block_on(tokio::time::timeout(Duration::from_secs(30), servers.stop()));
+            let stop = async { tokio::time::timeout(Duration::from_secs(30), servers.stop()).await };
+            let _ = self.runtime.block_on(stop);
         }
     }
 }

@@ -95,7 +95,7 @@ impl Fault {
     /// The error of a statement whose text is `sql`.
     pub fn of(error: SqlError, sql: &str) -> Self {
         let (code, hint) = match &error {
-            SqlError::DataFusion(inner) => return of_datafusion(inner, error.to_string(), sql),
+            SqlError::DataFusion(inner) => return of_datafusion(inner, sql),
             SqlError::Syntax(text) if text.contains("is not supported") => ("0A000", None),
             SqlError::Syntax(_) => ("42601", None),
             SqlError::Unsupported { construct, reason, instead } => {
@@ -159,7 +159,7 @@ impl From<PgWireError> for Fault {
 }
 
 /// DataFusion's kinds of errors as SQLSTATE codes.
-fn of_datafusion(error: &DataFusionError, message: String, sql: &str) -> Fault {
+fn of_datafusion(error: &DataFusionError, sql: &str) -> Fault {
     let root = error.find_root();
     let code = match root {
         DataFusionError::SQL(parser, _) => {
@@ -190,6 +190,8 @@ fn of_datafusion(error: &DataFusionError, message: String, sql: &str) -> Fault {
         },
         _ => "XX000",
     };
+    // What stands around the root tells of the planner's own steps.
+    let message = root.strip_backtrace();
     // The text of a schema error goes on with all columns there are: that is the hint.
     match message.split_once('\n') {
         Some((first, rest)) => Fault::error(code, first).hint(rest.trim()),
@@ -224,13 +226,10 @@ mod tests {
 
     #[test]
     fn a_syntax_error_has_its_position_in_characters() {
-        let sql = "SELECT 'ä',\n  FROM WHERE x";
+        let sql = "SELECT 'ä',\n  1 FROM spans WHERE )";
         let fault = Fault::of(parse(sql).unwrap_err(), sql);
         let Fault::Told(told) = fault else { panic!("{fault}") };
         assert_eq!(told.code, "42601");
-        assert_eq!(
-            told.position.map(|p| sql.chars().skip(p - 1).take(5).collect::<String>()),
-            Some("WHERE".to_owned())
-        );
+        assert_eq!(told.position.map(|p| sql.chars().skip(p - 1).collect::<String>()), Some(")".to_owned()));
     }
 }

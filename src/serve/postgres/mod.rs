@@ -59,7 +59,13 @@ struct Shared {
 /// Serves PostgreSQL's protocol until the servers stop.
 pub(super) async fn serve(context: Context, listener: Listener) {
     let shared = Arc::new(Shared { context, cancels: Cancels::default() });
-    listener.run(move |connection| converse(shared.clone(), connection), refuse).await;
+    let refusing = shared.clone();
+    listener
+        .run(
+            move |connection| converse(shared.clone(), connection),
+            move |stream| refuse(refusing.clone(), stream),
+        )
+        .await;
 }
 
 /// One connection from its first byte to its last.
@@ -79,9 +85,14 @@ async fn converse(shared: Arc<Shared>, connection: Connection) {
     }
 }
 
-/// Says that there are too many connections.
-async fn refuse(mut stream: TcpStream) {
-    let fault = Fault::fatal("53300", "too many connections")
-        .hint("Close some, or raise limits.connections_max of the server.");
-    let _ = tokio::time::timeout(REFUSAL_TIMEOUT, startup::refuse(&mut stream, &fault)).await;
+/// Says that there are too many connections. A cancel request is heeded all the same.
+async fn refuse(shared: Arc<Shared>, stream: TcpStream) {
+    let refusal = async {
+        if let Ok(Some(mut started)) = startup::start(&shared, stream).await {
+            let fault = Fault::fatal("53300", "too many connections")
+                .hint("Close some, or raise limits.connections_max of the server.");
+            let _ = startup::refuse(&mut started.stream, &fault).await;
+        }
+    };
+    let _ = tokio::time::timeout(REFUSAL_TIMEOUT, refusal).await;
 }

@@ -101,6 +101,7 @@ impl Session {
                     if let Some(message) = fault.message() {
                         self.sender.put(message)?;
                         self.sender.close().await?;
+                        self.receiver.drain().await;
                     }
                     return Err(fault);
                 }

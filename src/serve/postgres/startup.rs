@@ -6,12 +6,12 @@ use std::sync::Arc;
 use bytes::{BufMut, BytesMut};
 use pgwire::messages::startup::{GssEncRequest, NegotiateProtocolVersion, SslRequest, Startup};
 use pgwire::messages::{DecodeContext, Message, PgWireBackendMessage, ProtocolVersion};
-use tokio::io::{AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use super::error::Fault;
 use super::wire::Io;
-use super::{DATABASE, Shared};
+use super::{DATABASE, REFUSAL_TIMEOUT, Shared};
 
 /// The code of a cancel request.
 const CANCEL_CODE: i32 = 80_877_102;
@@ -21,6 +21,9 @@ const VERSION: i32 = 3 << 16;
 
 /// The most bytes of a packet before a session begins.
 const PACKET_BYTES_MAX: usize = 10_000;
+
+/// The most that is read of a client that was refused.
+const DRAIN_BYTES_MAX: u64 = 4 << 20;
 
 /// The first byte of a TLS handshake.
 const TLS_HANDSHAKE: u8 = 0x16;
@@ -42,13 +45,23 @@ pub(super) async fn start(shared: &Arc<Shared>, stream: TcpStream) -> Result<Opt
 }
 
 /// Tells why there will be no session.
-pub(super) async fn refuse(stream: &mut (impl AsyncWrite + Unpin), fault: &Fault) -> Result<(), Fault> {
+pub(super) async fn refuse(stream: &mut Box<dyn Io>, fault: &Fault) -> Result<(), Fault> {
     let mut buffer = BytesMut::new();
     if let Some(message) = fault.message() {
         message.encode(&mut buffer)?;
     }
     stream.write_all(&buffer).await?;
-    Ok(stream.shutdown().await?)
+    stream.shutdown().await?;
+    drain(stream).await;
+    Ok(())
+}
+
+/// Reads what the client still sends, for a short time: closed before that, the connection would be reset,
+/// and with it the last message lost.
+pub(super) async fn drain(stream: &mut (impl AsyncRead + Unpin)) {
+    let mut sink = tokio::io::sink();
+    let mut rest = stream.take(DRAIN_BYTES_MAX);
+    let _ = tokio::time::timeout(REFUSAL_TIMEOUT, tokio::io::copy(&mut rest, &mut sink)).await;
 }
 
 async fn negotiate(shared: &Arc<Shared>, stream: TcpStream) -> Result<Option<Started>, Fault> {

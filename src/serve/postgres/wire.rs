@@ -8,6 +8,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadHalf, Wr
 
 use super::error::Fault;
 use super::frame::{self, HEAD_BYTES};
+use super::startup::drain;
 
 /// What is sent is kept back until it has this many bytes, or the client is to see it.
 const SEND_BYTES: usize = 64 << 10;
@@ -71,6 +72,11 @@ impl Receiver {
         }
         let frame = self.buffer.split_to(length);
         frame::decode(frame).map(Some)
+    }
+
+    /// Reads what the client still sends, once nothing more will be answered.
+    pub async fn drain(&mut self) {
+        drain(&mut self.half).await;
     }
 
     /// Returns when the client is gone. Until then it takes in what the client sends ahead, as far as a

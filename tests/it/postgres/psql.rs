@@ -63,7 +63,7 @@ fn what_there_is_can_be_listed_and_described() {
     assert!(databases.starts_with("undercurrent|undercurrent|UTF-8"), "{databases}");
     assert_eq!(prints(&running, &["\\dn"]), "public|undercurrent\n");
     for command in
-        ["\\d", "\\dv", "\\df", "\\du", "\\dT", "\\di", "\\d+ spans", "\\dt+", "\\conninfo", "\\dp", "\\l+"]
+        ["\\d", "\\dv", "\\df", "\\du", "\\dT", "\\di", "\\d+ spans", "\\dt+", "\\conninfo", "\\l+"]
     {
         let mut command_line = psql(running.addresses.postgres.unwrap(), "");
         let output = command_line.args(["-c", command]).output().expect("psql");
@@ -84,7 +84,7 @@ fn a_continuous_query_is_created_watched_subscribed_to_and_dropped() {
     let mut command = psql(running.addresses.postgres.unwrap(), "");
     command.args(["-c", "COPY (SUBSCRIBE TO v) TO STDOUT"]).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut subscriber = command.spawn().expect("psql");
-    let open = "SELECT value FROM engine_metrics WHERE name = 'undercurrent_subscriptions'";
+    let open = "SELECT value::bigint FROM engine_metrics WHERE name = 'undercurrent_subscriptions'";
     eventually(|| prints(&running, &[open]), |rows| rows == "1\n");
     running.append("spans", &[span("cart", 4)]);
     eventually(|| prints(&running, &["SELECT * FROM v"]), |rows| rows == "cart|4\n");

@@ -62,7 +62,7 @@ fn copy_streams_changes_as_lines() {
         let line = String::from_utf8(line.to_vec()).unwrap();
         assert!(line.ends_with(",1,cart,1\n"), "{line}");
         let metrics = connect(&running).await;
-        let sql = "SELECT value FROM engine_metrics WHERE name = 'undercurrent_subscriptions'";
+        let sql = "SELECT value::bigint FROM engine_metrics WHERE name = 'undercurrent_subscriptions'";
         assert_eq!(simple(&metrics, sql).await.expect("a row"), [[Some("1".to_owned())]]);
         client.cancel_token().cancel_query(NoTls).await.expect("a request");
         assert_eq!(told(&lines.try_next().await.unwrap_err()).0, "57014");
@@ -79,7 +79,7 @@ fn a_client_that_leaves_ends_its_subscription() {
         let none: [&str; 0] = [];
         let rows = client.query_raw("SUBSCRIBE TO v", none).await.expect("a subscription");
         let metrics = connect(&running).await;
-        let sql = "SELECT value FROM engine_metrics WHERE name = 'undercurrent_subscriptions'";
+        let sql = "SELECT value::bigint FROM engine_metrics WHERE name = 'undercurrent_subscriptions'";
         while simple(&metrics, sql).await.expect("a row") != [[Some("1".to_owned())]] {}
         drop(rows);
         drop(client);
