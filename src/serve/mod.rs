@@ -8,7 +8,7 @@
 //! | 50051 | Arrow Flight SQL | [`flight_sql`] |
 //! | 8080 | HTTP: SQL, subscriptions, health, metrics, Jaeger's queries | [`http`] |
 //!
-//! All share the [`Listener`]: a bound on connections, TLS, time-outs, and a stop
+//! All share the [`Listener`](listener::Listener): a bound on connections, TLS, time-outs, and a stop
 //! that lets what is under way finish.
 
 mod flight_sql;
