@@ -9,14 +9,15 @@ use super::{connect, simple, told};
 use crate::live::Running;
 use crate::server::PATIENCE;
 
-fn raw(running: &Running) -> TcpStream {
+/// A connection that nothing is said on yet.
+pub fn raw(running: &Running) -> TcpStream {
     let stream = TcpStream::connect(running.addresses.postgres.unwrap()).expect("a connection");
     stream.set_read_timeout(Some(PATIENCE)).unwrap();
     stream
 }
 
 /// A start-up packet of `ann`.
-fn startup() -> Vec<u8> {
+pub fn startup() -> Vec<u8> {
     let body = b"\0\x03\0\0user\0ann\0database\0undercurrent\0\0";
     [&(body.len() as u32 + 4).to_be_bytes()[..], body].concat()
 }

@@ -55,7 +55,7 @@ fn errors_have_a_code_and_leave_the_session_usable() {
         SELECT bodi FROM logs
             42703 Schema error: No field named bodi. Did you mean 'logs.body'? | Valid fields are logs.ts, logs.observed_at, logs.severity_number, logs.severity_text, logs.body, logs.event_name, logs.trace_id, logs.span_id, logs.service_name, logs.attributes, logs.resource_attributes, logs.scope_name.
         SELECT no_such_function(1)
-            42883 Error during planning: Invalid function 'no_such_function'. | Did you mean 'list_union'?
+            42883 Error during planning: Invalid function 'no_such_function'. | 
         CREATE VIEW logs AS SELECT 1
             42P07 relation "logs" already exists; use CREATE OR REPLACE, or drop it first | 
         CREATE MATERIALIZED VIEW v AS SELECT body FROM logs LIMIT 3
@@ -65,9 +65,9 @@ fn errors_have_a_code_and_leave_the_session_usable() {
         SELECT 1 / 0
             22012 Arrow error: Divide by zero error | 
         SELECT 'x'::int
-            22P02 Optimizer rule 'simplify_expressions' failed | caused by
+            22P02 Arrow error: Cast error: Cannot cast string 'x' to value of Int32 type | 
         SELECT arrow_cast(300, 'Int8')
-            22P02 Optimizer rule 'simplify_expressions' failed | caused by
+            22P02 Arrow error: Cast error: Can't cast value 300 to type Int8 | 
         DROP VIEW nope
             42P01 view "nope" does not exist | 
         SET no_such_setting = 1
@@ -229,7 +229,14 @@ fn a_stopped_engine_refuses_everything() {
         let client = connect(&running).await;
         simple(&client, "SELECT count(*) FROM spans").await.expect("a row");
         running.live.stop().await;
-        let (code, message, _) = told(&client.simple_query("SELECT count(*) FROM spans").await.unwrap_err());
+        // The thread of the engine ends just after it has said so.
+        let error = loop {
+            match client.simple_query("SELECT count(*) FROM spans").await {
+                Ok(_) => tokio::task::yield_now().await,
+                Err(error) => break error,
+            }
+        };
+        let (code, message, _) = told(&error);
         assert_eq!(code, "57P03");
         assert!(message.contains("the engine has stopped"), "{message}");
         while !client.is_closed() {
