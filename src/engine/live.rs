@@ -293,6 +293,8 @@ impl Owner {
                 _ = ticks.tick() => self.close(),
                 Some(control) = controls.recv() => match control {
                     Control::Stop(reply) => {
+                        // Whoever asks from now on is told that it has stopped.
+                        controls.close();
                         self.finish(&mut items);
                         let _ = reply.send(());
                         return;

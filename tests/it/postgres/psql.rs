@@ -84,7 +84,7 @@ fn a_continuous_query_is_created_watched_subscribed_to_and_dropped() {
     let mut command = psql(running.addresses.postgres.unwrap(), "");
     command.args(["-c", "COPY (SUBSCRIBE TO v) TO STDOUT"]).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut subscriber = command.spawn().expect("psql");
-    let open = "SELECT value::bigint FROM engine_metrics WHERE name = 'undercurrent_subscriptions'";
+    let open = "SELECT value::bigint FROM engine_metrics WHERE name = 'undercurrent_subscriptions' AND labels LIKE '%postgres%'";
     eventually(|| prints(&running, &[open]), |rows| rows == "1\n");
     running.append("spans", &[span("cart", 4)]);
     eventually(|| prints(&running, &["SELECT * FROM v"]), |rows| rows == "cart|4\n");

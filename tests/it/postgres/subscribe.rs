@@ -65,7 +65,7 @@ fn copy_streams_changes_as_lines() {
         let line = String::from_utf8(line.to_vec()).unwrap();
         assert!(line.ends_with(",1,cart,1\n"), "{line}");
         let metrics = connect(&running).await;
-        let sql = "SELECT value::bigint FROM engine_metrics WHERE name = 'undercurrent_subscriptions'";
+        let sql = "SELECT value::bigint FROM engine_metrics WHERE name = 'undercurrent_subscriptions' AND labels LIKE '%postgres%'";
         assert_eq!(simple(&metrics, sql).await.expect("a row"), [[Some("1".to_owned())]]);
         client.cancel_token().cancel_query(NoTls).await.expect("a request");
         assert_eq!(told(&lines.try_next().await.unwrap_err()).0, "57014");
@@ -83,7 +83,7 @@ fn a_client_that_leaves_ends_its_subscription() {
         let mut stream = raw(&running);
         stream.write_all(&[&startup()[..], b"Q\0\0\0\x13SUBSCRIBE TO v\0"].concat()).expect("a subscription");
         let metrics = connect(&running).await;
-        let sql = "SELECT value::bigint FROM engine_metrics WHERE name = 'undercurrent_subscriptions'";
+        let sql = "SELECT value::bigint FROM engine_metrics WHERE name = 'undercurrent_subscriptions' AND labels LIKE '%postgres%'";
         while simple(&metrics, sql).await.expect("a row") != [[Some("1".to_owned())]] {}
         drop(stream);
         while simple(&metrics, sql).await.expect("a row") != [[Some("0".to_owned())]] {}
