@@ -17,6 +17,9 @@ use crate::process::Server;
 const SELECTS_PER_SECOND: f64 = 1000.0;
 const CONNECTIONS: usize = 4;
 
+/// Those who send and look for probes.
+const PROBERS: usize = 16;
+
 /// A log record of a service that nobody else is.
 fn probe(number: usize) -> Request {
     let text = |text: String| Some(AnyValue { value: Some(Value::StringValue(text)) });
@@ -49,8 +52,11 @@ fn quantiles(mut times: Vec<Duration>) -> (f64, f64) {
 
 /// Sends `input` at `rate` records a second; meanwhile probes and SELECTs.
 pub async fn measure(input: &Arc<Input>, protocol: Protocol, rate: f64) {
-    let server = Arc::new(Server::undercurrent(&[]));
-    let probing = tokio::spawn(probes(server.clone(), protocol));
+    let server = Arc::new(Server::undercurrent(crate::THREE_VIEWS));
+    let mut probing = tokio::task::JoinSet::new();
+    for prober in 0..PROBERS {
+        probing.spawn(probes(server.clone(), protocol, prober));
+    }
     let mut selecting = tokio::task::JoinSet::new();
     for _ in 0..CONNECTIONS {
         selecting.spawn(selects(server.clone()));
@@ -58,7 +64,7 @@ pub async fn measure(input: &Arc<Input>, protocol: Protocol, rate: f64) {
     let (begin, before) = (Instant::now(), server.cpu_seconds());
     client::send_all(&server, input, protocol, Some(rate)).await;
     let (seconds, cpu_seconds) = (begin.elapsed().as_secs_f64(), server.cpu_seconds() - before);
-    probing.abort();
+    probing.abort_all();
     let fresh = FRESH.lock().unwrap().split_off(0);
     selecting.abort_all();
     let times = SELECTED.lock().unwrap().split_off(0);
@@ -74,20 +80,21 @@ pub async fn measure(input: &Arc<Input>, protocol: Protocol, rate: f64) {
 static FRESH: std::sync::Mutex<Vec<Duration>> = std::sync::Mutex::new(vec![]);
 static SELECTED: std::sync::Mutex<Vec<Duration>> = std::sync::Mutex::new(vec![]);
 
-/// One probe after the other: sent, then asked for until it is there.
-async fn probes(server: Arc<Server>, protocol: Protocol) {
+/// One probe after the other: sent, then asked for until it is there. Probers begin at all moments of a tick.
+async fn probes(server: Arc<Server>, protocol: Protocol, prober: usize) {
     let sql = server.sql().await;
     let mut sender = Sender::connect(&server, protocol).await;
-    for number in 0.. {
+    for number in (prober..).step_by(PROBERS) {
+        // A new one each time, so that probes keep out of step with the ticks.
+        let pause = (number * 619) % 1000;
+        tokio::time::sleep(Duration::from_millis(pause as u64)).await;
         let begin = Instant::now();
         sender.send(&probe(number)).await;
         let query = format!("SELECT count(*) FROM log_rates WHERE service_name = 'probe-{number}'");
         while sql.query_one(&query, &[]).await.unwrap().get::<_, i64>(0) == 0 {
-            tokio::time::sleep(Duration::from_millis(2)).await;
+            tokio::time::sleep(Duration::from_millis(5)).await;
         }
         FRESH.lock().unwrap().push(begin.elapsed());
-        // Not in step with the ticks.
-        tokio::time::sleep(Duration::from_millis(37)).await;
     }
 }
 

@@ -6,6 +6,7 @@
 //! Printed, each over gRPC and HTTP:
 //! - records per CPU-second of the server, from the first request until SQL shows the last record, and per
 //!   second of wall clock; median of three;
+//! - the same of spans into `service_dependencies_by_kind` alone, whose rule is that of the Collector's connector;
 //! - the same for the OpenTelemetry Collector with its servicegraph connector over the same spans, where
 //!   `UNDERCURRENT_COLLECTOR` names its binary (benches/live/collector.yaml says how it is built); until the
 //!   last request is answered;
@@ -30,6 +31,11 @@ use self::process::Server;
 
 const RUNS: usize = 3;
 
+const THREE_VIEWS: &str = "service_dependencies, operation_latency, log_rates";
+
+/// What the Collector's connector does, with its rule; exact all the same.
+const PAIRS_BY_KIND: &str = "service_dependencies_by_kind";
+
 /// What one run cost.
 struct Cost {
     cpu_seconds: f64,
@@ -51,8 +57,8 @@ fn print(name: &str, records: usize, cost: &Cost) {
     );
 }
 
-async fn undercurrent(input: &Arc<Input>, protocol: Protocol) -> Cost {
-    let server = Server::undercurrent(&[]);
+async fn undercurrent(input: &Arc<Input>, protocol: Protocol, views: &str) -> Cost {
+    let server = Server::undercurrent(views);
     let sql = server.sql().await;
     let (begin, before) = (Instant::now(), server.cpu_seconds());
     client::send_all(&server, input, protocol, None).await;
@@ -84,21 +90,28 @@ async fn main() {
     println!("{}: {} records, {} of them spans", all.name, all.records, spans.records);
     let binary = std::env::var("UNDERCURRENT_COLLECTOR").ok();
     for protocol in [Protocol::Grpc, Protocol::Http] {
-        let (mut of_all, mut of_spans, mut of_collector) = (vec![], vec![], vec![]);
+        let (mut of_all, mut of_spans, mut of_pairs, mut of_collector) = (vec![], vec![], vec![], vec![]);
         for _ in 0..RUNS {
-            of_all.push(undercurrent(&all, protocol).await);
-            of_spans.push(undercurrent(&spans, protocol).await);
+            of_all.push(undercurrent(&all, protocol, THREE_VIEWS).await);
+            of_spans.push(undercurrent(&spans, protocol, THREE_VIEWS).await);
+            of_pairs.push(undercurrent(&spans, protocol, PAIRS_BY_KIND).await);
             if let Some(binary) = &binary {
                 of_collector.push(collector(&spans, protocol, binary).await);
             }
         }
-        let (of_all, of_spans) = (median(of_all), median(of_spans));
+        let (of_all, of_spans, of_pairs) = (median(of_all), median(of_spans), median(of_pairs));
         print(&format!("{protocol:?}: spans, metrics and logs"), all.records, &of_all);
         print(&format!("{protocol:?}: spans"), spans.records, &of_spans);
+        print(&format!("{protocol:?}: spans, paired by kind alone"), spans.records, &of_pairs);
         if binary.is_some() {
             let of_collector = median(of_collector);
             print(&format!("{protocol:?}: spans, Collector's servicegraph"), spans.records, &of_collector);
-            println!("  ratio by CPU-second {:.1}", of_collector.cpu_seconds / of_spans.cpu_seconds);
+            let ratio = |cost: &Cost| of_collector.cpu_seconds / cost.cpu_seconds;
+            println!(
+                "  to the Collector: {:.2}, paired by kind alone {:.2}",
+                ratio(&of_spans),
+                ratio(&of_pairs)
+            );
         }
         let half = all.records as f64 / of_all.seconds / 2.0;
         freshness::measure(&all, protocol, half).await;

@@ -16,8 +16,8 @@ pub struct Server {
 }
 
 impl Server {
-    /// Undercurrent with ticks of a second, over the three views.
-    pub fn undercurrent(flags: &[&str]) -> Server {
+    /// Undercurrent with ticks of a second, over `views`.
+    pub fn undercurrent(views: &str) -> Server {
         let mut command = Command::new(env!("CARGO_BIN_EXE_undercurrent"));
         command.args(["serve", "--log-format", "json", "--clock-follows-wall", "false"]);
         command.args([
@@ -30,11 +30,11 @@ impl Server {
             "--flight-sql-listen",
             "off",
         ]);
-        command.args(["--engine-views", "service_dependencies, operation_latency, log_rates"]);
+        command.args(["--engine-views", views]);
         for port in ["--otlp-grpc-listen", "--otlp-http-listen", "--postgres-listen"] {
             command.args([port, "127.0.0.1:0"]);
         }
-        let mut process = command.args(flags).stderr(Stdio::piped()).spawn().unwrap();
+        let mut process = command.stderr(Stdio::piped()).spawn().unwrap();
         let mut lines = BufReader::new(process.stderr.take().unwrap()).lines();
         let ready = lines
             .by_ref()

@@ -24,10 +24,11 @@ const REDRAWN_EVERY: Duration = Duration::from_secs(1);
 const PRINTED_EVERY: Duration = Duration::from_secs(10);
 
 /// What each setting is where the demo wants another than a server: ticks in step with the screen, little kept of
-/// the streams, and a clock that goes by simulated time alone.
+/// the streams and little waiting, and a clock that goes by simulated time alone.
 const CONFIG: &[(&str, &str)] = &[
     ("engine.tick", "250ms"),
     ("engine.stored_bytes_max", "64 MiB"),
+    ("intake.bytes_max", "32 MiB"),
     ("clock.follows_wall", "false"),
     ("clock.ahead_max", "none"),
     ("log.level", "warn"),

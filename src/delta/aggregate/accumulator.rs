@@ -78,6 +78,12 @@ pub(super) trait Accumulator {
     /// Forgets all groups but `kept` (ascending) and renumbers those from 0.
     fn retain(&mut self, kept: &[u32]);
 
+    /// Keeps of what came before the last call but one only what cannot be taken away; called once in a
+    /// horizon. How many retractions came for what was settled already.
+    fn settle(&mut self) -> u64 {
+        0
+    }
+
     /// Bytes held, about.
     fn bytes(&self) -> usize;
 }

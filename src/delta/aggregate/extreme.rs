@@ -24,8 +24,52 @@ pub(super) struct ExtremeAccumulator {
 enum Values {
     /// Rows only come: the extreme itself, empty before the first.
     Extreme(Vec<Vec<u8>>),
-    /// Rows may go: every value with its multiplicity.
-    All(Vec<BTreeMap<Box<[u8]>, Diff>>),
+    /// Rows may go: the values of each group with their multiplicities.
+    All(Vec<Group>),
+}
+
+/// The values of one group. Those that came before the last settling but one are settled: only the extreme
+/// of them is known, and none of them can be taken away.
+#[derive(Default)]
+struct Group {
+    recent: BTreeMap<Box<[u8]>, Diff>,
+    older: BTreeMap<Box<[u8]>, Diff>,
+    settled: Option<Box<[u8]>>,
+}
+
+impl Group {
+    fn add(&mut self, value: &[u8], diff: Diff) {
+        // What is taken away is taken from where it is: the older values, where it is not among the recent.
+        let is_recent = diff > 0 || self.recent.contains_key(value) || !self.older.contains_key(value);
+        let values = if is_recent { &mut self.recent } else { &mut self.older };
+        let sum = values.entry(value.into()).or_insert(0);
+        *sum += diff;
+        if *sum == 0 {
+            values.remove(value);
+        }
+    }
+
+    fn extreme(&self, is_max: bool) -> Option<&[u8]> {
+        let candidates = [best(&self.recent, is_max), best(&self.older, is_max), self.settled.as_deref()];
+        let candidates = candidates.into_iter().flatten();
+        if is_max { candidates.max() } else { candidates.min() }
+    }
+
+    /// Settles the older values; how many retractions are left over, of values that were settled before.
+    fn settle(&mut self, is_max: bool) -> u64 {
+        let older = std::mem::replace(&mut self.older, std::mem::take(&mut self.recent));
+        let candidates = [best(&older, is_max), self.settled.as_deref()].into_iter().flatten();
+        let settled = if is_max { candidates.max() } else { candidates.min() };
+        self.settled = settled.map(Box::from);
+        older.values().filter(|diff| **diff < 0).map(|diff| diff.unsigned_abs()).sum()
+    }
+}
+
+/// The extreme of those values that are there: one retracted before it came has a negative multiplicity.
+fn best(values: &BTreeMap<Box<[u8]>, Diff>, is_max: bool) -> Option<&[u8]> {
+    let mut present = values.iter().filter(|(_, diff)| **diff > 0);
+    let found = if is_max { present.next_back() } else { present.next() };
+    found.map(|(value, _)| value.as_ref())
 }
 
 impl ExtremeAccumulator {
@@ -38,12 +82,7 @@ impl ExtremeAccumulator {
     fn extreme(&self, group: usize) -> Option<&[u8]> {
         match &self.values {
             Values::Extreme(values) => Some(values[group].as_slice()).filter(|v| !v.is_empty()),
-            Values::All(values) => {
-                // A value retracted before it came has a negative multiplicity and is not there.
-                let mut present = values[group].iter().filter(|(_, diff)| **diff > 0);
-                let found = if self.is_max { present.next_back() } else { present.next() };
-                found.map(|(value, _)| value.as_ref())
-            }
+            Values::All(values) => values[group].extreme(self.is_max),
         }
     }
 }
@@ -52,7 +91,7 @@ impl Accumulator for ExtremeAccumulator {
     fn grow(&mut self, groups: usize) {
         match &mut self.values {
             Values::Extreme(values) => values.resize_with(groups, Vec::new),
-            Values::All(values) => values.resize_with(groups, BTreeMap::new),
+            Values::All(values) => values.resize_with(groups, Group::default),
         }
     }
 
@@ -76,14 +115,7 @@ impl Accumulator for ExtremeAccumulator {
                         best.extend_from_slice(value);
                     }
                 }
-                Values::All(values) => {
-                    let values = &mut values[*group as usize];
-                    let diff = values.entry(value.into()).or_insert(0);
-                    *diff += diffs.get(row);
-                    if *diff == 0 {
-                        values.remove(value);
-                    }
-                }
+                Values::All(values) => values[*group as usize].add(value, diffs.get(row)),
             }
         }
         Ok(())
@@ -121,10 +153,17 @@ impl Accumulator for ExtremeAccumulator {
         }
     }
 
+    fn settle(&mut self) -> u64 {
+        match &mut self.values {
+            Values::Extreme(_) => 0,
+            Values::All(values) => values.iter_mut().map(|v| v.settle(self.is_max)).sum(),
+        }
+    }
+
     fn bytes(&self) -> usize {
         match &self.values {
             Values::Extreme(values) => values.iter().map(|v| size_of::<Vec<u8>>() + v.capacity()).sum(),
-            Values::All(values) => values.iter().map(|v| v.len() * 48).sum(),
+            Values::All(values) => values.iter().map(|v| (v.recent.len() + v.older.len() + 1) * 48).sum(),
         }
     }
 }

@@ -10,6 +10,7 @@ mod statistic;
 mod tests;
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use arrow::array::make_comparator;
 use arrow::array::{Array, ArrayRef, BooleanArray, RecordBatch, RecordBatchOptions, UInt32Array};
@@ -45,6 +46,10 @@ pub struct GroupBySpec {
     /// When groups leave the result: `now()` before (or at) columns of the input that depend on the group
     /// alone. None: never.
     pub until: Vec<Bound>,
+    /// How long single values are kept for being retracted, in milliseconds of stream time; for ever by
+    /// default. A value is settled between one and two times as long after it came; later retractions of it are
+    /// counted as late.
+    pub horizon_ms: Option<u64>,
 }
 
 /// One row a group: the group's columns and its aggregates.
@@ -67,6 +72,8 @@ pub struct Aggregate {
     /// Whether the single row of an aggregate without groups is out.
     is_started: bool,
     expiry: Expiry,
+    /// The tick at which values are settled next.
+    next_settling: Tick,
     counters: Arc<Counters>,
 }
 
@@ -94,6 +101,7 @@ impl Aggregate {
             round: 0,
             is_started: false,
             expiry: Expiry::new(spec.until.clone()),
+            next_settling: 0,
             spec,
             counters,
         })
@@ -127,8 +135,20 @@ impl Aggregate {
         self.is_started = true;
         let mut changes = self.difference(&parts, &touched, before, after)?;
         changes.rows.extend(ended.rows);
+        self.settle(tick);
         self.compact()?;
         Ok(changes)
+    }
+
+    /// Settles values, once in a horizon.
+    fn settle(&mut self, tick: Tick) {
+        let Some(horizon_ms) = self.spec.horizon_ms else { return };
+        if tick < self.next_settling {
+            return;
+        }
+        self.next_settling = tick + horizon_ms;
+        let late: u64 = self.accumulators.iter_mut().map(|a| a.settle()).sum();
+        self.counters.late_rows.fetch_add(late, Ordering::Relaxed);
     }
 
     /// The retractions of the groups that end at `tick`.

@@ -45,6 +45,7 @@ fn by_text(retracts: bool) -> GroupBySpec {
         schema,
         retracts,
         until: vec![],
+        horizon_ms: None,
     }
 }
 
@@ -139,6 +140,7 @@ fn wide_plan(retracts: bool) -> Plan {
         schema: output.clone(),
         retracts,
         until: vec![],
+        horizon_ms: None,
     };
     plan(1, vec![(Node::Map { input: 0, map }, input), (Node::Aggregate { input: 1, spec }, output)])
 }
@@ -203,6 +205,7 @@ fn ending_plan(retracts: bool, comparison: Comparison) -> Plan {
         schema: output.clone(),
         retracts,
         until: vec![Bound { column: 3, comparison }],
+        horizon_ms: None,
     };
     plan(1, vec![(Node::Map { input: 0, map }, input), (Node::Aggregate { input: 1, spec }, output)])
 }
@@ -252,13 +255,34 @@ fn the_state_of_ended_groups_is_given_up_and_late_rows_are_counted() {
         assert_eq!(aggregate.due(), Some((second.saturating_sub(4).max(1) + 5) * 1000));
         assert!(aggregate.counts.len() <= 2 * 20 * 6, "{} groups", aggregate.counts.len());
         if second == 50 {
-            let (rows, late) =
-                ((rows, Run::Constant(1)), counters.late_rows.load(std::sync::atomic::Ordering::Relaxed));
+            let (rows, late) = ((rows, Run::Constant(1)), counters.late_rows.load(Ordering::Relaxed));
             assert_eq!(late, 0);
             let changes = aggregate.tick(tick + 5000, vec![vec![rows]]);
             assert!(changes.rows.iter().all(|(_, diffs)| *diffs == Run::Constant(-1)));
-            assert_eq!(counters.late_rows.load(std::sync::atomic::Ordering::Relaxed), 20);
+            assert_eq!(counters.late_rows.load(Ordering::Relaxed), 20);
             return;
         }
     }
+}
+
+#[test]
+fn behind_the_horizon_values_are_settled_and_their_retractions_counted() {
+    let counters: Arc<Counters> = Arc::default();
+    let spec = GroupBySpec { horizon_ms: Some(1000), ..by_text(true) };
+    let mut aggregate = Aggregate::new(spec, counters.clone()).unwrap();
+    tick(&mut aggregate, 0, &[]);
+    tick(&mut aggregate, 100, &[(&[(3, "a"), (7, "a")], 1)]);
+    // Within the horizon the least value is found again.
+    assert!(tick(&mut aggregate, 1100, &[(&[(3, "a")], -1)]).contains("a 1 7 7 @1100 +1"));
+    tick(&mut aggregate, 1200, &[(&[(5, "a")], 1)]);
+    tick(&mut aggregate, 2200, &[(&[(9, "a")], 1)]);
+    // 5 is one of the older values now, and can still be taken away; 7 is settled.
+    assert!(tick(&mut aggregate, 2300, &[(&[(5, "a")], -1)]).contains("a 2 16 7 @2300 +1"));
+    assert!(tick(&mut aggregate, 2400, &[(&[(7, "a")], -1)]).contains("a 1 9 7 @2400 +1"));
+    let bytes: usize = aggregate.accumulators.iter().map(|a| a.bytes()).sum();
+    for second in 3..40 {
+        tick(&mut aggregate, second * 1000 + 300, &[(&[(second as i64, "a")], 1)]);
+    }
+    assert!(aggregate.accumulators.iter().map(|a| a.bytes()).sum::<usize>() <= bytes + 4 * 48);
+    assert_eq!(counters.late_rows.load(Ordering::Relaxed), 1);
 }

@@ -95,6 +95,7 @@ impl Lowering<'_> {
             schema: result.clone(),
             retracts,
             until,
+            horizon_ms: self.options.horizon_ms,
         };
         let id = self.push(Node::Aggregate { input: mapped, spec }, result.clone(), true);
         let places = (0..groups).chain(outputs.iter().map(|(spec, output)| first_output[*spec] + output));
