@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod dashboard;
+mod demo;
 mod flight_sql;
 mod generate;
 mod http;

