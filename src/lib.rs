@@ -5,10 +5,11 @@
 //! operators that keep their results up to date change by change. Results are SQL tables.
 //!
 //! ```text
-//!  files ── ingest ── telemetry ──► engine ── delta: map · distinct · aggregate · join ──► views
-//!           (in order  (OTLP to     (ticks,   ▲   (one operator a file, over Arrow)         │
-//!            of time)   Arrow)       workers) │                                             ▼
-//!                                             sql: SELECT ─► logical plan ─► dataflow    queries
+//!  OTLP ── serve ──┐                                                                       ┌─► psql, Grafana, ADBC,
+//!  (gRPC, HTTP)    ├─ telemetry ──► engine ── delta: map · distinct · aggregate · join ──► views   HTTP (serve)
+//!  files ── ingest ┘  (OTLP to      (ticks,   ▲   (one operator a file, over Arrow)        └─► subscriptions
+//!  (in order of time)  Arrow)        workers) │
+//!                                             sql: SELECT ─► logical plan ─► dataflow
 //!                                                  (DataFusion; functions of detect)
 //! ```
 //!
@@ -52,9 +53,16 @@
 //! All workers finish a tick before any begins the next, so what they publish is the state of every
 //! view at that tick: a query sees all views at one same tick and never waits for a worker.
 //!
+//! Live, one thread owns the database ([`engine::Live`]): it takes in what arrives under a bound on bytes, closes a
+//! tick a second, and carries out statements that change something, while queries run beside it on the published
+//! state. The stream clock is the least, over the senders that are not idle, of the latest event time less an allowed
+//! disorder ([`engine::StreamClock`]); with all idle it follows the wall clock. What was acknowledged is in that
+//! thread's queue, and a stop empties the queue before it closes the last tick.
+//!
 //! State is kept for ever unless a horizon is set (`--horizon`, or `WITH (horizon = '15 minutes')` on
 //! a view). A horizon counts from the tick at which a row came: after it the row is dropped from
-//! joins and from DISTINCT, in whole segments and without a retraction, and counted in `view_stats`.
+//! joins and from DISTINCT, in whole segments and without a retraction, and counted in `view_stats`. MIN and MAX over
+//! rows that may be retracted keep single values for one to two horizons.
 //!
 //! A filter on `now()` over the columns that groups are by (`HAVING minute_at > now() - INTERVAL '1 day'`,
 //! or `WITH (retention = '1 day')`) stays at the aggregation, which gives a group's state up as a whole;
@@ -84,8 +92,9 @@
 //! # Limits
 //!
 //! Each has a name: [`engine::WORKERS_MAX`], `VIEWS_MAX` (1,000), [`ingest::BATCH_ROWS_MAX`],
-//! [`ingest::LINE_BYTES_MAX`], [`ingest::FILES_MAX`], the fields of [`telemetry::Limits`]; a side of a
-//! join holds 2^32 - 1 rows on a worker.
+//! [`ingest::LINE_BYTES_MAX`], [`ingest::FILES_MAX`], the fields of [`telemetry::Limits`],
+//! [`engine::SOURCES_MAX`], and for a server the settings of [`config`]; a side of a join holds 2^32 - 1
+//! rows on a worker.
 
 pub mod built_in;
 pub mod command;

@@ -6,6 +6,7 @@ pub mod csv;
 pub mod error;
 pub mod functions;
 pub mod lower;
+mod nesting;
 pub mod pg_catalog;
 pub mod question;
 pub mod session;

@@ -10,6 +10,7 @@ use datafusion::sql::sqlparser::dialect::PostgreSqlDialect;
 use datafusion::sql::sqlparser::tokenizer::{Location, Token, Tokenizer, Word};
 
 use super::error::SqlError;
+use super::nesting;
 
 /// One statement, ready to be carried out.
 #[derive(Debug, Clone)]
@@ -88,6 +89,7 @@ pub fn parse_query(sql: &str) -> Result<Parsed, SqlError> {
 }
 
 fn parse_datafusion(sql: &str) -> Result<std::collections::VecDeque<Parsed>, SqlError> {
+    nesting::check(sql)?;
     let dialect = PostgreSqlDialect {};
     let parser: Result<DFParser, _> = DFParserBuilder::new(sql).with_dialect(&dialect).build();
     Ok(parser?.parse_statements()?)

@@ -23,10 +23,11 @@ const REDRAWN_EVERY: Duration = Duration::from_secs(1);
 /// How often the same is printed where the output is no terminal.
 const PRINTED_EVERY: Duration = Duration::from_secs(10);
 
-/// What each setting is where the demo wants another than a server: ticks in step with the screen, little kept of
-/// the streams and little waiting, and a clock that goes by simulated time alone.
+/// What each setting is where the demo wants another than a server: ticks in step with the screen, little memory,
+/// and a clock that goes by simulated time alone.
 const CONFIG: &[(&str, &str)] = &[
     ("engine.tick", "250ms"),
+    ("engine.horizon", "5 minutes"),
     ("engine.stored_bytes_max", "64 MiB"),
     ("intake.bytes_max", "32 MiB"),
     ("clock.follows_wall", "false"),

@@ -29,6 +29,7 @@ use datafusion_pg_catalog::sql::PostgresCompatibilityParser;
 pub(super) use self::listing::{Listed, Listing};
 use self::listing::{Owner, Shown};
 use super::error::SqlError;
+use super::nesting;
 use super::statement::Parsed;
 
 /// The name of the database.
@@ -153,6 +154,7 @@ pub fn concerns(sql: &str) -> bool {
 /// A client's question about the catalog, rewritten to what can be planned.
 pub(super) fn parse(sql: &str) -> Result<Parsed, SqlError> {
     static PARSER: LazyLock<PostgresCompatibilityParser> = LazyLock::new(PostgresCompatibilityParser::new);
+    nesting::check(sql)?;
     let mut statements = PARSER.parse(sql).map_err(|e| SqlError::DataFusion(e.into()))?;
     match (statements.pop(), statements.is_empty()) {
         (Some(mut statement), true) => {
