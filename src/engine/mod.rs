@@ -381,24 +381,43 @@ mod tests {
     use super::*;
     use crate::delta::plan::{Node, Plan};
 
+    /// An engine that has lost a worker.
+    fn lost(workers: usize) -> Engine {
+        let mut engine = Engine::start(workers).unwrap();
+        engine.close(1_000).unwrap();
+        let schema = Arc::new(Schema::empty());
+        let mut plan = Plan::default();
+        // Nothing that the compiler makes: a column that is not there panics the worker.
+        plan.push(Node::Source { relation: "spans".to_owned(), columns: vec![1_000] }, schema.clone());
+        let view =
+            View { plan: Arc::new(plan), schema, retracts: false, query: String::new(), horizon_ms: None };
+        assert!(matches!(engine.create_view("v", view), Err(EngineError::WorkerLost)));
+        engine
+    }
+
     #[test]
     fn a_lost_worker_is_an_error_and_not_a_wait() {
         for workers in [1, 2] {
-            let mut engine = Engine::start(workers).unwrap();
-            engine.close(1_000).unwrap();
-            let schema = Arc::new(Schema::empty());
-            let mut plan = Plan::default();
-            // Nothing that the compiler makes: a column that is not there panics the worker.
-            plan.push(Node::Source { relation: "spans".to_owned(), columns: vec![1_000] }, schema.clone());
-            let view = View {
-                plan: Arc::new(plan),
-                schema,
-                retracts: false,
-                query: String::new(),
-                horizon_ms: None,
-            };
-            assert!(matches!(engine.create_view("v", view), Err(EngineError::WorkerLost)));
-            assert!(matches!(engine.close(2_000), Err(EngineError::WorkerLost)));
+            assert!(matches!(lost(workers).close(2_000), Err(EngineError::WorkerLost)));
         }
+    }
+
+    #[test]
+    fn nothing_is_served_and_nothing_taken_once_a_worker_is_lost() {
+        let database = Database::new(lost(2), BuiltIns::default(), None);
+        let live = Live::start(database, LiveOptions::default()).unwrap();
+        let statement = |sql: &str| crate::sql::statement::parse(sql).unwrap().remove(0);
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+        for sql in ["SELECT 1", "SELECT * FROM spans", "SHOW TABLES", "SUBSCRIBE TO v"] {
+            let refused = runtime.block_on(live.execute(statement(sql))).map(drop).unwrap_err();
+            assert!(refused.to_string().starts_with("the engine has stopped"), "{refused}");
+        }
+        assert!(live.check().is_err());
+        let source = live.source();
+        // The owning thread learns of it when it closes a tick; until then what comes waits.
+        while source.try_send(vec![]) != Err(IntakeError::Stopped) {
+            std::thread::yield_now();
+        }
+        runtime.block_on(live.stop());
     }
 }

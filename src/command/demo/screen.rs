@@ -3,8 +3,10 @@
 use std::fmt::Write;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
+use arrow::array::{AsArray, RecordBatch};
+use arrow::datatypes::Int64Type;
 use arrow::util::pretty::pretty_format_batches;
 use console::Term;
 use jiff::Timestamp;
@@ -15,6 +17,9 @@ use crate::engine::{Answer, Live};
 use crate::serve::Addresses;
 use crate::sql::error::SqlError;
 use crate::sql::statement::parse;
+
+/// How often what is waited for is looked at.
+const POLLED_EVERY: Duration = Duration::from_millis(50);
 
 /// The service map of the last five minutes of stream time, the busiest edges first.
 const MAP: &str = "
@@ -94,12 +99,22 @@ impl Screen {
 
     /// Waits until views hold all that was handed over.
     pub async fn catch_up(&self) -> Result<(), CommandError> {
-        // A change of the catalog is carried out after what came before it, and closes a tick.
-        let barrier = "CREATE MATERIALIZED VIEW demo_end AS SELECT 1 AS one; DROP VIEW demo_end";
-        for statement in parse(barrier)? {
-            self.live.execute(statement).await?;
+        while self.value("undercurrent_intake_bytes").await? > 0 {
+            tokio::time::sleep(POLLED_EVERY).await;
+        }
+        // The tick under way may have been closed too early, the next is not.
+        let ticks = "undercurrent_tick_duration_seconds_count";
+        let enough = self.value(ticks).await? + 2;
+        while self.value(ticks).await? < enough {
+            tokio::time::sleep(POLLED_EVERY).await;
         }
         Ok(())
+    }
+
+    /// A metric of the engine, rounded down.
+    async fn value(&self, name: &str) -> Result<i64, CommandError> {
+        let sql = format!("SELECT max(value)::bigint FROM engine_metrics WHERE name = '{name}'");
+        Ok(number(&self.rows(&sql).await?, 0))
     }
 
     /// Draws over what was drawn before.
@@ -128,17 +143,12 @@ impl Screen {
         let (since, before) = std::mem::replace(&mut self.last, (Instant::now(), records));
         let per_second = (records - before) as f64 / since.elapsed().as_secs_f64().max(0.001);
         let status = self.rows(STATUS).await?;
-        let number = |column: usize| {
-            let column = status.first().map(|batch| batch.column(column).clone());
-            let column = column.and_then(|c| c.as_any().downcast_ref::<arrow::array::Int64Array>().cloned());
-            column.map_or(0, |c| c.iter().flatten().next().unwrap_or(0))
-        };
-        let clock = Timestamp::from_millisecond(number(0)).unwrap_or_default();
+        let clock = Timestamp::from_millisecond(number(&status, 0)).unwrap_or_default();
         let speed = self.speed.map_or("as fast as it goes".to_owned(), |speed| format!("{speed}x"));
         let mut text = format!(
             "undercurrent demo: a simulated web shop at {}, {speed}; {per_second:.0} records/s taken in, {} MiB of memory\n",
             clock.strftime("%a %d %b %Y %H:%M"),
-            number(1) >> 20,
+            number(&status, 1) >> 20,
         );
         self.write_faults(&mut text, clock);
         let _ = writeln!(text, "\nservice map, last 5 minutes\n{}", self.table(MAP).await?);
@@ -184,7 +194,7 @@ impl Screen {
         Ok(table.to_string())
     }
 
-    async fn rows(&self, sql: &str) -> Result<Vec<arrow::array::RecordBatch>, CommandError> {
+    async fn rows(&self, sql: &str) -> Result<Vec<RecordBatch>, CommandError> {
         let mut batches = vec![];
         for statement in parse(sql)? {
             if let Answer::Rows { batches: rows, .. } = self.live.execute(statement).await? {
@@ -193,4 +203,10 @@ impl Screen {
         }
         Ok(batches)
     }
+}
+
+/// The first value of a column of integers; 0 where there is none.
+fn number(rows: &[RecordBatch], column: usize) -> i64 {
+    let values = rows.first().and_then(|batch| batch.column(column).as_primitive_opt::<Int64Type>());
+    values.and_then(|values| values.iter().flatten().next()).unwrap_or(0)
 }
