@@ -29,10 +29,13 @@ pub fn bytes(text: &str) -> Result<usize, String> {
     })
 }
 
+/// The longest duration: 100 years, in milliseconds.
+const DURATION_MS_MAX: u64 = 100 * 365 * 86_400_000;
+
 /// A duration from 10 milliseconds to 100 years.
 pub fn duration(text: &str) -> Result<Duration, String> {
     let short = text.trim().strip_suffix("ms").and_then(|ms| ms.trim().parse().ok());
-    let ms = short.or_else(|| parse_duration_ms(text)).filter(|ms| *ms >= 10);
+    let ms = short.or_else(|| parse_duration_ms(text)).filter(|ms| (10..=DURATION_MS_MAX).contains(ms));
     ms.map(Duration::from_millis)
         .ok_or_else(|| "a duration such as 500ms, 10s or 15 minutes is expected, of at least 10ms".to_owned())
 }

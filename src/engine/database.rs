@@ -143,7 +143,7 @@ impl Database {
             }
             Statement::CreateView(view) => self.create_view(view).await,
             Statement::DropView { names, if_exists } => {
-                names.iter().try_for_each(|name| self.drop_view(name, if_exists))?;
+                self.drop_views(&names, if_exists)?;
                 Ok(Answer::Done("DROP VIEW"))
             }
             Statement::ShowTables => self.show_tables(),
@@ -251,7 +251,7 @@ impl Database {
     }
 
     fn replace(&mut self, name: &str, exists: bool) -> Result<(), SqlError> {
-        if exists { self.drop_view(name, false) } else { Ok(()) }
+        if exists { self.drop_views(&[name.to_owned()], false) } else { Ok(()) }
     }
 
     fn edit_queries(&self, edit: impl Fn(&mut BTreeMap<String, String>)) {
@@ -262,17 +262,37 @@ impl Database {
         });
     }
 
-    fn drop_view(&mut self, name: &str, if_exists: bool) -> Result<(), SqlError> {
-        let is_query = self.queries.load().contains_key(name);
-        if !is_query && !self.engine.views().contains_key(name) {
-            let missing = SqlError::Missing { kind: "view", name: name.to_owned(), hint: String::new() };
-            return if if_exists { Ok(()) } else { Err(missing) };
+    /// Drops all of `names`, or none where one cannot be dropped; readers go before what they read.
+    fn drop_views(&mut self, names: &[String], if_exists: bool) -> Result<(), SqlError> {
+        let mut left: Vec<&String> = vec![];
+        for name in names {
+            let is_there = self.queries.load().contains_key(name) || self.engine.views().contains_key(name);
+            match is_there {
+                true if !left.contains(&name) => left.push(name),
+                true => {}
+                false if if_exists => {}
+                false => {
+                    let hint = String::new();
+                    return Err(SqlError::Missing { kind: "view", name: name.clone(), hint });
+                }
+            }
+            let readers: Vec<String> =
+                self.readers(name)?.into_iter().filter(|reader| !names.contains(reader)).collect();
+            if !readers.is_empty() {
+                return Err(SqlError::HasReaders { name: name.clone(), readers });
+            }
         }
-        let readers = self.readers(name)?;
-        if !readers.is_empty() {
-            return Err(SqlError::HasReaders { name: name.to_owned(), readers });
+        while !left.is_empty() {
+            let free = |name: &&String| self.readers(name).is_ok_and(|readers| readers.is_empty());
+            let place = left.iter().position(free).unwrap_or(0);
+            let name = left.swap_remove(place).clone();
+            self.drop_view(&name)?;
         }
-        if is_query {
+        Ok(())
+    }
+
+    fn drop_view(&mut self, name: &str) -> Result<(), SqlError> {
+        if self.queries.load().contains_key(name) {
             self.edit_queries(|queries| drop(queries.remove(name)));
             return Ok(());
         }

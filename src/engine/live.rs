@@ -38,7 +38,8 @@ pub struct LiveOptions {
     pub tick: Duration,
     /// A tick is closed early when it holds this many rows.
     pub tick_rows_max: usize,
-    /// Bytes of decoded telemetry that may wait for the workers; beyond, senders are told to wait.
+    /// Bytes of decoded telemetry that no closed tick holds; beyond, senders are told to wait. A tick is closed
+    /// early when it holds half of it.
     pub intake_bytes_max: usize,
     /// The stream clock.
     pub clock: ClockOptions,
@@ -100,7 +101,7 @@ pub(super) struct Item {
     source: SourceId,
     batches: Vec<Batch>,
     received: Instant,
-    _space: OwnedSemaphorePermit,
+    space: OwnedSemaphorePermit,
 }
 
 pub(super) enum Control {
@@ -135,6 +136,9 @@ impl Live {
             pending: BTreeMap::new(),
             pending_rows: 0,
             oldest: None,
+            behind: None,
+            held: vec![],
+            held_bytes: 0,
             metrics: metrics.clone(),
         };
         std::thread::Builder::new()
@@ -241,7 +245,7 @@ impl Source {
             Err(TryAcquireError::NoPermits) => return Err(IntakeError::Full(self.intake.waiting_bytes())),
             Err(TryAcquireError::Closed) => return Err(IntakeError::Stopped),
         };
-        let item = Item { source: self.id, batches, received: Instant::now(), _space: space };
+        let item = Item { source: self.id, batches, received: Instant::now(), space };
         self.intake.items.try_send(item).map_err(|error| match error {
             mpsc::error::TrySendError::Full(_) => IntakeError::Full(self.intake.waiting_bytes()),
             mpsc::error::TrySendError::Closed(_) => IntakeError::Stopped,
@@ -253,7 +257,7 @@ impl Source {
         let units = self.intake.units(&batches);
         let space = self.intake.space.clone().acquire_many_owned(units).await;
         let space = space.map_err(|_| IntakeError::Stopped)?;
-        let item = Item { source: self.id, batches, received: Instant::now(), _space: space };
+        let item = Item { source: self.id, batches, received: Instant::now(), space };
         self.intake.items.send(item).await.map_err(|_| IntakeError::Stopped)
     }
 }
@@ -280,6 +284,12 @@ struct Owner {
     pending_rows: usize,
     /// When the first request was received of those that no closed tick holds.
     oldest: Option<Instant>,
+    /// When the last request that was taken was received, while others wait behind it: who is idle is judged as
+    /// of then, for what waits may be theirs.
+    behind: Option<Instant>,
+    /// The space of what no closed tick holds: it is in memory, wherever it waits.
+    held: Vec<OwnedSemaphorePermit>,
+    held_bytes: usize,
     metrics: Arc<Metrics>,
 }
 
@@ -290,12 +300,15 @@ impl Owner {
         loop {
             let result = tokio::select! {
                 biased;
-                _ = ticks.tick() => self.close(),
+                _ = ticks.tick() => {
+                    self.behind = self.behind.filter(|_| !items.is_empty());
+                    self.close()
+                }
                 Some(control) = controls.recv() => match control {
                     Control::Stop(reply) => {
                         // Whoever asks from now on is told that it has stopped.
                         controls.close();
-                        self.finish(&mut items);
+                        self.finish(&mut items).await;
                         let _ = reply.send(());
                         return;
                     }
@@ -313,9 +326,9 @@ impl Owner {
     }
 
     /// Takes in what was accepted, and closes the last tick.
-    fn finish(&mut self, items: &mut mpsc::Receiver<Item>) {
+    async fn finish(&mut self, items: &mut mpsc::Receiver<Item>) {
         items.close();
-        while let Ok(item) = items.try_recv() {
+        while let Some(item) = items.recv().await {
             if let Err(error) = self.take(item) {
                 tracing::error!(%error, "telemetry that was accepted is lost");
                 return;
@@ -344,6 +357,9 @@ impl Owner {
     fn take(&mut self, item: Item) -> Result<(), EngineError> {
         let wall_ms = wall_ms();
         self.oldest = self.oldest.or(Some(item.received));
+        self.behind = Some(item.received);
+        self.held_bytes += item.space.num_permits() * PERMIT_BYTES;
+        self.held.push(item.space);
         for batch in item.batches {
             if let (Some((_, latest_ns)), false) = (batch.event_time_ns, batch.table == Table::IngestErrors) {
                 self.clock.observe(item.source, latest_ns, item.received, wall_ms);
@@ -354,10 +370,16 @@ impl Owner {
         if self.pending_rows >= JOINED_ROWS {
             self.flush()?;
         }
-        match self.database.engine.open_rows() >= self.options.tick_rows_max {
+        let is_full = self.held_bytes >= self.options.intake_bytes_max / 2;
+        match is_full || self.database.engine.open_rows() >= self.options.tick_rows_max {
             true => self.close(),
             false => Ok(()),
         }
+    }
+
+    /// The stream clock.
+    fn now(&mut self) -> u64 {
+        self.clock.now(self.behind.unwrap_or_else(Instant::now), wall_ms())
     }
 
     /// Gives the workers what is pending.
@@ -365,7 +387,8 @@ impl Owner {
         if self.pending_rows == 0 {
             return Ok(());
         }
-        self.database.engine.advance(self.clock.now(Instant::now(), wall_ms()));
+        let now = self.now();
+        self.database.engine.advance(now);
         self.pending_rows = 0;
         for (table, batches) in std::mem::take(&mut self.pending) {
             self.metrics.ingested(table.name(), batches.iter().map(RecordBatch::num_rows).sum());
@@ -383,7 +406,10 @@ impl Owner {
     fn close(&mut self) -> Result<(), EngineError> {
         self.flush()?;
         let begin = Instant::now();
-        let tick = self.database.engine.close(self.clock.now(begin, wall_ms()))?;
+        let now = self.now();
+        let tick = self.database.engine.close(now)?;
+        self.held.clear();
+        self.held_bytes = 0;
         self.metrics.closed(tick, begin.elapsed(), self.database.engine.views().len());
         if let Some(oldest) = self.oldest.take() {
             self.metrics.visible(oldest.elapsed());

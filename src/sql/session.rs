@@ -32,6 +32,9 @@ pub const CATALOG: &str = "undercurrent";
 /// The schema that all relations are in.
 pub const SCHEMA: &str = "public";
 
+/// The most nodes of a query's plan, views expanded.
+const PLAN_NODES_MAX: usize = 10_000;
+
 /// How deep views on views may go.
 const VIEW_DEPTH_MAX: usize = 32;
 
@@ -331,7 +334,26 @@ async fn bind(
         };
         schema.register_table(name.to_owned(), table)?;
     }
-    state.statement_to_plan(statement).await.map_err(flatten)
+    let plan = state.statement_to_plan(statement).await.map_err(flatten)?;
+    refuse_large(&plan)?;
+    Ok(plan)
+}
+
+/// Refuses a plan that views on views have made very large: each stands in it as often as it is named.
+fn refuse_large(plan: &LogicalPlan) -> Result<(), SqlError> {
+    let mut nodes = 0;
+    plan.apply_with_subqueries(|_| {
+        nodes += 1;
+        Ok(if nodes > PLAN_NODES_MAX { TreeNodeRecursion::Stop } else { TreeNodeRecursion::Continue })
+    })?;
+    match nodes > PLAN_NODES_MAX {
+        false => Ok(()),
+        true => Err(SqlError::Limit {
+            what: "with the views that it names, the query has more parts than",
+            limit: PLAN_NODES_MAX.to_string(),
+            hint: "make one of the views a materialized view",
+        }),
+    }
 }
 
 /// The optimizer for views: all subqueries become joins, and no rule hides `now()` behind a column.

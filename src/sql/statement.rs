@@ -101,19 +101,13 @@ pub fn split(sql: &str) -> Result<Vec<&str>, SqlError> {
     let tokens = Tokenizer::new(&dialect, sql)
         .tokenize_with_location()
         .map_err(|e| SqlError::Syntax(format!("syntax error: {e}")))?;
-    let lines: Vec<usize> =
-        std::iter::once(0).chain(sql.match_indices('\n').map(|(index, _)| index + 1)).collect();
-    let offset = |at: Location| {
-        let start = lines[(at.line as usize).saturating_sub(1).min(lines.len() - 1)];
-        let column = (at.column as usize).saturating_sub(1);
-        sql[start..].char_indices().nth(column).map_or(sql.len(), |(index, _)| start + index)
-    };
+    let mut offsets = Offsets::new(sql);
     let mut pieces = vec![];
     let (mut start, mut has_tokens) = (0, false);
     for token in &tokens {
         match &token.token {
             Token::SemiColon => {
-                let end = offset(token.span.start);
+                let end = offsets.at(token.span.start);
                 pieces.extend(has_tokens.then(|| sql[start..end].trim()));
                 (start, has_tokens) = (end + 1, false);
             }
@@ -123,6 +117,36 @@ pub fn split(sql: &str) -> Result<Vec<&str>, SqlError> {
     }
     pieces.extend(has_tokens.then(|| sql[start..].trim()));
     Ok(pieces)
+}
+
+/// Where tokens are in a text, in bytes. Asked in the order of the tokens, it reads the text once.
+pub struct Offsets<'a> {
+    text: &'a str,
+    line: u64,
+    column: u64,
+    offset: usize,
+}
+
+impl<'a> Offsets<'a> {
+    /// Places in `text`.
+    pub fn new(text: &'a str) -> Self {
+        Offsets { text, line: 1, column: 1, offset: 0 }
+    }
+
+    /// The offset of `place`, which is not before the one asked for last; the end of the text for one behind it.
+    pub fn at(&mut self, place: Location) -> usize {
+        for character in self.text[self.offset..].chars() {
+            if (self.line, self.column) >= (place.line, place.column) {
+                break;
+            }
+            self.offset += character.len_utf8();
+            (self.line, self.column) = match character {
+                '\n' => (self.line + 1, 1),
+                _ => (self.line, self.column + 1),
+            };
+        }
+        self.offset
+    }
 }
 
 /// The words and values of a statement, for those that DataFusion does not know.

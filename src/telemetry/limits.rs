@@ -40,6 +40,9 @@ impl Limits {
     /// 2000-01-01T00:00:00Z.
     pub const EVENT_TIME_NS_MIN: i64 = 946_684_800_000_000_000;
 
+    /// The year 2162: a century, the longest interval of a window, can be added to any event time.
+    pub const EVENT_TIME_NS_MAX: i64 = i64::MAX - 100 * 366 * 86_400_000_000_000;
+
     /// These limits, with what would let Arrow's offsets overflow brought down to what does not.
     pub(super) fn sound(self) -> Limits {
         Limits {
@@ -53,19 +56,20 @@ impl Limits {
     pub fn at(now: SystemTime) -> Limits {
         let since_1970 = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         let latest = since_1970.saturating_add(Limits::EVENT_TIME_AHEAD_MAX).as_nanos();
-        Limits { event_time_ns_max: i64::try_from(latest).unwrap_or(i64::MAX), ..Limits::default() }
+        let latest = i64::try_from(latest).unwrap_or(i64::MAX).min(Limits::EVENT_TIME_NS_MAX);
+        Limits { event_time_ns_max: latest, ..Limits::default() }
     }
 }
 
 impl Default for Limits {
-    /// The limits without a clock: no event is too late.
+    /// The limits without a clock: no event is too late, but for the last century that can be told.
     fn default() -> Limits {
         Limits {
             attributes_max: 1024,
             elements_max: 65_536,
             nesting_max: 32,
             event_time_ns_min: Limits::EVENT_TIME_NS_MIN,
-            event_time_ns_max: i64::MAX,
+            event_time_ns_max: Limits::EVENT_TIME_NS_MAX,
             sample_bytes_max: 256,
             request_bytes_max: Limits::REQUEST_BYTES_MAX,
             table_bytes_max: Limits::TABLE_BYTES_MAX,

@@ -157,3 +157,49 @@ fn retention_ends_groups_by_their_time_and_gives_their_state_up() {
     );
     assert!(refused.contains("a view has one whose groups are by a timestamp"), "{refused}");
 }
+
+#[test]
+fn the_greatest_of_a_window_falls_when_its_row_leaves_however_short_the_horizon() {
+    let mut server = Server::new(1);
+    server.run(
+        "CREATE MATERIALIZED VIEW v WITH (horizon = '1 minute') AS \
+         SELECT service_name, max(severity_number) AS n FROM logs WHERE ts > now() - INTERVAL '1 hour' GROUP BY 1",
+    );
+    let begin_ms = 1_700_000_000_000;
+    let mut log = |minute: u64, n: u64| {
+        let ts = jiff::Timestamp::from_millisecond((begin_ms + minute * 60_000) as i64).unwrap();
+        let row = json!({"ts": ts.to_string(), "service_name": "web", "severity_number": n, "body": ""});
+        server.append(table("logs"), &[row]);
+        server.close(begin_ms + minute * 60_000);
+        server.query("SELECT n FROM v").expect("rows").sorted()
+    };
+    assert_eq!(log(0, 9), ["9"]);
+    assert_eq!(log(30, 5), ["9"]);
+    assert_eq!(log(61, 3), ["5"]);
+    // The group was gone in between.
+    assert_eq!(log(200, 1), ["1"]);
+}
+
+#[test]
+fn views_are_dropped_together_or_not_at_all() {
+    let mut server = Server::new(1);
+    server.run("CREATE MATERIALIZED VIEW a AS SELECT body FROM logs");
+    server.run("CREATE MATERIALIZED VIEW b AS SELECT count(*) AS n FROM a");
+    assert!(server.refusal("DROP VIEW b, no_such").contains("view \"no_such\" does not exist"));
+    assert_eq!(server.query("SELECT n FROM b").expect("rows").sorted(), ["0"]);
+    assert!(server.refusal("DROP VIEW a").contains("b reads it"));
+    server.run("DROP VIEW a, b");
+    assert!(server.refusal("SELECT * FROM a").contains("does not exist"));
+}
+
+#[test]
+fn views_on_views_do_not_grow_without_bound() {
+    let mut server = Server::new(1);
+    server.run("CREATE VIEW v0 AS SELECT body AS x FROM logs");
+    let refused = (1..30).find_map(|n| {
+        let sql = format!("CREATE VIEW v{n} AS SELECT a.x FROM v{0} a CROSS JOIN v{0} b", n - 1);
+        server.answer(&sql).err().map(|error| (n, error.to_string()))
+    });
+    let (depth, error) = refused.expect("a refusal");
+    assert!(depth > 8 && error.contains("more parts than 10000"), "at {depth}: {error}");
+}

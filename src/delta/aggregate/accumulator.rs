@@ -84,6 +84,9 @@ pub(super) trait Accumulator {
         0
     }
 
+    /// Forgets what is settled of `group`, which has no rows any more.
+    fn vanish(&mut self, _group: u32) {}
+
     /// Bytes held, about.
     fn bytes(&self) -> usize;
 }
@@ -167,6 +170,10 @@ impl Accumulator for Filtered {
 
     fn settle(&mut self) -> u64 {
         self.inner.settle()
+    }
+
+    fn vanish(&mut self, group: u32) {
+        self.inner.vanish(group);
     }
 
     fn retain(&mut self, kept: &[u32]) {

@@ -160,6 +160,12 @@ impl Accumulator for ExtremeAccumulator {
         }
     }
 
+    fn vanish(&mut self, group: u32) {
+        if let Values::All(values) = &mut self.values {
+            values[group as usize].settled = None;
+        }
+    }
+
     fn bytes(&self) -> usize {
         match &self.values {
             Values::Extreme(values) => values.iter().map(|v| size_of::<Vec<u8>>() + v.capacity()).sum(),

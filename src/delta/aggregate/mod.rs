@@ -131,6 +131,9 @@ impl Aggregate {
                 accumulator.update(rows, groups, diffs)?;
             }
         }
+        for group in touched.groups.iter().filter(|group| self.counts[**group as usize] == 0) {
+            self.accumulators.iter_mut().for_each(|a| a.vanish(*group));
+        }
         let after = self.standing(&touched.groups)?;
         self.is_started = true;
         let mut changes = self.difference(&parts, &touched, before, after)?;

@@ -70,14 +70,24 @@ async fn not_allowed(request: Request) -> ApiError {
     ApiError::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", message)
 }
 
-/// A page of another site must not change anything through the browser of somebody who may: browsers say where
-/// a request comes from.
+/// A page of another site must not change anything through the browser of somebody who may.
 async fn refuse_other_sites(request: Request, next: Next) -> Result<Response, ApiError> {
-    let site = request.headers().get("sec-fetch-site").and_then(|v| v.to_str().ok());
-    let is_reading = matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS);
-    if !is_reading && matches!(site, Some("cross-site" | "same-site")) {
+    if is_from_another_site(&request) {
         let message = "a page of another site may not send statements".to_owned();
         return Err(ApiError::new(StatusCode::FORBIDDEN, "insufficient_privilege", message));
     }
     Ok(next.run(request).await)
+}
+
+/// Whether `request` may change something and a browser says that the page of another site sent it.
+fn is_from_another_site(request: &Request) -> bool {
+    if matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS) {
+        return false;
+    }
+    let text = |name: &str| request.headers().get(name).and_then(|value| value.to_str().ok());
+    // Over plain HTTP browsers tell no more than the origin of the page.
+    let host = text("host").or_else(|| request.uri().authority().map(|authority| authority.as_str()));
+    let is_foreign =
+        text("origin").is_some_and(|origin| origin.split_once("://").map(|(_, host)| host) != host);
+    is_foreign || matches!(text("sec-fetch-site"), Some("cross-site" | "same-site"))
 }

@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use datafusion::arrow::array::RecordBatch;
 use datafusion::arrow::datatypes::SchemaRef;
-use prometheus::IntGauge;
 use tokio::sync::watch;
 
 use super::Shared;
@@ -13,6 +12,7 @@ use super::command::Command;
 use super::error::Fault;
 use crate::engine::{Answer, Rows, Subscription};
 use crate::serve::stopped;
+use crate::serve::subscribers::Place;
 use crate::sql::error::SqlError;
 use crate::sql::pg_catalog::Client;
 use crate::sql::question::{Parameter, Question};
@@ -30,16 +30,7 @@ pub(super) enum Outcome {
 pub(super) enum Source {
     Query(Box<Rows>),
     Batches { schema: SchemaRef, batches: VecDeque<RecordBatch> },
-    Changes { subscription: Box<Subscription>, stop: watch::Receiver<bool>, _open: Open },
-}
-
-/// Counts a subscription as open.
-pub(super) struct Open(IntGauge);
-
-impl Drop for Open {
-    fn drop(&mut self) {
-        self.0.dec();
-    }
+    Changes { subscription: Box<Subscription>, stop: watch::Receiver<bool>, _place: Option<Place> },
 }
 
 impl Source {
@@ -108,18 +99,20 @@ impl Shared {
         if let Statement::Query(query) = statement {
             return self.rows(Question::plain(query.as_ref().clone()), sql, parameters).await;
         }
+        let place = match statement {
+            Statement::Subscribe(_) => Some(self.subscribers.enter().map_err(|e| self.fault(e, sql))?),
+            _ => None,
+        };
         match live.execute(statement.clone()).await.map_err(|error| self.fault(error, sql))? {
             Answer::Rows { schema, batches } => {
                 Ok(Outcome::Rows(Source::of(schema, batches), tag(statement)))
             }
             Answer::Done(tag) => Ok(Outcome::Done(tag.to_owned())),
             Answer::Subscription(subscription) => {
-                let gauge = live.metrics().subscriptions.with_label_values(&["postgres"]);
-                gauge.inc();
                 let source = Source::Changes {
                     subscription: Box::new(subscription),
                     stop: self.context.stop.clone(),
-                    _open: Open(gauge),
+                    _place: place,
                 };
                 Ok(Outcome::Rows(source, "SELECT"))
             }

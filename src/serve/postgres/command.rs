@@ -6,7 +6,7 @@ use datafusion::sql::sqlparser::tokenizer::{Token, Tokenizer};
 use super::copy::Format;
 use super::error::Fault;
 use crate::sql::pg_catalog;
-use crate::sql::statement::{Statement, parse};
+use crate::sql::statement::{Offsets, Statement, parse};
 
 /// One statement, understood.
 #[derive(Debug)]
@@ -127,12 +127,7 @@ fn words(sql: &str) -> Result<Vec<Word>, Fault> {
     let tokens = Tokenizer::new(&PostgreSqlDialect {}, sql)
         .tokenize_with_location()
         .map_err(|error| Fault::error("42601", format!("syntax error: {error}")))?;
-    let starts: Vec<usize> = std::iter::once(0).chain(sql.match_indices('\n').map(|(i, _)| i + 1)).collect();
-    let offset = |line: u64, column: u64| {
-        let start = starts[(line as usize).saturating_sub(1).min(starts.len() - 1)];
-        let skipped = sql[start..].chars().take((column as usize).saturating_sub(1));
-        start + skipped.map(char::len_utf8).sum::<usize>()
-    };
+    let mut offsets = Offsets::new(sql);
     let words = tokens.into_iter().filter(|t| !matches!(t.token, Token::Whitespace(_) | Token::EOF));
     Ok(words
         .map(|token| {
@@ -144,8 +139,8 @@ fn words(sql: &str) -> Result<Vec<Word>, Fault> {
                 Token::SingleQuotedString(text) => (token.token.to_string(), text.clone()),
                 other => (other.to_string(), other.to_string()),
             };
-            let begin = offset(token.span.start.line, token.span.start.column);
-            Word { key, text, begin, end: offset(token.span.end.line, token.span.end.column) }
+            let begin = offsets.at(token.span.start);
+            Word { key, text, begin, end: offsets.at(token.span.end) }
         })
         .collect())
 }
@@ -222,9 +217,15 @@ fn copy(sql: &str, words: &[Word]) -> Result<Command, Fault> {
         [to, stdout, options @ ..] if to.key == "TO" && stdout.key == "STDOUT" => {
             let keys: Vec<&str> = options.iter().map(|w| w.key.as_str()).collect();
             let values: Vec<&str> = options.iter().map(|w| w.text.as_str()).collect();
+            let refused = || Fault::error("0A000", "COPY takes a statement that answers with rows");
+            // Looked at before the inner statement is: one within the other would nest without end.
+            if words.get(2).is_some_and(|word| is_statement && ["COPY", "SHOW"].contains(&word.key.as_str()))
+            {
+                return Err(refused());
+            }
             let from = understand(&inner)?;
             if !from.has_rows() {
-                return Err(Fault::error("0A000", "COPY takes a statement that answers with rows"));
+                return Err(refused());
             }
             Ok(Command::Copy { from: Box::new(from), format: Format::parse(&keys, &values)? })
         }

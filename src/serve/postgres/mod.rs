@@ -43,6 +43,7 @@ use self::error::Fault;
 use self::session::Session;
 use super::Context;
 use super::listener::{Connection, Listener};
+use super::subscribers::Subscribers;
 
 /// The one database there is.
 pub(super) const DATABASE: &str = "undercurrent";
@@ -54,11 +55,13 @@ const REFUSAL_TIMEOUT: Duration = Duration::from_secs(1);
 struct Shared {
     context: Context,
     cancels: Cancels,
+    subscribers: Subscribers,
 }
 
 /// Serves PostgreSQL's protocol until the servers stop.
 pub(super) async fn serve(context: Context, listener: Listener) {
-    let shared = Arc::new(Shared { context, cancels: Cancels::default() });
+    let subscribers = Subscribers::new(&context, "postgres");
+    let shared = Arc::new(Shared { context, cancels: Cancels::default(), subscribers });
     let refusing = shared.clone();
     listener
         .run(

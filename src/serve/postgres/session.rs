@@ -164,6 +164,8 @@ impl Session {
             self.tell(fault)?;
             self.skips = true;
         }
+        // Answers gather until the client asks for them, but not without bound.
+        self.sender.flush_much().await?;
         Ok(true)
     }
 

@@ -14,7 +14,7 @@ use super::ending::substitute;
 use super::temporal::{solve, timestamp};
 use super::{Lowering, cast_to, column};
 use crate::delta::aggregate::{AggregateSpec, Function, GroupBySpec};
-use crate::delta::plan::{Node, NodeId};
+use crate::delta::plan::{Node, NodeId, Plan};
 use crate::delta::temporal_filter::Bound;
 use crate::sql::error::SqlError;
 use crate::sql::functions::{names, percentile_question};
@@ -95,12 +95,26 @@ impl Lowering<'_> {
             schema: result.clone(),
             retracts,
             until,
-            horizon_ms: self.options.horizon_ms,
+            horizon_ms: self.options.horizon_ms.filter(|_| self.retracts_within_horizon(mapped)),
         };
         let id = self.push(Node::Aggregate { input: mapped, spec }, result.clone(), true);
         let places = (0..groups).chain(outputs.iter().map(|(spec, output)| first_output[*spec] + output));
         let columns = places.map(|place| column(&result, place)).collect();
         Ok(self.map(id, None, Some(columns), schema))
+    }
+}
+
+impl Lowering<'_> {
+    /// Whether a row of `node` can be retracted only while joins keep the rows that it comes from: groups and
+    /// filters on `now()` take rows back however old they are.
+    fn retracts_within_horizon(&self, node: NodeId) -> bool {
+        match &self.plan.nodes[node] {
+            Node::Aggregate { .. } | Node::TemporalFilter { .. } => false,
+            Node::Source { .. } => !self.retracts[node],
+            // A join keeps the rows of a side that retracts for ever, and may take back what it made of them.
+            Node::Join { left, right, .. } => !self.retracts[*left] && !self.retracts[*right],
+            other => Plan::inputs(other).into_iter().all(|input| self.retracts_within_horizon(input)),
+        }
     }
 }
 

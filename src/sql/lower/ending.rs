@@ -85,6 +85,10 @@ fn keep(node: LogicalPlan) -> DataFusionResult<Transformed<LogicalPlan>> {
 /// Whether `condition` compares `now()` so that what is true can only become false.
 fn ends(condition: &Expr) -> bool {
     let Expr::BinaryExpr(BinaryExpr { left, op, right }) = condition else { return false };
+    // A subquery becomes a join, which can only happen in a filter.
+    if super::find_subquery(condition).map_or(true, |found| found.is_some()) {
+        return false;
+    }
     let op = match (uses_now(left), uses_now(right)) {
         (true, false) => Some(*op),
         (false, true) => op.swap(),

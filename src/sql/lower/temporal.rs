@@ -107,7 +107,8 @@ pub(super) fn solve(condition: &Expr, from: &DFSchema) -> Result<(Comparison, Ex
     loop {
         match side {
             Expr::Placeholder(_) => return Ok((comparison, limit)),
-            Expr::Cast(cast) if matches!(cast.field.data_type(), DataType::Timestamp(..)) => {
+            // Ticks are whole milliseconds: a cast to coarser units would round them.
+            Expr::Cast(cast) if matches!(cast.field.data_type(), DataType::Timestamp(unit, _) if *unit != TimeUnit::Second) => {
                 side = *cast.expr
             }
             // Of two times the difference is a duration, which SQL compares with an interval by casting it.

@@ -11,7 +11,7 @@ use arrow::array::{
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, TimeUnit};
 use datafusion::common::exec_err;
-use datafusion::error::Result as DataFusionResult;
+use datafusion::error::{DataFusionError, Result as DataFusionResult};
 use datafusion::execution::FunctionRegistry;
 use datafusion::execution::context::SessionState;
 use datafusion::logical_expr::{
@@ -149,7 +149,12 @@ pub(super) fn register(context: &SessionContext) {
         Function::switch("has_function_privilege", true),
         Function::switch("pg_has_role", true),
         Function::number("txid_current", 1),
-        Function::number("age", 0),
+        Function::made("age", DataType::Int64, |arguments, rows| match arguments {
+            [transaction] if transaction.data_type().is_integer() => {
+                Ok(Arc::new(Int64Array::from(vec![0; rows])))
+            }
+            _ => Err(DataFusionError::Plan("age() of times is not supported; subtract them".to_owned())),
+        }),
         Function::number("pg_database_size", 0),
         Function::number("pg_table_size", 0),
         Function::number("pg_indexes_size", 0),

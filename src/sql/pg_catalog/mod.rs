@@ -138,17 +138,44 @@ impl PgCatalog {
     }
 }
 
-/// Whether a client that sends `sql` asks for what only PostgreSQL's catalog knows.
+/// Whether a client that sends `sql` asks for what only PostgreSQL's catalog knows. A column or an alias that
+/// shares a name with something of it does not count: the query means the same on every port.
 pub fn concerns(sql: &str) -> bool {
     let tokens = Tokenizer::new(&PostgreSqlDialect {}, sql).tokenize().unwrap_or_default();
-    let mut words = tokens.iter().filter_map(|token| match token {
-        Token::Word(word) => Some(word.value.to_lowercase()),
-        _ => None,
-    });
-    let first = words.clone().next();
+    let tokens: Vec<&Token> = tokens.iter().filter(|token| !matches!(token, Token::Whitespace(_))).collect();
+    let word = |index: usize| match tokens.get(index) {
+        Some(Token::Word(word)) => word.value.to_lowercase(),
+        _ => String::new(),
+    };
     // Views cannot read the catalog, and what is no query is not rewritten.
-    first.is_some_and(|word| ["select", "with", "values", "table", "explain"].contains(&word.as_str()))
-        && words.any(|word| word.starts_with("pg_") || WORDS.binary_search(&word.as_str()).is_ok())
+    let is_query = ["select", "with", "values", "table", "explain"].contains(&word(0).as_str());
+    is_query && word(1) != "dataflow" && (0..tokens.len()).any(|index| is_of_catalog(&tokens, &word, index))
+}
+
+/// Whether the token at `index` names something of the catalog, judged by its neighbours.
+fn is_of_catalog(tokens: &[&Token], word: &impl Fn(usize) -> String, index: usize) -> bool {
+    let name = word(index);
+    let before = index.checked_sub(1).and_then(|before| tokens.get(before)).copied();
+    let word_before = index.checked_sub(1).map(word).unwrap_or_default();
+    let is_before = |token: &Token| tokens.get(index + 1) == Some(&token);
+    let is_part = before == Some(&Token::Period);
+    let is_call = is_before(&Token::LParen) && !is_part;
+    match name.as_str() {
+        "pg_catalog" | "information_schema" => is_before(&Token::Period),
+        "current_catalog" | "current_role" | "current_schema" | "current_user" | "session_user" => {
+            !is_part && word_before != "as"
+        }
+        _ if name.starts_with("reg") => {
+            WORDS.binary_search(&name.as_str()).is_ok()
+                && (before == Some(&Token::DoubleColon) || word_before == "as")
+        }
+        _ if name.starts_with("pg_") => {
+            is_call
+                || before == Some(&Token::Comma)
+                || ["from", "join", "table", "only"].contains(&word_before.as_str())
+        }
+        _ => is_call && WORDS.binary_search(&name.as_str()).is_ok(),
+    }
 }
 
 /// A client's question about the catalog, rewritten to what can be planned.
@@ -178,11 +205,20 @@ mod tests {
             "SELECT CAST(current_setting('server_version_num') AS INT)/100",
             "SELECT * FROM information_schema.tables",
             "SELECT 'spans'::regclass",
+            "SELECT CAST('spans' AS regclass)",
+            "SELECT a, pg_backend_pid() FROM v, pg_settings",
+            "SELECT * FROM \"pg_catalog\".\"pg_class\"",
+            "SELECT current_user",
+            "select age (datfrozenxid) from d",
         ] {
             assert!(concerns(sql), "{sql}");
         }
         for sql in [
             "SELECT 'pg_class' FROM spans",
+            "SELECT now() - max(started_at) AS age, count(*) FROM spans",
+            "SELECT version FROM (SELECT resource_attributes['service.version'] AS version FROM spans) AS s",
+            "SELECT s.age, s.current_user AS pg_total FROM v AS s",
+            "EXPLAIN DATAFLOW SELECT version() FROM spans",
             "SELECT count(*) FROM spans",
             "CREATE VIEW v AS SELECT relname FROM pg_class",
             "SHOW TABLES",

@@ -1,5 +1,7 @@
 //! Services, their operations, and who calls whom.
 
+use std::time::{SystemTime, UNIX_EPOCH};
+
 use arrow::array::{Array, AsArray, RecordBatch};
 use arrow::datatypes::Int64Type;
 use axum::extract::rejection::QueryRejection;
@@ -84,7 +86,9 @@ pub(in crate::serve::http) async fn dependencies(
     window: Result<Query<Window>, QueryRejection>,
 ) -> Result<Response, JaegerError> {
     let Query(Window { end_ms, lookback }) = window.map_err(|e| ApiError::bad_request(e.body_text()))?;
-    let end_ms = end_ms.unwrap_or(i64::MAX);
+    // A window without an end ends now, as Jaeger's does.
+    let now_ms = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_millis() as i64);
+    let end_ms = end_ms.unwrap_or(if lookback.is_some() { now_ms } else { i64::MAX });
     let begin_ms = lookback.map_or(0, |lookback| end_ms.saturating_sub(lookback));
     let batches =
         rows(&http, DEPENDENCIES, &[instant(begin_ms, 1_000_000), instant(end_ms, 1_000_000)]).await?;
