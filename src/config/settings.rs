@@ -124,7 +124,7 @@ pub const SETTINGS: &[Setting] = &[
     Setting {
         key: "intake.bytes_max",
         default: "256 MiB",
-        help: "Decoded telemetry that may wait for the workers; beyond, senders are told to try again.",
+        help: "Decoded telemetry that no closed tick holds yet; beyond, senders are told to try again. A tick ends early\nat half of it.",
         set: set!(intake_bytes_max, bytes),
     },
     Setting {
