@@ -11,3 +11,4 @@ pub mod pg_catalog;
 pub mod question;
 pub mod session;
 pub mod statement;
+mod ties;
