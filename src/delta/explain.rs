@@ -7,6 +7,7 @@ use super::join::{JoinSpec, Unpaired};
 use super::order::OrderColumn;
 use super::plan::{Node, NodeId, Plan};
 use super::temporal_filter::{Bound, Comparison};
+use super::top_k::{Numbering, TopKSpec};
 
 /// Writes the tree under the result of `plan`; a node with several readers is written out once and
 /// referred to by its number after that.
@@ -85,6 +86,7 @@ fn describe(plan: &Plan, id: NodeId) -> String {
             spec.function,
             horizon(spec.horizon_ms.filter(|_| !spec.retracts))
         ),
+        Node::TopK { input, spec } => top_k(plan, *input, spec),
         Node::Join { left, right, spec } => join(plan, *left, *right, spec),
         Node::TemporalFilter { input, bounds, .. } => {
             let bounds = conditions(plan, *input, bounds);
@@ -105,6 +107,28 @@ fn conditions(plan: &Plan, input: NodeId, bounds: &[Bound]) -> String {
         format!("now() {comparison} {}", columns(plan, input, [b.column]))
     };
     bounds.iter().map(condition).collect::<Vec<_>>().join(" and ")
+}
+
+fn top_k(plan: &Plan, input: NodeId, spec: &TopKSpec) -> String {
+    let numbers = match (spec.skip, spec.fetch) {
+        (skip, None) => format!(" > {skip}"),
+        (0, Some(fetch)) => format!(" <= {fetch}"),
+        (skip, Some(_)) => format!(" > {skip} and <= {}", spec.last()),
+    };
+    let numbering = match spec.numbering {
+        Numbering::RowNumber => "row_number",
+        Numbering::Rank => "rank",
+    };
+    let kept = match (spec.retracts, spec.fetch) {
+        (false, Some(_)) => format!("rows with {numbering} <= {}", spec.last()),
+        _ => "all rows in order".to_owned(),
+    };
+    format!(
+        "TopK by=[{}] order=[{}] where={numbering}{numbers} state=({kept}){}",
+        columns(plan, input, spec.partition.iter().copied()),
+        order(plan, input, &spec.order),
+        horizon(spec.horizon_ms.filter(|_| !spec.retracts))
+    )
 }
 
 /// `ts DESC, name NULLS FIRST`, as PostgreSQL reads it.

@@ -31,5 +31,6 @@ pub mod stats;
 pub mod temporal_filter;
 #[cfg(test)]
 mod testing;
+pub mod top_k;
 pub mod updates;
 pub mod window;

@@ -21,6 +21,7 @@ use super::partition::{Partition, PartitionSpec};
 use super::route::Route;
 use super::stats::Counters;
 use super::temporal_filter::{Bound, TemporalFilter};
+use super::top_k::{TopK, TopKSpec};
 use super::updates::Tick;
 use super::{map, negate};
 
@@ -83,6 +84,13 @@ pub enum Node {
         input: NodeId,
         /// How, and what is computed.
         spec: PartitionSpec,
+    },
+    /// The first rows of each partition.
+    TopK {
+        /// What is partitioned.
+        input: NodeId,
+        /// How, and which rows are the first.
+        spec: TopKSpec,
     },
     /// Rows while they are current.
     TemporalFilter {
@@ -147,6 +155,7 @@ impl Plan {
             | Node::Distinct { input, .. }
             | Node::Aggregate { input, .. }
             | Node::Partition { input, .. }
+            | Node::TopK { input, .. }
             | Node::TemporalFilter { input, .. } => vec![*input],
             Node::Negate(input) | Node::Consolidate(input) => vec![*input],
             Node::Union(inputs) => inputs.clone(),
@@ -170,6 +179,9 @@ impl Plan {
                 }
                 Node::Partition { spec, .. } => {
                     Partition::new(spec.clone(), Arc::default())?;
+                }
+                Node::TopK { spec, .. } => {
+                    TopK::new(spec.clone(), Arc::default())?;
                 }
                 _ => {}
             }
@@ -226,6 +238,10 @@ impl Plan {
                 Node::Partition { input: of, spec } => {
                     let inputs = vec![(input(of), by(&spec.partition))];
                     stateful(scope, "Partition", inputs, None, Partition::new(spec.clone(), counters_of())?)
+                }
+                Node::TopK { input: of, spec } => {
+                    let inputs = vec![(input(of), by(&spec.partition))];
+                    stateful(scope, "TopK", inputs, None, TopK::new(spec.clone(), counters_of())?)
                 }
                 Node::TemporalFilter { input: of, bounds, columns } => {
                     let operator = TemporalFilter::new(bounds.clone(), *columns, counters_of());

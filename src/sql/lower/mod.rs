@@ -10,6 +10,7 @@
 //! | union | union |
 //! | values | constant |
 //! | window functions | partition |
+//! | limit of an order, `row_number() <= k`, `rank() <= k` | top-k |
 //! | sort without limit | nothing: a collection has no order |
 //!
 //! What has no entry is refused here, before anything runs, with what to write instead. A subplan
@@ -19,6 +20,7 @@ mod aggregate;
 mod ending;
 mod join;
 mod temporal;
+mod top_k;
 mod window;
 
 use std::collections::HashMap;
@@ -122,6 +124,12 @@ impl Lowering<'_> {
                 }
             }
             LogicalPlan::Projection(projection) => {
+                if let Some(id) = self.first_of_partitions(&projection.input, Some(&projection.expr))? {
+                    let from = projection.input.schema();
+                    let columns =
+                        projection.expr.iter().map(|e| self.physical(e, from)).collect::<Result<_, _>>()?;
+                    return Ok(self.map(id, None, Some(columns), schema));
+                }
                 let (input, predicate) = match projection.input.as_ref() {
                     // A plain filter below a projection goes into the same operator.
                     LogicalPlan::Filter(filter) if !uses_now(&filter.predicate) => {
@@ -137,6 +145,9 @@ impl Lowering<'_> {
                 Ok(self.map(id, predicate, Some(columns), schema))
             }
             LogicalPlan::Filter(filter) => {
+                if let Some(id) = self.first_of_partitions(query, None)? {
+                    return Ok(id);
+                }
                 let id = self.node(&filter.input)?;
                 self.filter(id, filter.input.schema(), filter.predicate.clone())
             }
@@ -157,6 +168,8 @@ impl Lowering<'_> {
                 Ok(self.push(Node::Union(inputs), schema, retracts))
             }
             LogicalPlan::Sort(sort) if sort.fetch.is_none() => self.node(&sort.input),
+            LogicalPlan::Sort(sort) => self.sorted_limit(sort, 0, sort.fetch, schema),
+            LogicalPlan::Limit(limit) => self.limit(limit, schema),
             LogicalPlan::Values(values) => {
                 let rows = self.values(values, &schema)?;
                 Ok(self.push(Node::Constant(rows), schema, false))
@@ -344,16 +357,6 @@ fn refuse_volatile(query: &LogicalPlan) -> Result<(), SqlError> {
 
 fn refusal(query: &LogicalPlan) -> SqlError {
     match query {
-        LogicalPlan::Limit(_) | LogicalPlan::Sort(_) => SqlError::unsupported(
-            "LIMIT",
-            "the first rows of a changing order are not maintained yet",
-            "order and limit when you read the view",
-        ),
-        LogicalPlan::Distinct(_) => SqlError::unsupported(
-            "DISTINCT ON",
-            "which row is the first of its key is not maintained yet",
-            "use GROUP BY with min or max",
-        ),
         LogicalPlan::RecursiveQuery(_) => SqlError::unsupported(
             "WITH RECURSIVE",
             "iteration is not maintained yet",
