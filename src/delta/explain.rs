@@ -6,6 +6,7 @@ use super::aggregate::{AggregateSpec, Function};
 use super::join::{JoinSpec, Unpaired};
 use super::order::OrderColumn;
 use super::plan::{Node, NodeId, Plan};
+use super::recursion::{ROUNDS_MAX, import};
 use super::temporal_filter::{Bound, Comparison};
 
 /// Writes the tree under the result of `plan`; a node with several readers is written out once and
@@ -31,6 +32,20 @@ fn write_node(
         write!(f, "#{id} ")?;
     }
     writeln!(f, "{}", describe(plan, id))?;
+    if let Node::Recursion { base, imports, spec } = &plan.nodes[id] {
+        let label = |f: &mut fmt::Formatter<'_>, label: &str| {
+            writeln!(f, "{:indent$}{label}", "", indent = depth * 2 + 2)
+        };
+        label(f, "first round")?;
+        write_node(plan, *base, depth + 2, is_written, f)?;
+        for (index, id) in imports.iter().enumerate() {
+            label(f, &import(index))?;
+            write_node(plan, *id, depth + 2, is_written, f)?;
+        }
+        label(f, "each further round")?;
+        let body = &spec.body;
+        return write_node(body, body.nodes.len() - 1, depth + 2, &mut vec![false; body.nodes.len()], f);
+    }
     Plan::inputs(&plan.nodes[id]).into_iter().try_for_each(|i| write_node(plan, i, depth + 1, is_written, f))
 }
 
@@ -86,6 +101,11 @@ fn describe(plan: &Plan, id: NodeId) -> String {
             horizon(spec.horizon_ms.filter(|_| !spec.retracts))
         ),
         Node::Join { left, right, spec } => join(plan, *left, *right, spec),
+        Node::Recursion { spec, .. } => {
+            let kept = if spec.is_distinct { "(each row and the rounds that give it)" } else { "none" };
+            let union = if spec.is_distinct { "distinct" } else { "all" };
+            format!("Recursion {} union={union} state={kept} rounds_max={ROUNDS_MAX}", spec.name)
+        }
         Node::TemporalFilter { input, bounds, .. } => {
             let bounds = conditions(plan, *input, bounds);
             format!("TemporalFilter [{bounds}] state=(current and future rows)")

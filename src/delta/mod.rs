@@ -25,6 +25,7 @@ pub mod order;
 mod ordered_rows;
 pub mod partition;
 pub mod plan;
+pub mod recursion;
 pub mod route;
 pub(crate) mod row_store;
 pub mod stats;
