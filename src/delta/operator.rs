@@ -46,6 +46,12 @@ pub trait Operator: 'static {
     /// Ticks come in ascending order, each at most once.
     fn tick(&mut self, tick: Tick, inputs: Vec<Vec<Part>>) -> Changes;
 
+    /// More changes at the tick that [`tick`](Self::tick) was called for last; asked for until there are none. Other
+    /// operators work in between, so that an operator with very much to say need not say it all at once.
+    fn rest(&mut self) -> Option<Changes> {
+        None
+    }
+
     /// The next tick at which the result changes without any input, if one is known.
     fn due(&self) -> Option<Tick> {
         None
@@ -63,6 +69,7 @@ pub fn by_tick<'scope, O: Operator>(
 ) -> (Edge<'scope>, Edge<'scope>) {
     let worker = scope.worker().index();
     let mut builder = OperatorBuilder::new(name.to_owned(), scope);
+    let activator = scope.activator_for(builder.operator_info().address);
     let (rows_out, rows) = builder.new_output::<Updates>();
     let (errors_out, errors) = builder.new_output::<Updates>();
     let mut handles: Vec<_> = inputs
@@ -86,6 +93,8 @@ pub fn by_tick<'scope, O: Operator>(
         }
         drop(capabilities);
         let inputs = handles.len();
+        // The tick that the operator has not said everything about.
+        let mut unfinished: Option<Tick> = None;
         move |frontiers| {
             for (input, handle) in handles.iter_mut().enumerate() {
                 handle.for_each(|capability, updates| {
@@ -98,14 +107,23 @@ pub fn by_tick<'scope, O: Operator>(
                 });
             }
             let upper = upper_of(frontiers);
-            while let Some(entry) = pending.first_entry().filter(|e| upper.is_none_or(|u| *e.key() < u)) {
-                let (tick, parts) = entry.remove_entry();
+            loop {
+                if let Some(tick) = unfinished.take()
+                    && let Some(changes) = operator.rest()
+                {
+                    outputs.send(tick, changes);
+                    unfinished = Some(tick);
+                    activator.activate();
+                    return;
+                }
+                let complete = pending.first_entry().filter(|e| upper.is_none_or(|u| *e.key() < u));
+                let (tick, parts) = match (complete, operator.due(), upper) {
+                    (Some(entry), ..) => entry.remove_entry(),
+                    (None, Some(due), Some(upper)) if due < upper => (upper - 1, vec![Vec::new(); inputs]),
+                    _ => break,
+                };
                 outputs.send(tick, operator.tick(tick, parts));
-            }
-            if let (Some(due), Some(upper)) = (operator.due(), upper)
-                && due < upper
-            {
-                outputs.send(upper - 1, operator.tick(upper - 1, vec![Vec::new(); inputs]));
+                unfinished = Some(tick);
             }
             let next = [pending.keys().next().copied(), operator.due().filter(|_| upper.is_some())];
             outputs.release(next.into_iter().flatten().min());

@@ -19,7 +19,8 @@ use super::join::{Join, JoinSpec};
 use super::operator::{Operator, by_tick};
 use super::route::Route;
 use super::stats::Counters;
-use super::temporal_filter::{Bound, TemporalFilter};
+use super::temporal_condition::Condition;
+use super::temporal_filter::TemporalFilter;
 use super::updates::Tick;
 use super::{map, negate};
 
@@ -78,11 +79,11 @@ pub enum Node {
     },
     /// Rows while they are current.
     TemporalFilter {
-        /// What is filtered; the bounds are its last columns.
+        /// What is filtered; the columns of the condition are its last.
         input: NodeId,
         /// When a row is current.
-        bounds: Vec<Bound>,
-        /// How many columns the result has: those before the bounds.
+        condition: Condition,
+        /// How many columns the result has: those before the condition's.
         columns: usize,
     },
 }
@@ -216,8 +217,8 @@ impl Plan {
                         vec![(input(left), route(&spec.keys[0])), (input(right), route(&spec.keys[1]))];
                     stateful(scope, "Join", inputs, None, Join::new(spec.clone(), counters_of())?)
                 }
-                Node::TemporalFilter { input: of, bounds, columns } => {
-                    let operator = TemporalFilter::new(bounds.clone(), *columns, counters_of());
+                Node::TemporalFilter { input: of, condition, columns } => {
+                    let operator = TemporalFilter::new(condition.clone(), *columns, counters_of());
                     stateful(scope, "TemporalFilter", vec![(input(of), Route::Local)], None, operator)
                 }
             };
