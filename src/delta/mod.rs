@@ -29,6 +29,7 @@ pub mod recursion;
 pub mod route;
 pub(crate) mod row_store;
 pub mod stats;
+pub mod temporal_condition;
 pub mod temporal_filter;
 #[cfg(test)]
 mod testing;

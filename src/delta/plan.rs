@@ -21,7 +21,8 @@ use super::partition::{Partition, PartitionSpec};
 use super::recursion::{Nest, Recursion};
 use super::route::Route;
 use super::stats::Counters;
-use super::temporal_filter::{Bound, TemporalFilter};
+use super::temporal_condition::Condition;
+use super::temporal_filter::TemporalFilter;
 use super::updates::Tick;
 use super::{map, negate};
 
@@ -96,11 +97,11 @@ pub enum Node {
     },
     /// Rows while they are current.
     TemporalFilter {
-        /// What is filtered; the bounds are its last columns.
+        /// What is filtered; the columns of the condition are its last.
         input: NodeId,
         /// When a row is current.
-        bounds: Vec<Bound>,
-        /// How many columns the result has: those before the bounds.
+        condition: Condition,
+        /// How many columns the result has: those before the condition's.
         columns: usize,
     },
 }
@@ -256,8 +257,8 @@ impl Plan {
                     counters.extend(within.into_iter().map(|(inner, c)| (first + inner, c)));
                     result
                 }
-                Node::TemporalFilter { input: of, bounds, columns } => {
-                    let operator = TemporalFilter::new(bounds.clone(), *columns, counters_of());
+                Node::TemporalFilter { input: of, condition, columns } => {
+                    let operator = TemporalFilter::new(condition.clone(), *columns, counters_of());
                     stateful(scope, "TemporalFilter", vec![(input(of), Route::Local)], None, operator)
                 }
             };
