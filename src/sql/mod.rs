@@ -12,4 +12,5 @@ pub mod question;
 pub mod session;
 pub mod statement;
 pub mod table;
+mod ties;
 pub mod write;
