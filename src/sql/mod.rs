@@ -9,5 +9,6 @@ pub mod lower;
 mod nesting;
 pub mod pg_catalog;
 pub mod question;
+mod recursion;
 pub mod session;
 pub mod statement;
