@@ -9,6 +9,7 @@ pub mod lower;
 mod nesting;
 pub mod pg_catalog;
 pub mod question;
+mod recursion;
 pub mod session;
 pub mod statement;
 pub mod table;

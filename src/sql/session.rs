@@ -80,7 +80,8 @@ impl Session {
         // Answers an aggregate over an aggregate from statistics, and loses columns on the way; counting rows
         // that are in memory costs nothing.
         let rules = state.physical_optimizers().iter().filter(|rule| rule.name() != "aggregate_statistics");
-        let rules = rules.cloned().collect();
+        let checks = super::recursion::CheckRounds;
+        let rules = rules.cloned().chain([Arc::new(checks) as _]).collect();
         let builder = SessionStateBuilder::new_from_existing(state).with_physical_optimizer_rules(rules);
         let base = builder.with_optimizer_rules(logical_rules().collect()).build();
         Session { base, pg_catalog: Arc::default() }
@@ -355,6 +356,7 @@ async fn bind(
     }
     let plan = state.statement_to_plan(statement).await.map_err(flatten)?;
     refuse_large(&plan)?;
+    super::recursion::refuse_in_subqueries(&plan)?;
     Ok(plan)
 }
 
@@ -401,7 +403,7 @@ fn refuse_system_tables(plan: &LogicalPlan, catalog: &Catalog) -> Result<(), Sql
             if name.ends_with("()") {
                 function = Some(name.to_owned());
             }
-            // What the catalog lacks is the working table of WITH RECURSIVE, refused under its own name.
+            // What the catalog lacks is the working table of WITH RECURSIVE.
             if matches!(catalog.get(name).map(|r| &r.kind), Some(Kind::System(_) | Kind::Query(_))) {
                 found = Some(name.to_owned());
             }
