@@ -4,6 +4,7 @@ use std::fmt::{self, Write};
 
 use super::aggregate::{AggregateSpec, Function};
 use super::join::{JoinSpec, Unpaired};
+use super::order::OrderColumn;
 use super::plan::{Node, NodeId, Plan};
 use super::temporal_condition::{Bound, Condition};
 
@@ -77,6 +78,13 @@ fn describe(plan: &Plan, id: NodeId) -> String {
                 if spec.retracts { " retractions=yes" } else { "" }
             )
         }
+        Node::Partition { input, spec } => format!(
+            "Partition by=[{}] order=[{}] compute=[{}] state=(all rows in order){}",
+            columns(plan, *input, spec.partition.iter().copied()),
+            order(plan, *input, &spec.order),
+            spec.function,
+            horizon(spec.horizon_ms.filter(|_| !spec.retracts))
+        ),
         Node::Join { left, right, spec } => join(plan, *left, *right, spec),
         Node::TemporalFilter { input, condition, .. } => {
             let condition = temporal(plan, *input, condition);
@@ -94,6 +102,20 @@ fn temporal(plan: &Plan, input: NodeId, condition: &Condition) -> String {
     let mut text = String::new();
     let _ = condition.write(&|column| columns(plan, input, [column]), &mut text);
     text
+}
+
+/// `ts DESC, name NULLS FIRST`, as PostgreSQL reads it.
+fn order(plan: &Plan, input: NodeId, order: &[OrderColumn]) -> String {
+    let column = |order: &OrderColumn| {
+        let direction = if order.options.descending { " DESC" } else { "" };
+        let nulls = match (order.options.descending, order.options.nulls_first) {
+            (true, false) => " NULLS LAST",
+            (false, true) => " NULLS FIRST",
+            _ => "",
+        };
+        format!("{}{direction}{nulls}", columns(plan, input, [order.column]))
+    };
+    order.iter().map(column).collect::<Vec<_>>().join(", ")
 }
 
 fn horizon(horizon_ms: Option<u64>) -> String {

@@ -21,6 +21,9 @@ pub mod keys;
 pub mod map;
 pub mod negate;
 pub mod operator;
+pub mod order;
+mod ordered_rows;
+pub mod partition;
 pub mod plan;
 pub mod route;
 pub(crate) mod row_store;
@@ -30,3 +33,4 @@ pub mod temporal_filter;
 #[cfg(test)]
 mod testing;
 pub mod updates;
+pub mod window;

@@ -17,6 +17,7 @@ use super::distinct::Distinct;
 use super::expression::RowMap;
 use super::join::{Join, JoinSpec};
 use super::operator::{Operator, by_tick};
+use super::partition::{Partition, PartitionSpec};
 use super::route::Route;
 use super::stats::Counters;
 use super::temporal_condition::Condition;
@@ -76,6 +77,13 @@ pub enum Node {
         right: NodeId,
         /// How they are joined.
         spec: JoinSpec,
+    },
+    /// A function of the rows of each partition.
+    Partition {
+        /// What is partitioned.
+        input: NodeId,
+        /// How, and what is computed.
+        spec: PartitionSpec,
     },
     /// Rows while they are current.
     TemporalFilter {
@@ -139,6 +147,7 @@ impl Plan {
             Node::Map { input, .. }
             | Node::Distinct { input, .. }
             | Node::Aggregate { input, .. }
+            | Node::Partition { input, .. }
             | Node::TemporalFilter { input, .. } => vec![*input],
             Node::Negate(input) | Node::Consolidate(input) => vec![*input],
             Node::Union(inputs) => inputs.clone(),
@@ -159,6 +168,9 @@ impl Plan {
                 }
                 Node::Join { spec, .. } => {
                     Join::new(spec.clone(), Arc::default())?;
+                }
+                Node::Partition { spec, .. } => {
+                    Partition::new(spec.clone(), Arc::default())?;
                 }
                 _ => {}
             }
@@ -209,13 +221,12 @@ impl Plan {
                     stateful(scope, "Aggregate", vec![(input(of), route)], first, operator)
                 }
                 Node::Join { left, right, spec } => {
-                    let route = |keys: &Vec<usize>| match keys.is_empty() {
-                        true => Route::First,
-                        false => Route::Columns(keys.clone()),
-                    };
-                    let inputs =
-                        vec![(input(left), route(&spec.keys[0])), (input(right), route(&spec.keys[1]))];
+                    let inputs = vec![(input(left), by(&spec.keys[0])), (input(right), by(&spec.keys[1]))];
                     stateful(scope, "Join", inputs, None, Join::new(spec.clone(), counters_of())?)
+                }
+                Node::Partition { input: of, spec } => {
+                    let inputs = vec![(input(of), by(&spec.partition))];
+                    stateful(scope, "Partition", inputs, None, Partition::new(spec.clone(), counters_of())?)
                 }
                 Node::TemporalFilter { input: of, condition, columns } => {
                     let operator = TemporalFilter::new(condition.clone(), *columns, counters_of());
@@ -226,6 +237,11 @@ impl Plan {
         }
         Ok(built.pop().expect("a plan has at least one node"))
     }
+}
+
+/// By the values of `keys`; all to one place where there are none.
+fn by(keys: &[usize]) -> Route {
+    if keys.is_empty() { Route::First } else { Route::Columns(keys.to_vec()) }
 }
 
 /// An operator by ticks, with the errors of its inputs beside its own.

@@ -13,4 +13,5 @@ pub mod question;
 mod rewrite;
 pub mod session;
 pub mod statement;
+mod ties;
 pub mod windows;

@@ -25,7 +25,7 @@ use super::error::SqlError;
 use super::lower::{self, Lowered};
 use super::pg_catalog::{Client, Listed, Listing, PgCatalog};
 use super::question::{Description, Parameter, Question, parameter_types, with_parameters};
-use super::{functions, json, windows};
+use super::{functions, json, ties, windows};
 
 /// The catalog, which clients call the database.
 pub const CATALOG: &str = "undercurrent";
@@ -97,6 +97,7 @@ impl Session {
     ) -> Result<(SessionState, LogicalPlan), SqlError> {
         let state = self.state(tick);
         let plan = Box::pin(bind(&state, statement, catalog, 0)).await?;
+        let plan = ties::break_ties(plan, &state)?;
         Ok((state, plan))
     }
 
@@ -109,7 +110,8 @@ impl Session {
         tick: u64,
     ) -> Result<(SessionState, LogicalPlan), SqlError> {
         let (state, plan) = self.bind_question(question, catalog, tick).await?;
-        Ok((state, with_parameters(plan, parameters)?))
+        let plan = ties::break_ties(with_parameters(plan, parameters)?, &state)?;
+        Ok((state, plan))
     }
 
     async fn bind_question(
@@ -184,6 +186,7 @@ impl Session {
             .verify_plan(&plan)?;
         refuse_system_tables(&plan, catalog)?;
         lower::refuse_unoptimized(&plan)?;
+        ties::refuse_open(&plan)?;
         let plan = lower::keep_at_groups(lower::replace_now(plan)?)?;
         let plan = view_optimizer(state, &plan)?.optimize(&plan)?;
         let retracts = |name: &str| match catalog.get(name).map(|r| &r.kind) {
