@@ -22,11 +22,10 @@ use datafusion::sql::parser::Statement;
 
 use super::catalog::{Catalog, Kind, RelationTable};
 use super::error::SqlError;
-use super::functions;
 use super::lower::{self, Lowered};
 use super::pg_catalog::{Client, Listed, Listing, PgCatalog};
 use super::question::{Description, Parameter, Question, parameter_types, with_parameters};
-use super::ties;
+use super::{functions, json, ties, windows};
 
 /// The catalog, which clients call the database.
 pub const CATALOG: &str = "undercurrent";
@@ -74,8 +73,11 @@ impl Session {
             memory_pool: Arc::new(GreedyMemoryPool::new(memory_bytes_max)),
             ..RuntimeEnv::default()
         };
-        let context = SessionContext::new_with_config_rt(config, Arc::new(runtime));
+        let mut context = SessionContext::new_with_config_rt(config, Arc::new(runtime));
         functions::register(&context);
+        windows::register(&context);
+        // A session of DataFusion takes any function.
+        let _ = json::register(&mut context);
         let state = context.state();
         // Answers an aggregate over an aggregate from statistics, and loses columns on the way; counting rows
         // that are in memory costs nothing.
