@@ -78,6 +78,14 @@ fn describe(plan: &Plan, id: NodeId) -> String {
             )
         }
         Node::Join { left, right, spec } => join(plan, *left, *right, spec),
+        Node::Single { input, spec } => {
+            format!("Single by=[{}] state=(each distinct row)", columns(plan, *input, 0..spec.key_columns))
+        }
+        Node::Unnest { input, spec } => {
+            let unnested =
+                spec.lists.iter().map(|l| l.index_in_input_schema).chain(spec.structs.iter().copied());
+            format!("Unnest [{}]", columns(plan, *input, unnested))
+        }
         Node::TemporalFilter { input, bounds, .. } => {
             let bounds = conditions(plan, *input, bounds);
             format!("TemporalFilter [{bounds}] state=(current and future rows)")

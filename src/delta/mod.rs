@@ -24,8 +24,10 @@ pub mod operator;
 pub mod plan;
 pub mod route;
 pub(crate) mod row_store;
+pub mod single;
 pub mod stats;
 pub mod temporal_filter;
 #[cfg(test)]
 mod testing;
+pub mod unnest;
 pub mod updates;

@@ -18,8 +18,10 @@ use super::expression::RowMap;
 use super::join::{Join, JoinSpec};
 use super::operator::{Operator, by_tick};
 use super::route::Route;
+use super::single::{Single, SingleSpec};
 use super::stats::Counters;
 use super::temporal_filter::{Bound, TemporalFilter};
+use super::unnest::{self, UnnestSpec};
 use super::updates::Tick;
 use super::{map, negate};
 
@@ -75,6 +77,20 @@ pub enum Node {
         right: NodeId,
         /// How they are joined.
         spec: JoinSpec,
+    },
+    /// The only row of each key; an error where there are several.
+    Single {
+        /// Whose rows.
+        input: NodeId,
+        /// How.
+        spec: SingleSpec,
+    },
+    /// Rows made of the elements of lists.
+    Unnest {
+        /// What is unnested.
+        input: NodeId,
+        /// How.
+        spec: UnnestSpec,
     },
     /// Rows while they are current.
     TemporalFilter {
@@ -138,6 +154,8 @@ impl Plan {
             Node::Map { input, .. }
             | Node::Distinct { input, .. }
             | Node::Aggregate { input, .. }
+            | Node::Single { input, .. }
+            | Node::Unnest { input, .. }
             | Node::TemporalFilter { input, .. } => vec![*input],
             Node::Negate(input) | Node::Consolidate(input) => vec![*input],
             Node::Union(inputs) => inputs.clone(),
@@ -155,6 +173,9 @@ impl Plan {
                 }
                 Node::Aggregate { spec, .. } => {
                     Aggregate::new(spec.clone(), Arc::default())?;
+                }
+                Node::Single { spec, .. } => {
+                    Single::new(spec.clone(), Arc::default())?;
                 }
                 Node::Join { spec, .. } => {
                     Join::new(spec.clone(), Arc::default())?;
@@ -216,6 +237,16 @@ impl Plan {
                         vec![(input(left), route(&spec.keys[0])), (input(right), route(&spec.keys[1]))];
                     stateful(scope, "Join", inputs, None, Join::new(spec.clone(), counters_of())?)
                 }
+                Node::Single { input: of, spec } => {
+                    let operator = Single::new(spec.clone(), counters_of())?;
+                    // Without keys there is always a row, on the first worker, from the start.
+                    let (route, first) = match spec.key_columns {
+                        0 => (Route::First, (scope.worker().index() == 0).then_some(start)),
+                        n => (Route::Columns((0..n).collect()), None),
+                    };
+                    stateful(scope, "Single", vec![(input(of), route)], first, operator)
+                }
+                Node::Unnest { input: of, spec } => unnest::unnest(scope, input(of), spec.clone()),
                 Node::TemporalFilter { input: of, bounds, columns } => {
                     let operator = TemporalFilter::new(bounds.clone(), *columns, counters_of());
                     stateful(scope, "TemporalFilter", vec![(input(of), Route::Local)], None, operator)

@@ -4,6 +4,7 @@
 pub mod catalog;
 pub mod csv;
 pub mod error;
+mod from;
 pub mod functions;
 pub mod lower;
 mod nesting;
@@ -11,3 +12,4 @@ pub mod pg_catalog;
 pub mod question;
 pub mod session;
 pub mod statement;
+mod subquery;
