@@ -94,8 +94,7 @@ fn unnest(lists: &[Expr], with_ordinality: bool) -> String {
     let mut columns: Vec<String> =
         lists.iter().enumerate().map(|(index, list)| format!("unnest({list}) AS {}", name(index))).collect();
     if with_ordinality {
-        let lengths = lists.iter().map(|list| format!("array_length({list})")).collect::<Vec<_>>().join(", ");
-        columns.push(format!("unnest(range(1, greatest({lengths}) + 1)) AS ordinality"));
+        columns.push(ordinality(&lists.iter().map(|list| list.to_string()).collect::<Vec<_>>()));
     }
     format!("SELECT {}", columns.join(", "))
 }
@@ -104,9 +103,14 @@ fn unnest(lists: &[Expr], with_ordinality: bool) -> String {
 fn series(name: &str, arguments: &[&Expr], with_ordinality: bool) -> String {
     let arguments = arguments.iter().map(|a| a.to_string()).collect::<Vec<_>>().join(", ");
     let list = format!("{name}({arguments})");
-    let ordinality = match with_ordinality {
-        true => format!(", unnest(range(1, array_length({list}) + 1)) AS ordinality"),
-        false => String::new(),
-    };
+    let ordinality =
+        if with_ordinality { format!(", {}", ordinality(&[list.clone()])) } else { String::new() };
     format!("SELECT unnest({list}) AS value{ordinality}")
+}
+
+/// The numbers from 1 to the length of the longest of `lists`.
+fn ordinality(lists: &[String]) -> String {
+    let lengths: Vec<String> =
+        lists.iter().map(|list| format!("CAST(array_length({list}) AS bigint)")).collect();
+    format!("unnest(generate_series(1, greatest({}))) AS ordinality", lengths.join(", "))
 }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use datafusion::common::JoinType;
+use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::error::{DataFusionError, Result};
 use datafusion::logical_expr::{
     Expr, Filter, Join, LogicalPlan, LogicalPlanBuilder, Projection, SubqueryAlias,
@@ -16,9 +17,11 @@ impl Rewriting {
     /// A join, whose right side may read the columns of its left.
     pub(super) fn join(&mut self, join: Join) -> Result<LogicalPlan> {
         let schema = join.schema.clone();
+        let left = lateral(&join.left)?.map_or(join.left, Arc::new);
+        let join = Join { left, ..join };
         let joined = match lateral(&join.right)? {
             Some(right) => self.lateral_join(join, right)?,
-            None => LogicalPlan::Join(join),
+            None => LogicalPlan::Join(join).recompute_schema()?,
         };
         match joined {
             // Conditions of an inner join are conditions like others.
@@ -74,9 +77,20 @@ impl Rewriting {
     }
 }
 
-/// The right side of a lateral join.
-fn lateral(right: &LogicalPlan) -> Result<Option<LogicalPlan>> {
-    Ok(match right {
+/// `node` with LATERAL dropped from its inputs: what stands alone or first in FROM can read columns further out alone.
+pub(super) fn unwrap_inputs(node: LogicalPlan) -> Result<LogicalPlan> {
+    let unwrapped = node.map_children(|input| {
+        Ok(match lateral(&input)? {
+            Some(plain) => Transformed::yes(plain),
+            None => Transformed::no(input),
+        })
+    })?;
+    Ok(unwrapped.data)
+}
+
+/// What `relation` is if it is LATERAL.
+fn lateral(relation: &LogicalPlan) -> Result<Option<LogicalPlan>> {
+    Ok(match relation {
         LogicalPlan::Subquery(subquery) => Some(subquery.subquery.as_ref().clone()),
         LogicalPlan::SubqueryAlias(alias) => match alias.input.as_ref() {
             LogicalPlan::Subquery(subquery) => {

@@ -97,13 +97,15 @@ impl Rewriting {
 
     /// `node`, whose inputs and subqueries are rewritten already.
     fn node(&mut self, node: LogicalPlan) -> Result<LogicalPlan> {
+        let node = match node {
+            LogicalPlan::Join(join) => return self.join(join),
+            // What a join does with it depends on the join.
+            LogicalPlan::SubqueryAlias(_) => return node.recompute_schema(),
+            other => lateral::unwrap_inputs(other)?.recompute_schema()?,
+        };
         if let LogicalPlan::Subquery(subquery) = node {
             let outer_ref_columns = subquery.subquery.all_out_ref_exprs();
             return Ok(LogicalPlan::Subquery(Subquery { outer_ref_columns, ..subquery }));
-        }
-        let node = node.recompute_schema()?;
-        if let LogicalPlan::Join(join) = node {
-            return self.join(join);
         }
         if !holds_subquery(&node) {
             return Ok(node);
