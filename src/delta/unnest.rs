@@ -20,8 +20,8 @@ use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
 
 use super::collection::Collection;
 use super::expression::message;
-use super::operator::error_updates;
-use super::updates::{Tick, Updates};
+use super::operator::{Time, error_updates};
+use super::updates::Updates;
 
 /// An unnesting, as written in a plan.
 #[derive(Clone, Debug)]
@@ -45,17 +45,17 @@ const ROW: &str = "#row";
 /// Multiplicity: that of the input's row. State: none, so late and retracted rows are rows like others. It is
 /// DataFusion's own operator that runs, so that nulls and empty lists are treated as in a batch query. A row that cannot
 /// be unnested is an error with its diff.
-pub fn unnest<'scope>(
-    scope: Scope<'scope, Tick>,
-    input: Collection<'scope>,
+pub fn unnest<'scope, T: Time>(
+    scope: Scope<'scope, T>,
+    input: Collection<'scope, T>,
     spec: UnnestSpec,
-) -> Collection<'scope> {
+) -> Collection<'scope, T> {
     let mut builder = OperatorBuilder::new("Unnest".to_owned(), scope);
     let (rows_out, rows) = builder.new_output::<Updates>();
     let (errors_out, errors) = builder.new_output::<Updates>();
     let mut handle = builder.new_input(input.rows, Pipeline);
-    let mut rows_out = OutputBuilder::<_, NoopBuilder<Updates>>::from(rows_out);
-    let mut errors_out = OutputBuilder::<_, NoopBuilder<Updates>>::from(errors_out);
+    let mut rows_out = OutputBuilder::<T, NoopBuilder<Updates>>::from(rows_out);
+    let mut errors_out = OutputBuilder::<T, NoopBuilder<Updates>>::from(errors_out);
     builder.build(move |_| {
         move |_frontiers| {
             handle.for_each(|capability, updates| {
