@@ -36,3 +36,4 @@ pub mod temporal_filter;
 mod testing;
 pub mod unnest;
 pub mod updates;
+pub mod window;

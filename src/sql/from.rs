@@ -103,8 +103,11 @@ fn unnest(lists: &[Expr], with_ordinality: bool) -> String {
 fn series(name: &str, arguments: &[&Expr], with_ordinality: bool) -> String {
     let arguments = arguments.iter().map(|a| a.to_string()).collect::<Vec<_>>().join(", ");
     let list = format!("{name}({arguments})");
-    let ordinality =
-        if with_ordinality { format!(", {}", ordinality(&[list.clone()])) } else { String::new() };
+    let ordinality = if with_ordinality {
+        format!(", {}", ordinality(std::slice::from_ref(&list)))
+    } else {
+        String::new()
+    };
     format!("SELECT unnest({list}) AS value{ordinality}")
 }
 

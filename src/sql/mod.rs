@@ -13,3 +13,6 @@ pub mod question;
 pub mod session;
 pub mod statement;
 mod subquery;
+pub mod table;
+mod ties;
+pub mod write;

@@ -21,6 +21,7 @@ mod server;
 mod slt;
 mod statements;
 mod support;
+mod tables;
 mod tidy;
 mod trainticket;
 mod view_equals_batch;

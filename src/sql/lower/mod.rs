@@ -11,6 +11,7 @@
 //! | unnest | unnest |
 //! | union | union |
 //! | values | constant |
+//! | window functions | partition |
 //! | sort without limit | nothing: a collection has no order |
 //!
 //! What has no entry is refused here, before anything runs, with what to write instead. A subplan
@@ -23,6 +24,7 @@ mod single;
 mod solve;
 mod temporal;
 mod unnest;
+mod window;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -154,6 +156,7 @@ impl Lowering<'_> {
             }
             LogicalPlan::Join(join) => self.join(join, schema),
             LogicalPlan::Unnest(unnest) => self.unnest(unnest, schema),
+            LogicalPlan::Window(window) => self.window(window, schema),
             LogicalPlan::Union(union) => {
                 let inputs = union.inputs.iter().map(|i| self.node(i)).collect::<Result<Vec<_>, _>>()?;
                 let retracts = inputs.iter().any(|i| self.retracts[*i]);
@@ -338,11 +341,6 @@ fn refusal(query: &LogicalPlan) -> SqlError {
             "LIMIT",
             "the first rows of a changing order are not maintained yet",
             "order and limit when you read the view",
-        ),
-        LogicalPlan::Window(_) => SqlError::unsupported(
-            "a window function",
-            "partitions are not recomputed on change yet",
-            "aggregate by `date_bin`, or use the window function when you read the view",
         ),
         LogicalPlan::Distinct(_) => SqlError::unsupported(
             "DISTINCT ON",

@@ -30,16 +30,18 @@ use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::utils::{conjunction, split_conjunction_owned};
 use datafusion::logical_expr::{Expr, Filter, LogicalPlan, Projection, Subquery};
 
-/// `plan` with its subqueries as joins, but for those that the optimizer is to make joins of.
-pub fn rewrite(plan: LogicalPlan) -> Result<LogicalPlan> {
+/// Whether `plan` has subqueries or LATERAL.
+pub fn occur_in(plan: &LogicalPlan) -> Result<bool> {
     let mut is_found = false;
     plan.apply(|node| {
         is_found |= matches!(node, LogicalPlan::Subquery(_)) || holds_subquery(node);
         Ok(if is_found { TreeNodeRecursion::Stop } else { TreeNodeRecursion::Continue })
     })?;
-    if !is_found {
-        return Ok(plan);
-    }
+    Ok(is_found)
+}
+
+/// `plan` with its subqueries as joins, but for those that the optimizer is to make joins of.
+pub fn rewrite(plan: LogicalPlan) -> Result<LogicalPlan> {
     let mut rewriting = Rewriting::default();
     Ok(plan.transform_up_with_subqueries(|node| rewriting.node(node).map(Transformed::yes))?.data)
 }
