@@ -9,13 +9,13 @@ use undercurrent::telemetry::Table;
 
 /// Something with columns: a query in parentheses, a table or a view.
 #[derive(Clone)]
-struct Source {
-    sql: String,
-    columns: Vec<Column>,
+pub struct Source {
+    pub sql: String,
+    pub columns: Vec<Column>,
 }
 
 /// A query and the types of its columns, which are called `c0`, `c1` and so on.
-type Query = (String, Vec<Type>);
+pub type Query = (String, Vec<Type>);
 
 /// Makes queries over the stream tables and over the views that it made before.
 pub struct Generator<'a> {
@@ -82,7 +82,7 @@ impl<'a> Generator<'a> {
         sql
     }
 
-    fn expressions<'b>(&'b mut self, columns: &'b [Column]) -> Expressions<'b> {
+    pub fn expressions<'b>(&'b mut self, columns: &'b [Column]) -> Expressions<'b> {
         Expressions { random: self.random, columns, may_fail: self.may_fail }
     }
 
@@ -91,10 +91,12 @@ impl<'a> Generator<'a> {
             return self.union(depth - 1);
         }
         let source = self.source(depth);
-        match self.random.random_range(0..5) {
+        let query = match self.random.random_range(0..6) {
             0 | 1 => self.projection(&source, depth),
+            2 => self.windows(&source, depth),
             _ => self.aggregation(&source, depth),
-        }
+        };
+        if self.random.random_ratio(1, 8) { self.first_rows(query) } else { query }
     }
 
     /// Two queries of the same types, one below the other.
@@ -175,7 +177,7 @@ impl<'a> Generator<'a> {
         }
     }
 
-    fn alias(&mut self) -> String {
+    pub fn alias(&mut self) -> String {
         self.aliases += 1;
         format!("t{}", self.aliases)
     }
@@ -230,7 +232,7 @@ impl<'a> Generator<'a> {
     }
 
     /// A WHERE clause, or none.
-    fn condition(&mut self, source: &Source, depth: usize) -> String {
+    pub fn condition(&mut self, source: &Source, depth: usize) -> String {
         let mut conditions = vec![];
         if self.random.random_ratio(2, 5) {
             conditions.push(self.expressions(&source.columns).predicate(2));
