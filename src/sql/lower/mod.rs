@@ -12,6 +12,7 @@
 //! | union | union |
 //! | values | constant |
 //! | window functions | partition |
+//! | recursive query | recursion |
 //! | sort without limit | nothing: a collection has no order |
 //!
 //! What has no entry is refused here, before anything runs, with what to write instead. A subplan
@@ -20,6 +21,7 @@
 mod aggregate;
 mod ending;
 mod join;
+mod recursion;
 mod single;
 mod solve;
 mod temporal;
@@ -68,13 +70,7 @@ pub struct Lowered {
 
 /// Compiles `query`, an optimised plan in which [`replace_now`] has replaced `now()`.
 pub fn lower(query: &LogicalPlan, options: &Options) -> Result<Lowered, SqlError> {
-    let mut lowering = Lowering {
-        plan: Plan::default(),
-        retracts: vec![],
-        built: HashMap::new(),
-        options,
-        properties: ExecutionProps::new(),
-    };
+    let mut lowering = Lowering::new(options);
     refuse_volatile(query)?;
     let root = lowering.node(query)?;
     // The last node is the result: a shared one may not be the last.
@@ -95,6 +91,18 @@ struct Lowering<'a> {
     built: HashMap<LogicalPlan, NodeId>,
     options: &'a Options<'a>,
     properties: ExecutionProps,
+}
+
+impl<'a> Lowering<'a> {
+    fn new(options: &'a Options<'a>) -> Self {
+        Lowering {
+            plan: Plan::default(),
+            retracts: vec![],
+            built: HashMap::new(),
+            options,
+            properties: ExecutionProps::new(),
+        }
+    }
 }
 
 impl Lowering<'_> {
@@ -157,6 +165,7 @@ impl Lowering<'_> {
             LogicalPlan::Join(join) => self.join(join, schema),
             LogicalPlan::Unnest(unnest) => self.unnest(unnest, schema),
             LogicalPlan::Window(window) => self.window(window, schema),
+            LogicalPlan::RecursiveQuery(query) => self.recursion(query, schema),
             LogicalPlan::Union(union) => {
                 let inputs = union.inputs.iter().map(|i| self.node(i)).collect::<Result<Vec<_>, _>>()?;
                 let retracts = inputs.iter().any(|i| self.retracts[*i]);
@@ -346,11 +355,6 @@ fn refusal(query: &LogicalPlan) -> SqlError {
             "DISTINCT ON",
             "which row is the first of its key is not maintained yet",
             "use GROUP BY with min or max",
-        ),
-        LogicalPlan::RecursiveQuery(_) => SqlError::unsupported(
-            "WITH RECURSIVE",
-            "iteration is not maintained yet",
-            "join a fixed number of times",
         ),
         other => SqlError::unsupported(
             format!("`{}`", other.display()),

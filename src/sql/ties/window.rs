@@ -13,6 +13,7 @@ use datafusion::logical_expr::{
 use super::other_columns;
 use crate::sql::error::SqlError;
 use crate::sql::functions::names;
+use crate::sql::windows::names::{SESSION_END, SESSION_START};
 
 /// Aggregates that do not depend on the order of rows.
 const UNORDERED: [&str; 18] = [
@@ -139,6 +140,7 @@ fn rule(function: &WindowFunction) -> Rule {
             false => Rule::Open,
         },
         (_, "rank" | "dense_rank" | "percent_rank" | "cume_dist") => Rule::None,
+        (_, SESSION_START | SESSION_END) => Rule::None,
         (_, "first_value" | "last_value" | "nth_value") if !is_whole && !is_rows => value_rule(function),
         _ => Rule::Order,
     }
