@@ -6,6 +6,7 @@ use super::aggregate::{AggregateSpec, Function};
 use super::join::{JoinSpec, Unpaired};
 use super::order::OrderColumn;
 use super::plan::{Node, NodeId, Plan};
+use super::recursion::{ROUNDS_MAX, import};
 use super::temporal_condition::{Bound, Condition};
 
 /// Writes the tree under the result of `plan`; a node with several readers is written out once and
@@ -31,6 +32,20 @@ fn write_node(
         write!(f, "#{id} ")?;
     }
     writeln!(f, "{}", describe(plan, id))?;
+    if let Node::Recursion { base, imports, spec } = &plan.nodes[id] {
+        let label = |f: &mut fmt::Formatter<'_>, label: &str| {
+            writeln!(f, "{:indent$}{label}", "", indent = depth * 2 + 2)
+        };
+        label(f, "first round")?;
+        write_node(plan, *base, depth + 2, is_written, f)?;
+        for (index, id) in imports.iter().enumerate() {
+            label(f, &import(index))?;
+            write_node(plan, *id, depth + 2, is_written, f)?;
+        }
+        label(f, "each further round")?;
+        let body = &spec.body;
+        return write_node(body, body.nodes.len() - 1, depth + 2, &mut vec![false; body.nodes.len()], f);
+    }
     Plan::inputs(&plan.nodes[id]).into_iter().try_for_each(|i| write_node(plan, i, depth + 1, is_written, f))
 }
 
@@ -86,6 +101,19 @@ fn describe(plan: &Plan, id: NodeId) -> String {
             horizon(spec.horizon_ms.filter(|_| !spec.retracts))
         ),
         Node::Join { left, right, spec } => join(plan, *left, *right, spec),
+        Node::Single { input, spec } => {
+            format!("Single by=[{}] state=(each distinct row)", columns(plan, *input, 0..spec.key_columns))
+        }
+        Node::Unnest { input, spec } => {
+            let unnested =
+                spec.lists.iter().map(|l| l.index_in_input_schema).chain(spec.structs.iter().copied());
+            format!("Unnest [{}]", columns(plan, *input, unnested))
+        }
+        Node::Recursion { spec, .. } => {
+            let kept = if spec.is_distinct { "(each row and the rounds that give it)" } else { "none" };
+            let union = if spec.is_distinct { "distinct" } else { "all" };
+            format!("Recursion {} union={union} state={kept} rounds_max={ROUNDS_MAX}", spec.name)
+        }
         Node::TemporalFilter { input, condition, .. } => {
             let condition = temporal(plan, *input, condition);
             format!("TemporalFilter [{condition}] state=(current and future rows)")

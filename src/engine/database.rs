@@ -9,7 +9,7 @@ use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 
 use super::collector::StateCollector;
 use super::reader::{NamedQueries, Reader};
-use super::{Engine, EngineError, State, Subscription, View};
+use super::{Engine, EngineError, State, Subscription, View, Written};
 use crate::observe::Metrics;
 use crate::sql::catalog::{Catalog, Kind, recast};
 use crate::sql::error::SqlError;
@@ -34,6 +34,8 @@ pub enum Answer {
     },
     /// Nothing but that it is done: PostgreSQL's command tag.
     Done(&'static str),
+    /// What was done to a table, with the rows of RETURNING.
+    Written(Written),
     /// A view's rows, then its changes as they come.
     Subscription(Subscription),
 }
@@ -152,6 +154,10 @@ impl Database {
             Statement::ShowCreate(name) => self.show_create(&name),
             Statement::ExplainDataflow(target) => self.explain(&target).await,
             Statement::Subscribe(options) => self.subscribe(options).await,
+            Statement::CreateTable(_)
+            | Statement::DropTable { .. }
+            | Statement::Truncate(_)
+            | Statement::Write(_) => self.change_tables(statement).await,
         }
     }
 
@@ -167,7 +173,10 @@ impl Database {
                 Err(_) => vec![target.trim().to_lowercase()],
             },
             Statement::ShowTables | Statement::ShowViews => vec![],
-            Statement::DropView { names, .. } => names.clone(),
+            Statement::DropView { names, .. } | Statement::DropTable { names, .. } => names.clone(),
+            Statement::Truncate(names) => names.clone(),
+            Statement::Write(write) => write.relations(),
+            Statement::CreateTable(create) => self.relations_of(create)?,
         };
         for name in names {
             Box::pin(self.ensure(&name)).await?;
@@ -177,7 +186,8 @@ impl Database {
 
     /// Creates the built-in view `name`, unless it exists or is none.
     async fn ensure(&mut self, name: &str) -> Result<(), SqlError> {
-        if self.queries.load().contains_key(name) || self.engine.views().contains_key(name) {
+        let is_table = self.engine.table_definition(name).is_some();
+        if is_table || self.queries.load().contains_key(name) || self.engine.views().contains_key(name) {
             return Ok(());
         }
         // Taken out first, so that one that reads itself ends with an error and not in a loop.
@@ -300,7 +310,7 @@ impl Database {
     }
 
     /// The views that read `name`.
-    fn readers(&self, name: &str) -> Result<Vec<String>, SqlError> {
+    pub(super) fn readers(&self, name: &str) -> Result<Vec<String>, SqlError> {
         let maintained = self.engine.views().iter().map(|(reader, view)| (reader, &view.query));
         let mut readers = BTreeSet::new();
         let queries = self.queries.load();
@@ -407,7 +417,7 @@ impl Database {
 }
 
 /// `schema` under other column names, where some are given.
-fn renamed(schema: &SchemaRef, names: &[String]) -> Result<SchemaRef, SqlError> {
+pub(super) fn renamed(schema: &SchemaRef, names: &[String]) -> Result<SchemaRef, SqlError> {
     let own: Vec<String> = schema.fields().iter().map(|f| f.name().clone()).collect();
     let all = if names.is_empty() { &own } else { names };
     let mut seen = BTreeSet::new();
@@ -448,7 +458,7 @@ fn plain_query(view: &CreateView) -> Result<String, SqlError> {
 }
 
 pub(super) fn engine_error(error: EngineError) -> SqlError {
-    SqlError::Engine(error.to_string())
+    error.into()
 }
 
 /// Rows of text under `names`.

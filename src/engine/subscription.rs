@@ -121,18 +121,19 @@ impl Database {
     /// The changes of a view from here on, its rows first where they are asked for.
     pub(super) async fn subscribe(&mut self, options: Subscribe) -> Result<Answer, SqlError> {
         let name = options.relation.clone();
-        let Some(view) = self.engine.views().get(&name) else {
+        let of_view = self.engine.views().get(&name).map(|view| view.schema.clone());
+        let of_table = || self.engine.table_definition(&name).filter(|table| !table.is_append_only);
+        let Some(schema) = of_view.or_else(|| of_table().map(|table| table.schema.clone())) else {
             let catalog = self.catalog();
             return Err(match catalog.contains_key(&name) {
                 true => SqlError::Syntax(format!(
-                    "\"{name}\" is no materialized view, and only those have a stream of changes; create one of it"
+                    "\"{name}\" is no materialized view, and only those and ordinary tables have a stream of changes; create one of it"
                 )),
                 false => missing(&name, &catalog),
             });
         };
-        let (schema, query) = (view.schema.clone(), view.query.clone());
         let ends = match options.on_window_close {
-            true => Some(self.session.window_ends(&name, &query, &self.catalog()).await?),
+            true => Some(self.session.window_ends(&name, &self.catalog()).await?),
             false => None,
         };
         let changes = self.engine.subscribe(&name).map_err(engine_error)?;

@@ -58,6 +58,9 @@ impl Lowering<'_> {
                 "write a UNION ALL of one GROUP BY each",
             ));
         }
+        if let Some(value) = super::single::argument(query) {
+            return self.single(query, value, schema);
+        }
         let input = self.node(&query.input)?;
         let from = query.input.schema();
         let groups = query.group_expr.len();
@@ -111,7 +114,7 @@ impl Lowering<'_> {
     fn retracts_within_horizon(&self, node: NodeId) -> bool {
         match &self.plan.nodes[node] {
             Node::Aggregate { .. } | Node::TemporalFilter { .. } => false,
-            Node::Source { .. } => !self.retracts[node],
+            Node::Source { .. } | Node::Recursion { .. } => !self.retracts[node],
             // A join keeps the rows of a side that retracts for ever, and may take back what it made of them.
             Node::Join { left, right, .. } => !self.retracts[*left] && !self.retracts[*right],
             other => Plan::inputs(other).into_iter().all(|input| self.retracts_within_horizon(input)),

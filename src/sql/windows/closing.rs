@@ -51,48 +51,37 @@ pub fn ends_ms(ends: &[WindowEnd], columns: &[ArrayRef]) -> Result<Vec<Option<i6
 type Known = HashMap<String, Vec<WindowEnd>>;
 
 impl Session {
-    /// The columns of the materialized view `name` of `query` that tell when the window of a row ends.
+    /// The columns of the materialized view `name` that tell when the window of a row ends.
     ///
     /// # Errors
     ///
-    /// Where there is none.
-    pub async fn window_ends(
-        &self,
-        name: &str,
-        query: &str,
-        catalog: &Catalog,
-    ) -> Result<Vec<WindowEnd>, SqlError> {
+    /// Where there is none, as in a table.
+    pub async fn window_ends(&self, name: &str, catalog: &Catalog) -> Result<Vec<WindowEnd>, SqlError> {
         let mut known = Known::new();
-        self.learn(name, query, catalog, &mut known).await?;
+        self.learn(name, catalog, &mut known).await?;
         known.remove(name).filter(|ends| !ends.is_empty()).ok_or_else(|| {
             SqlError::Syntax(format!(
-                "view \"{name}\" has no column that begins or ends a time window; group by window_start or window_end of TUMBLE, HOP or SESSION, or by date_bin(...), and select it"
+                "\"{name}\" has no column that begins or ends a time window; group by window_start or window_end of TUMBLE, HOP or SESSION, or by date_bin(...), and select it"
             ))
         })
     }
 
-    /// Adds the columns of view `name` to `known`, after those of the views that it reads.
-    async fn learn(
-        &self,
-        name: &str,
-        query: &str,
-        catalog: &Catalog,
-        known: &mut Known,
-    ) -> Result<(), SqlError> {
+    /// Adds the columns of `name`, if it is a materialized view, to `known`, after those of the views that it reads.
+    async fn learn(&self, name: &str, catalog: &Catalog, known: &mut Known) -> Result<(), SqlError> {
+        let Some(Kind::View { query, .. }) = catalog.get(name).map(|relation| &relation.kind) else {
+            return Ok(());
+        };
         let (_, plan) = self.plan(parse_query(query)?, catalog, 0).await?;
-        let mut views = vec![];
+        let mut relations = vec![];
         plan.apply_with_subqueries(|node| {
             if let LogicalPlan::TableScan(scan) = node {
-                let view = scan.table_name.table();
-                if let Some(Kind::View { query, .. }) = catalog.get(view).map(|r| &r.kind) {
-                    views.push((view.to_owned(), query.clone()));
-                }
+                relations.push(scan.table_name.table().to_owned());
             }
             Ok(TreeNodeRecursion::Continue)
         })?;
-        for (view, query) in views {
-            if !known.contains_key(&view) {
-                Box::pin(self.learn(&view, &query, catalog, known)).await?;
+        for relation in relations {
+            if !known.contains_key(&relation) {
+                Box::pin(self.learn(&relation, catalog, known)).await?;
             }
         }
         let columns = 0..plan.schema().fields().len();
