@@ -25,3 +25,4 @@ mod tables;
 mod tidy;
 mod trainticket;
 mod view_equals_batch;
+mod window_close;

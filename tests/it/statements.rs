@@ -98,10 +98,16 @@ fn now_is_refused_where_it_cannot_be_solved_for() {
     check_refused(
         &[
             "SELECT now() FROM logs",
-            "SELECT body FROM logs WHERE ts > now() - INTERVAL '1 month'",
+            "SELECT current_date FROM logs",
             "SELECT body FROM logs WHERE now() - ts < INTERVAL '1 day'",
-            "SELECT body FROM logs WHERE ts = now()",
-            "SELECT body FROM logs WHERE ts > now() OR body = 'x'",
+            "SELECT body FROM logs WHERE ts > now() - INTERVAL '1 day' - INTERVAL '1 month'",
+            "SELECT body FROM logs WHERE ts > date_trunc('hour', now()) - INTERVAL '1 month'",
+            "SELECT body FROM logs WHERE ts > now() - INTERVAL '101 years'",
+            "SELECT body FROM logs WHERE extract(hour FROM now()) = 3",
+            "SELECT body FROM logs WHERE ts > greatest(now(), observed_at)",
+            "SELECT body FROM logs WHERE CASE WHEN ts > now() THEN true END",
+            "SELECT body FROM logs WHERE ts::timestamp > (now() AT TIME ZONE 'Europe/Berlin')::timestamp",
+            "SELECT count(*) FILTER (WHERE ts > now()) FROM logs",
             "SELECT a.body FROM logs a LEFT JOIN spans b ON a.trace_id = b.trace_id AND a.ts > now()",
         ],
         expect![[r#"
