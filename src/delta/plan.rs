@@ -17,10 +17,12 @@ use super::distinct::Distinct;
 use super::expression::RowMap;
 use super::join::{Join, JoinSpec};
 use super::operator::{Operator, by_tick};
+use super::partition::{Partition, PartitionSpec};
 use super::recursion::{Nest, Recursion};
 use super::route::Route;
 use super::stats::Counters;
-use super::temporal_filter::{Bound, TemporalFilter};
+use super::temporal_condition::Condition;
+use super::temporal_filter::TemporalFilter;
 use super::updates::Tick;
 use super::{map, negate};
 
@@ -77,6 +79,13 @@ pub enum Node {
         /// How they are joined.
         spec: JoinSpec,
     },
+    /// A function of the rows of each partition.
+    Partition {
+        /// What is partitioned.
+        input: NodeId,
+        /// How, and what is computed.
+        spec: PartitionSpec,
+    },
     /// What an iteration gives in all.
     Recursion {
         /// The rows of its first round; the last column is the round.
@@ -88,11 +97,11 @@ pub enum Node {
     },
     /// Rows while they are current.
     TemporalFilter {
-        /// What is filtered; the bounds are its last columns.
+        /// What is filtered; the columns of the condition are its last.
         input: NodeId,
         /// When a row is current.
-        bounds: Vec<Bound>,
-        /// How many columns the result has: those before the bounds.
+        condition: Condition,
+        /// How many columns the result has: those before the condition's.
         columns: usize,
     },
 }
@@ -148,6 +157,7 @@ impl Plan {
             Node::Map { input, .. }
             | Node::Distinct { input, .. }
             | Node::Aggregate { input, .. }
+            | Node::Partition { input, .. }
             | Node::TemporalFilter { input, .. } => vec![*input],
             Node::Negate(input) | Node::Consolidate(input) => vec![*input],
             Node::Union(inputs) => inputs.clone(),
@@ -169,6 +179,9 @@ impl Plan {
                 }
                 Node::Join { spec, .. } => {
                     Join::new(spec.clone(), Arc::default())?;
+                }
+                Node::Partition { spec, .. } => {
+                    Partition::new(spec.clone(), Arc::default())?;
                 }
                 Node::Recursion { spec, .. } => spec.check()?,
                 _ => {}
@@ -229,13 +242,12 @@ impl Plan {
                     stateful(scope, "Aggregate", vec![(input(of), route)], first, operator)
                 }
                 Node::Join { left, right, spec } => {
-                    let route = |keys: &Vec<usize>| match keys.is_empty() {
-                        true => Route::First,
-                        false => Route::Columns(keys.clone()),
-                    };
-                    let inputs =
-                        vec![(input(left), route(&spec.keys[0])), (input(right), route(&spec.keys[1]))];
+                    let inputs = vec![(input(left), by(&spec.keys[0])), (input(right), by(&spec.keys[1]))];
                     stateful(scope, "Join", inputs, None, Join::new(spec.clone(), counters_of())?)
+                }
+                Node::Partition { input: of, spec } => {
+                    let inputs = vec![(input(of), by(&spec.partition))];
+                    stateful(scope, "Partition", inputs, None, Partition::new(spec.clone(), counters_of())?)
                 }
                 Node::Recursion { base, imports, spec } => {
                     let imports = imports.iter().map(input).collect();
@@ -245,8 +257,8 @@ impl Plan {
                     counters.extend(within.into_iter().map(|(inner, c)| (first + inner, c)));
                     result
                 }
-                Node::TemporalFilter { input: of, bounds, columns } => {
-                    let operator = TemporalFilter::new(bounds.clone(), *columns, counters_of());
+                Node::TemporalFilter { input: of, condition, columns } => {
+                    let operator = TemporalFilter::new(condition.clone(), *columns, counters_of());
                     stateful(scope, "TemporalFilter", vec![(input(of), Route::Local)], None, operator)
                 }
             };
@@ -254,6 +266,11 @@ impl Plan {
         }
         Ok(built.pop().expect("a plan has at least one node"))
     }
+}
+
+/// By the values of `keys`; all to one place where there are none.
+fn by(keys: &[usize]) -> Route {
+    if keys.is_empty() { Route::First } else { Route::Columns(keys.to_vec()) }
 }
 
 /// An operator by ticks, with the errors of its inputs beside its own.

@@ -9,6 +9,7 @@
 //! | join, also from subqueries | join |
 //! | union | union |
 //! | values | constant |
+//! | window functions | partition |
 //! | recursive query | recursion |
 //! | sort without limit | nothing: a collection has no order |
 //!
@@ -19,7 +20,9 @@ mod aggregate;
 mod ending;
 mod join;
 mod recursion;
+mod solve;
 mod temporal;
+mod window;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -156,6 +159,7 @@ impl Lowering<'_> {
                 Ok(self.distinct(id, schema))
             }
             LogicalPlan::Join(join) => self.join(join, schema),
+            LogicalPlan::Window(window) => self.window(window, schema),
             LogicalPlan::RecursiveQuery(query) => self.recursion(query, schema),
             LogicalPlan::Union(union) => {
                 let inputs = union.inputs.iter().map(|i| self.node(i)).collect::<Result<Vec<_>, _>>()?;
@@ -299,11 +303,9 @@ pub fn refuse_unoptimized(query: &LogicalPlan) -> Result<(), SqlError> {
         node.apply_expressions(|expression| {
             expression.apply(|e| {
                 match e {
-                    Expr::ScalarFunction(call)
-                        if ["current_date", "current_time"].contains(&call.func.name()) =>
-                    {
+                    Expr::ScalarFunction(call) if call.func.name() == "current_time" => {
                         found = Some(SqlError::unsupported(
-                            format!("{}()", call.func.name()),
+                            "current_time",
                             "its value would change with every tick",
                             "compare a timestamp with now(): `WHERE started_at > now() - INTERVAL '1 day'`",
                         ));
@@ -354,11 +356,6 @@ fn refusal(query: &LogicalPlan) -> SqlError {
             "LIMIT",
             "the first rows of a changing order are not maintained yet",
             "order and limit when you read the view",
-        ),
-        LogicalPlan::Window(_) => SqlError::unsupported(
-            "a window function",
-            "partitions are not recomputed on change yet",
-            "aggregate by `date_bin`, or use the window function when you read the view",
         ),
         LogicalPlan::Distinct(_) => SqlError::unsupported(
             "DISTINCT ON",
