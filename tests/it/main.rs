@@ -15,6 +15,7 @@ mod postgres;
 mod python;
 mod queries;
 mod receiver;
+mod recursion;
 mod replay;
 mod serve;
 mod server;
