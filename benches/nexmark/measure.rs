@@ -7,6 +7,7 @@ use arrow::datatypes::Int64Type;
 use nexmark::EventGenerator;
 use nexmark::event::Event;
 use serde::{Deserialize, Serialize};
+use undercurrent::delta::updates::Run;
 use undercurrent::engine::{Answer, BuiltIns, Database, Engine};
 use undercurrent::sql::error::SqlError;
 use undercurrent::sql::statement::parse;
@@ -76,6 +77,16 @@ impl Server {
     /// Creates the tables that the queries read.
     fn create_tables(&mut self) {
         events::TABLES.into_iter().for_each(|(name, columns)| self.create_table(name, columns));
+    }
+
+    /// Adds rows to the table `name`, at the open tick.
+    pub fn append(&mut self, name: &str, rows: RecordBatch) {
+        self.database.engine.change(name, rows, Run::Constant(1)).unwrap();
+    }
+
+    /// Keeps no rows of tables beyond the tick in which they come.
+    pub fn keep_nothing(&mut self) {
+        self.database.engine.store_at_most(0);
     }
 
     /// The integer that `sql` gives.
