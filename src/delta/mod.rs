@@ -21,10 +21,15 @@ pub mod keys;
 pub mod map;
 pub mod negate;
 pub mod operator;
+pub mod order;
+mod ordered_rows;
+pub mod partition;
 pub mod plan;
+pub mod recursion;
 pub mod route;
 pub(crate) mod row_store;
 pub mod stats;
+pub mod temporal_condition;
 pub mod temporal_filter;
 #[cfg(test)]
 mod testing;

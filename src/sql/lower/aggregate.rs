@@ -11,11 +11,12 @@ use datafusion::logical_expr::{Aggregate, Expr, ExprSchemable};
 use datafusion::physical_expr::create_physical_expr;
 
 use super::ending::substitute;
-use super::temporal::{solve, timestamp};
+use super::solve::{solve, unsolved};
+use super::temporal::timestamp;
 use super::{Lowering, cast_to, column};
 use crate::delta::aggregate::{AggregateSpec, Function, GroupBySpec};
 use crate::delta::plan::{Node, NodeId, Plan};
-use crate::delta::temporal_filter::Bound;
+use crate::delta::temporal_condition::Bound;
 use crate::sql::error::SqlError;
 use crate::sql::functions::{names, percentile_question};
 
@@ -121,8 +122,12 @@ impl Lowering<'_> {
 /// `condition` on `now()` and the columns of groups, solved for `now()`.
 fn bound(condition: &Expr, query: &Aggregate, inputs: &mut Inputs) -> Result<Bound, SqlError> {
     let condition = substitute(condition, &query.schema, query.group_expr.iter().cloned())?;
-    let (comparison, limit) = solve(&condition, inputs.from)?;
-    Ok(Bound { column: inputs.column(cast_to(limit, inputs.from, &timestamp())?), comparison })
+    let solved = solve(&condition, inputs.from)?;
+    if solved.months != 0 {
+        return Err(unsolved(&condition));
+    }
+    let column = inputs.column(cast_to(solved.limit, inputs.from, &timestamp())?);
+    Ok(Bound { column, comparison: solved.comparison, months: 0 })
 }
 
 fn output_count(function: &Function) -> usize {
