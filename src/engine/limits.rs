@@ -130,4 +130,13 @@ impl Rows {
         }
         Ok(Some(batch))
     }
+
+    /// All rows that are still to come; errors are those of [`next`](Self::next).
+    pub async fn all(&mut self) -> Result<Vec<RecordBatch>, SqlError> {
+        let mut batches = vec![];
+        while let Some(batch) = self.next().await? {
+            batches.push(batch);
+        }
+        Ok(batches)
+    }
 }

@@ -168,12 +168,8 @@ impl Live {
     pub async fn execute(&self, statement: Statement) -> Result<Answer, SqlError> {
         match statement {
             Statement::Query(query) => {
-                self.check()?;
-                if !self.reader.knows(&query)? {
-                    self.prepare(Statement::Query(query.clone())).await?;
-                }
-                let (schema, batches) = self.reader.query(*query).await?;
-                Ok(Answer::Rows { schema, batches })
+                let mut rows = self.rows(Question::plain(*query), vec![]).await?;
+                Ok(Answer::Rows { schema: rows.schema(), batches: rows.all().await? })
             }
             Statement::Write(write) => Ok(Answer::Written(self.write(write, vec![]).await?)),
             other => self.ask(|reply| Control::Execute(Box::new(other), reply)).await?,

@@ -152,11 +152,7 @@ impl Reader {
     /// As [`rows`](Self::rows), all of them at once.
     pub async fn query(&self, statement: Parsed) -> Result<(SchemaRef, Vec<RecordBatch>), SqlError> {
         let mut rows = self.rows(statement).await?;
-        let mut batches = vec![];
-        while let Some(batch) = rows.next().await? {
-            batches.push(batch);
-        }
-        Ok((rows.schema(), batches))
+        Ok((rows.schema(), rows.all().await?))
     }
 
     /// The same reader with other limits.

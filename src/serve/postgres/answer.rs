@@ -10,7 +10,8 @@ use tokio::sync::watch;
 use super::Shared;
 use super::command::Command;
 use super::error::Fault;
-use crate::engine::{Answer, Rows, Subscription, Written};
+use crate::engine::{Answer, Subscription, Written};
+use crate::serve::flow::Flow;
 use crate::serve::stopped;
 use crate::serve::subscribers::Place;
 use crate::sql::error::SqlError;
@@ -37,7 +38,7 @@ pub(super) enum Tag {
 
 /// Where rows come from.
 pub(super) enum Source {
-    Query(Box<Rows>),
+    Query(Flow),
     Batches { schema: SchemaRef, batches: VecDeque<RecordBatch> },
     Changes { subscription: Box<Subscription>, stop: watch::Receiver<bool>, _place: Option<Place> },
 }
@@ -142,7 +143,9 @@ impl Shared {
         let tag = question.tag();
         let rows = self.context.live.rows(question, parameters).await;
         let rows = rows.map_err(|error| self.fault(error, sql))?;
-        Ok(Outcome::Rows(Source::Query(Box::new(rows)), Tag::Word(tag)))
+        // Whoever reads slowly keeps the place of a query no longer than a statement may take.
+        let flow = Flow::start(rows, self.context.config.statement_timeout);
+        Ok(Outcome::Rows(Source::Query(flow), Tag::Word(tag)))
     }
 }
 
