@@ -11,3 +11,5 @@ pub mod pg_catalog;
 pub mod question;
 pub mod session;
 pub mod statement;
+pub mod table;
+pub mod write;

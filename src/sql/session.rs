@@ -185,6 +185,7 @@ impl Session {
         let plan = view_optimizer(state, &plan)?.optimize(&plan)?;
         let retracts = |name: &str| match catalog.get(name).map(|r| &r.kind) {
             Some(Kind::View { retracts, .. }) => *retracts,
+            Some(Kind::Table { definition, .. }) => !definition.is_append_only,
             _ => false,
         };
         lower::lower(&plan, &lower::Options { retracts: &retracts, horizon_ms })
@@ -209,6 +210,17 @@ impl Session {
             }
         }
         Ok(None)
+    }
+
+    /// The type of a column that is declared as `data_type`, and the most characters of its texts.
+    pub async fn storable(
+        &self,
+        data_type: &datafusion::sql::sqlparser::ast::DataType,
+    ) -> Result<(DataType, Option<u64>), SqlError> {
+        let (name, length_max) = super::table::storable(data_type)?;
+        let query = super::statement::parse_query(&format!("SELECT CAST(NULL AS {name})"))?;
+        let (_, plan) = self.plan(query, &Catalog::new(), 0).await?;
+        Ok((plan.schema().field(0).data_type().clone(), length_max))
     }
 
     /// The names of the relations that `statement` reads directly.
@@ -250,7 +262,7 @@ impl Session {
         for (name, relation) in catalog {
             let mut listed = Listed { schema: relation.schema.clone(), kind: 'r', definition: None };
             match &relation.kind {
-                Kind::Stream(_) | Kind::System(_) => {}
+                Kind::Stream(_) | Kind::System(_) | Kind::Table { .. } => {}
                 Kind::View { query, .. } => (listed.kind, listed.definition) = ('m', Some(query.clone())),
                 Kind::Query(query) => {
                     (listed.kind, listed.definition) = ('v', Some(query.clone()));
@@ -323,7 +335,10 @@ async fn bind(
         }
         let Some(relation) = catalog.get(name) else { return Err(missing(name, catalog)) };
         let table: Arc<dyn datafusion::catalog::TableProvider> = match &relation.kind {
-            Kind::Stream(contents) | Kind::System(contents) | Kind::View { contents, .. } => {
+            Kind::Stream(contents)
+            | Kind::System(contents)
+            | Kind::View { contents, .. }
+            | Kind::Table { contents, .. } => {
                 Arc::new(RelationTable { schema: relation.schema.clone(), contents: contents.clone() })
             }
             Kind::Query(query) => {

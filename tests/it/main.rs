@@ -23,6 +23,7 @@ mod server;
 mod slt;
 mod statements;
 mod support;
+mod tables;
 mod tidy;
 mod tpch;
 mod trainticket;

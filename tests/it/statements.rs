@@ -175,11 +175,11 @@ fn names_and_options_are_checked() {
         CREATE MATERIALIZED VIEW x (a, a) AS SELECT body, ts FROM logs
             column "a" is there twice; name one of the two with AS
         SUBSCRIBE TO logs
-            "logs" is no materialized view, and only those have a stream of changes; create one of it
+            "logs" is no materialized view, and only those and ordinary tables have a stream of changes; create one of it
         SUBSCRIBE TO v WITH (SPEED)
             option speed = "true": SUBSCRIBE takes snapshot and progress
         INSERT INTO logs VALUES (1)
-            INSERT INTO is not supported; statements are SELECT, CREATE [OR REPLACE] [MATERIALIZED] VIEW, DROP VIEW, SHOW, EXPLAIN [DATAFLOW] and SUBSCRIBE
+            cannot change rows of "logs": it is a stream, and only those of tables that CREATE TABLE made can be changed
         SELECT 1 FROM
             SQL error: ParserError("Expected: identifier, found: EOF")
     "#]].assert_eq(&refusals);
