@@ -132,7 +132,8 @@ fn bytes_of(ticks: &[Tick]) -> usize {
 
 /// Runs `workload`.
 pub fn run(workload: &Workload) -> Measured {
-    let ticks = Ticks::new(workload.events_per_second, workload.events, workload.workers).collect();
+    let ticks = Ticks::new(workload.events_per_second, workload.events, workload.workers);
+    let ticks: Vec<Tick> = ticks.collect();
     let mut measured = Measured::default();
     if workload.has_batch {
         measured.batch_cpu_seconds = batch(workload, &ticks);

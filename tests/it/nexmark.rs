@@ -39,8 +39,8 @@ fn run(workers: usize, seed: u64) {
     for (name, columns) in events::TABLES {
         server.run(&format!("CREATE TABLE {name} ({columns}) WITH (append_only = true)"));
     }
-    let mut views: Vec<_> =
-        (0..queries::COUNT).map(|q| maintain(&mut server, format!("q{q}"), queries::text(q))).collect();
+    let texts = (0..queries::COUNT).map(|q| (format!("q{q}"), queries::text(q)));
+    let mut views = maintain(&mut server, texts);
     let portions = portions(&mut random);
     let last = portions.len() - 1;
     for (index, portion) in portions.into_iter().enumerate() {

@@ -68,7 +68,7 @@ fn run(workers: usize) {
     }
     // Half of the views are there before any data.
     let early = (1..=QUERIES).filter(|q| q % 2 == 0);
-    let mut views: Vec<_> = early.map(|q| maintain(&mut server, format!("q{q}"), query(q))).collect();
+    let mut views = maintain(&mut server, early.map(|q| (format!("q{q}"), query(q))));
     for (name, _) in data::TABLES {
         let rows = data::rows(name);
         let rows = if ["orders", "lineitem"].contains(&name) { of_portions(&rows, is_first) } else { rows };
@@ -76,7 +76,7 @@ fn run(workers: usize) {
     }
     server.close(1_000);
     let late = (1..=QUERIES).filter(|q| q % 2 == 1);
-    views.extend(late.map(|q| maintain(&mut server, format!("q{q}"), query(q))).collect::<Vec<_>>());
+    views.extend(maintain(&mut server, late.map(|q| (format!("q{q}"), query(q)))));
     compare(&mut server, &mut views, "once loaded");
     for refresh in REFRESHES {
         match refresh.strip_prefix("insert ") {
@@ -85,10 +85,10 @@ fn run(workers: usize) {
                 for name in ["orders", "lineitem"] {
                     server.insert(name, of_portions(&data::rows(name), |p| p == portion));
                 }
-                server.close(0);
             }
             None => server.run(refresh),
         }
+        server.close(0);
         compare(&mut server, &mut views, &format!("with {workers} workers, after {refresh}"));
     }
     let empty: Vec<&str> = views.iter().filter(|v| !v.has_values).map(|v| v.name.as_str()).collect();
