@@ -34,3 +34,4 @@ pub mod temporal_filter;
 #[cfg(test)]
 mod testing;
 pub mod updates;
+pub mod window;

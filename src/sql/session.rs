@@ -22,10 +22,10 @@ use datafusion::sql::parser::Statement;
 
 use super::catalog::{Catalog, Kind, RelationTable};
 use super::error::SqlError;
-use super::functions;
 use super::lower::{self, Lowered};
 use super::pg_catalog::{Client, Listed, Listing, PgCatalog};
 use super::question::{Description, Parameter, Question, parameter_types, with_parameters};
+use super::{functions, json, ties, windows};
 
 /// The catalog, which clients call the database.
 pub const CATALOG: &str = "undercurrent";
@@ -73,13 +73,17 @@ impl Session {
             memory_pool: Arc::new(GreedyMemoryPool::new(memory_bytes_max)),
             ..RuntimeEnv::default()
         };
-        let context = SessionContext::new_with_config_rt(config, Arc::new(runtime));
+        let mut context = SessionContext::new_with_config_rt(config, Arc::new(runtime));
         functions::register(&context);
+        windows::register(&context);
+        // A session of DataFusion takes any function.
+        let _ = json::register(&mut context);
         let state = context.state();
         // Answers an aggregate over an aggregate from statistics, and loses columns on the way; counting rows
         // that are in memory costs nothing.
         let rules = state.physical_optimizers().iter().filter(|rule| rule.name() != "aggregate_statistics");
-        let rules = rules.cloned().collect();
+        let checks = super::recursion::CheckRounds;
+        let rules = rules.cloned().chain([Arc::new(checks) as _]).collect();
         let builder = SessionStateBuilder::new_from_existing(state).with_physical_optimizer_rules(rules);
         let base = builder.with_optimizer_rules(logical_rules().collect()).build();
         Session { base, pg_catalog: Arc::default() }
@@ -94,6 +98,7 @@ impl Session {
     ) -> Result<(SessionState, LogicalPlan), SqlError> {
         let state = self.state(tick);
         let plan = Box::pin(bind(&state, statement, catalog, 0)).await?;
+        let plan = ties::break_ties(plan, &state)?;
         Ok((state, plan))
     }
 
@@ -106,7 +111,8 @@ impl Session {
         tick: u64,
     ) -> Result<(SessionState, LogicalPlan), SqlError> {
         let (state, plan) = self.bind_question(question, catalog, tick).await?;
-        Ok((state, with_parameters(plan, parameters)?))
+        let plan = ties::break_ties(with_parameters(plan, parameters)?, &state)?;
+        Ok((state, plan))
     }
 
     async fn bind_question(
@@ -181,6 +187,7 @@ impl Session {
             .verify_plan(&plan)?;
         refuse_system_tables(&plan, catalog)?;
         lower::refuse_unoptimized(&plan)?;
+        ties::refuse_open(&plan)?;
         let plan = lower::keep_at_groups(lower::replace_now(plan)?)?;
         let plan = view_optimizer(state, &plan)?.optimize(&plan)?;
         let retracts = |name: &str| match catalog.get(name).map(|r| &r.kind) {
@@ -351,6 +358,7 @@ async fn bind(
     }
     let plan = state.statement_to_plan(statement).await.map_err(flatten)?;
     refuse_large(&plan)?;
+    super::recursion::refuse_in_subqueries(&plan)?;
     Ok(plan)
 }
 
@@ -397,7 +405,7 @@ fn refuse_system_tables(plan: &LogicalPlan, catalog: &Catalog) -> Result<(), Sql
             if name.ends_with("()") {
                 function = Some(name.to_owned());
             }
-            // What the catalog lacks is the working table of WITH RECURSIVE, refused under its own name.
+            // What the catalog lacks is the working table of WITH RECURSIVE.
             if matches!(catalog.get(name).map(|r| &r.kind), Some(Kind::System(_) | Kind::Query(_))) {
                 found = Some(name.to_owned());
             }

@@ -10,9 +10,9 @@ use datafusion::sql::sqlparser::dialect::PostgreSqlDialect;
 use datafusion::sql::sqlparser::tokenizer::{Location, Token, Tokenizer, Word};
 
 use super::error::SqlError;
-use super::nesting;
 use super::table::{self, CreateTable, create_table};
 use super::write::Write;
+use super::{nesting, rewrite};
 
 /// One statement, ready to be carried out.
 #[derive(Debug, Clone)]
@@ -125,7 +125,8 @@ pub fn parse(sql: &str) -> Result<Vec<Statement>, SqlError> {
 pub fn parse_query(sql: &str) -> Result<Parsed, SqlError> {
     let mut parsed = parse_datafusion(sql)?;
     match (parsed.pop_back(), parsed.is_empty()) {
-        (Some(Parsed::Statement(statement)), true) if matches!(*statement, ast::Statement::Query(_)) => {
+        (Some(Parsed::Statement(mut statement)), true) if matches!(*statement, ast::Statement::Query(_)) => {
+            rewrite::rewrite(&mut statement)?;
             Ok(Parsed::Statement(statement))
         }
         _ => Err(SqlError::Syntax(format!("\"{}\" is not a single query", shorten(sql)))),
@@ -135,7 +136,8 @@ pub fn parse_query(sql: &str) -> Result<Parsed, SqlError> {
 fn parse_datafusion(sql: &str) -> Result<std::collections::VecDeque<Parsed>, SqlError> {
     nesting::check(sql)?;
     let dialect = PostgreSqlDialect {};
-    let parser: Result<DFParser, _> = DFParserBuilder::new(sql).with_dialect(&dialect).build();
+    let tokens = rewrite::readable(sql)?;
+    let parser: Result<DFParser, _> = DFParserBuilder::new(tokens).with_dialect(&dialect).build();
     Ok(parser?.parse_statements()?)
 }
 
@@ -338,7 +340,11 @@ fn subscribe(words: &mut Words) -> Result<Statement, SqlError> {
     Ok(Statement::Subscribe(subscribe))
 }
 
-fn standard(statement: ast::Statement) -> Result<Statement, SqlError> {
+fn standard(mut statement: ast::Statement) -> Result<Statement, SqlError> {
+    // The query of a view is kept as it was written, and rewritten when it is planned.
+    if !matches!(statement, ast::Statement::CreateView(_)) {
+        rewrite::rewrite(&mut statement)?;
+    }
     match statement {
         ast::Statement::CreateView(view) => {
             let options = match &view.options {

@@ -24,18 +24,18 @@ fn orders_and_windows_are_refused() {
         &[
             "SELECT body FROM logs ORDER BY ts LIMIT 3",
             "SELECT body FROM logs LIMIT 3",
-            "SELECT row_number() OVER (ORDER BY ts) FROM logs",
-            "SELECT DISTINCT ON (service_name) body FROM logs ORDER BY service_name, ts",
+            "SELECT array_agg(body) OVER (ORDER BY ts) FROM logs",
+            "SELECT last_value(body) IGNORE NULLS OVER (ORDER BY ts) FROM logs",
         ],
         expect![[r#"
             SELECT body FROM logs ORDER BY ts LIMIT 3
                 LIMIT in a continuous view is not supported yet: the first rows of a changing order are not maintained yet; order and limit when you read the view
             SELECT body FROM logs LIMIT 3
                 LIMIT in a continuous view is not supported yet: the first rows of a changing order are not maintained yet; order and limit when you read the view
-            SELECT row_number() OVER (ORDER BY ts) FROM logs
-                a window function in a continuous view is not supported yet: partitions are not recomputed on change yet; aggregate by `date_bin`, or use the window function when you read the view
-            SELECT DISTINCT ON (service_name) body FROM logs ORDER BY service_name, ts
-                DISTINCT ON in a continuous view is not supported yet: which row is the first of its key is not maintained yet; use GROUP BY with min or max
+            SELECT array_agg(body) OVER (ORDER BY ts) FROM logs
+                array_agg over this RANGE or GROUPS frame in a continuous view is not supported yet: which of several rows that are equal in ORDER BY comes first is left open; use a frame of ROWS, for which the other columns decide
+            SELECT last_value(body) IGNORE NULLS OVER (ORDER BY ts) FROM logs
+                last_value over this RANGE or GROUPS frame in a continuous view is not supported yet: which of several rows that are equal in ORDER BY comes first is left open; use a frame of ROWS, for which the other columns decide
         "#]],
     );
 }

@@ -111,7 +111,7 @@ impl Lowering<'_> {
     fn retracts_within_horizon(&self, node: NodeId) -> bool {
         match &self.plan.nodes[node] {
             Node::Aggregate { .. } | Node::TemporalFilter { .. } => false,
-            Node::Source { .. } => !self.retracts[node],
+            Node::Source { .. } | Node::Recursion { .. } => !self.retracts[node],
             // A join keeps the rows of a side that retracts for ever, and may take back what it made of them.
             Node::Join { left, right, .. } => !self.retracts[*left] && !self.retracts[*right],
             other => Plan::inputs(other).into_iter().all(|input| self.retracts_within_horizon(input)),

@@ -9,6 +9,8 @@
 //! | join, also from subqueries | join |
 //! | union | union |
 //! | values | constant |
+//! | window functions | partition |
+//! | recursive query | recursion |
 //! | sort without limit | nothing: a collection has no order |
 //!
 //! What has no entry is refused here, before anything runs, with what to write instead. A subplan
@@ -17,8 +19,10 @@
 mod aggregate;
 mod ending;
 mod join;
+mod recursion;
 mod solve;
 mod temporal;
+mod window;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -62,13 +66,7 @@ pub struct Lowered {
 
 /// Compiles `query`, an optimised plan in which [`replace_now`] has replaced `now()`.
 pub fn lower(query: &LogicalPlan, options: &Options) -> Result<Lowered, SqlError> {
-    let mut lowering = Lowering {
-        plan: Plan::default(),
-        retracts: vec![],
-        built: HashMap::new(),
-        options,
-        properties: ExecutionProps::new(),
-    };
+    let mut lowering = Lowering::new(options);
     refuse_volatile(query)?;
     let root = lowering.node(query)?;
     // The last node is the result: a shared one may not be the last.
@@ -89,6 +87,18 @@ struct Lowering<'a> {
     built: HashMap<LogicalPlan, NodeId>,
     options: &'a Options<'a>,
     properties: ExecutionProps,
+}
+
+impl<'a> Lowering<'a> {
+    fn new(options: &'a Options<'a>) -> Self {
+        Lowering {
+            plan: Plan::default(),
+            retracts: vec![],
+            built: HashMap::new(),
+            options,
+            properties: ExecutionProps::new(),
+        }
+    }
 }
 
 impl Lowering<'_> {
@@ -149,6 +159,8 @@ impl Lowering<'_> {
                 Ok(self.distinct(id, schema))
             }
             LogicalPlan::Join(join) => self.join(join, schema),
+            LogicalPlan::Window(window) => self.window(window, schema),
+            LogicalPlan::RecursiveQuery(query) => self.recursion(query, schema),
             LogicalPlan::Union(union) => {
                 let inputs = union.inputs.iter().map(|i| self.node(i)).collect::<Result<Vec<_>, _>>()?;
                 let retracts = inputs.iter().any(|i| self.retracts[*i]);
@@ -345,20 +357,10 @@ fn refusal(query: &LogicalPlan) -> SqlError {
             "the first rows of a changing order are not maintained yet",
             "order and limit when you read the view",
         ),
-        LogicalPlan::Window(_) => SqlError::unsupported(
-            "a window function",
-            "partitions are not recomputed on change yet",
-            "aggregate by `date_bin`, or use the window function when you read the view",
-        ),
         LogicalPlan::Distinct(_) => SqlError::unsupported(
             "DISTINCT ON",
             "which row is the first of its key is not maintained yet",
             "use GROUP BY with min or max",
-        ),
-        LogicalPlan::RecursiveQuery(_) => SqlError::unsupported(
-            "WITH RECURSIVE",
-            "iteration is not maintained yet",
-            "join a fixed number of times",
         ),
         LogicalPlan::Unnest(_) => SqlError::unsupported(
             "unnest",
