@@ -101,6 +101,14 @@ fn describe(plan: &Plan, id: NodeId) -> String {
             horizon(spec.horizon_ms.filter(|_| !spec.retracts))
         ),
         Node::Join { left, right, spec } => join(plan, *left, *right, spec),
+        Node::Single { input, spec } => {
+            format!("Single by=[{}] state=(each distinct row)", columns(plan, *input, 0..spec.key_columns))
+        }
+        Node::Unnest { input, spec } => {
+            let unnested =
+                spec.lists.iter().map(|l| l.index_in_input_schema).chain(spec.structs.iter().copied());
+            format!("Unnest [{}]", columns(plan, *input, unnested))
+        }
         Node::Recursion { spec, .. } => {
             let kept = if spec.is_distinct { "(each row and the rounds that give it)" } else { "none" };
             let union = if spec.is_distinct { "distinct" } else { "all" };

@@ -20,9 +20,11 @@ use super::operator::{Operator, by_tick};
 use super::partition::{Partition, PartitionSpec};
 use super::recursion::{Nest, Recursion};
 use super::route::Route;
+use super::single::{Single, SingleSpec};
 use super::stats::Counters;
 use super::temporal_condition::Condition;
 use super::temporal_filter::TemporalFilter;
+use super::unnest::{self, UnnestSpec};
 use super::updates::Tick;
 use super::{map, negate};
 
@@ -78,6 +80,20 @@ pub enum Node {
         right: NodeId,
         /// How they are joined.
         spec: JoinSpec,
+    },
+    /// The only row of each key; an error where there are several.
+    Single {
+        /// Whose rows.
+        input: NodeId,
+        /// How.
+        spec: SingleSpec,
+    },
+    /// Rows made of the elements of lists.
+    Unnest {
+        /// What is unnested.
+        input: NodeId,
+        /// How.
+        spec: UnnestSpec,
     },
     /// A function of the rows of each partition.
     Partition {
@@ -157,6 +173,8 @@ impl Plan {
             Node::Map { input, .. }
             | Node::Distinct { input, .. }
             | Node::Aggregate { input, .. }
+            | Node::Single { input, .. }
+            | Node::Unnest { input, .. }
             | Node::Partition { input, .. }
             | Node::TemporalFilter { input, .. } => vec![*input],
             Node::Negate(input) | Node::Consolidate(input) => vec![*input],
@@ -176,6 +194,9 @@ impl Plan {
                 }
                 Node::Aggregate { spec, .. } => {
                     Aggregate::new(spec.clone(), Arc::default())?;
+                }
+                Node::Single { spec, .. } => {
+                    Single::new(spec.clone(), Arc::default())?;
                 }
                 Node::Join { spec, .. } => {
                     Join::new(spec.clone(), Arc::default())?;
@@ -245,6 +266,16 @@ impl Plan {
                     let inputs = vec![(input(left), by(&spec.keys[0])), (input(right), by(&spec.keys[1]))];
                     stateful(scope, "Join", inputs, None, Join::new(spec.clone(), counters_of())?)
                 }
+                Node::Single { input: of, spec } => {
+                    let operator = Single::new(spec.clone(), counters_of())?;
+                    // Without keys there is always a row, on the first worker, from the start.
+                    let (route, first) = match spec.key_columns {
+                        0 => (Route::First, (scope.worker().index() == 0).then_some(start)),
+                        n => (Route::Columns((0..n).collect()), None),
+                    };
+                    stateful(scope, "Single", vec![(input(of), route)], first, operator)
+                }
+                Node::Unnest { input: of, spec } => unnest::unnest(scope, input(of), spec.clone()),
                 Node::Partition { input: of, spec } => {
                     let inputs = vec![(input(of), by(&spec.partition))];
                     stateful(scope, "Partition", inputs, None, Partition::new(spec.clone(), counters_of())?)

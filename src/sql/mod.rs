@@ -4,6 +4,7 @@
 pub mod catalog;
 pub mod csv;
 pub mod error;
+mod from;
 pub mod functions;
 pub mod json;
 pub mod lower;
@@ -14,6 +15,7 @@ mod recursion;
 mod rewrite;
 pub mod session;
 pub mod statement;
+mod subquery;
 pub mod table;
 mod ties;
 pub mod windows;

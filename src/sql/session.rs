@@ -25,7 +25,7 @@ use super::error::SqlError;
 use super::lower::{self, Lowered};
 use super::pg_catalog::{Client, Listed, Listing, PgCatalog};
 use super::question::{Description, Parameter, Question, parameter_types, with_parameters};
-use super::{functions, json, ties, windows};
+use super::{from, functions, json, subquery, ties, windows};
 
 /// The catalog, which clients call the database.
 pub const CATALOG: &str = "undercurrent";
@@ -321,13 +321,14 @@ fn logical_rules() -> impl Iterator<Item = Arc<dyn OptimizerRule + Send + Sync>>
 /// Registers what `statement` reads in `state`, views first, and plans it.
 async fn bind(
     state: &SessionState,
-    statement: Statement,
+    mut statement: Statement,
     catalog: &Catalog,
     depth: usize,
 ) -> Result<LogicalPlan, SqlError> {
     if depth > VIEW_DEPTH_MAX {
         return Err(SqlError::Syntax(format!("views on views deeper than {VIEW_DEPTH_MAX}")));
     }
+    from::rewrite(&mut statement, &|name| catalog.contains_key(name))?;
     let schema = state
         .catalog_list()
         .catalog(CATALOG)
@@ -359,7 +360,11 @@ async fn bind(
     let plan = state.statement_to_plan(statement).await.map_err(flatten)?;
     refuse_large(&plan)?;
     super::recursion::refuse_in_subqueries(&plan)?;
-    Ok(plan)
+    if !subquery::occur_in(&plan)? {
+        return Ok(plan);
+    }
+    // What a subquery reads outside is computed twice, and must be the same twice.
+    subquery::rewrite(ties::break_ties(plan, state)?).map_err(flatten)
 }
 
 /// Refuses a plan that views on views have made very large: each stands in it as often as it is named.

@@ -28,3 +28,4 @@ mod tidy;
 mod tpch;
 mod trainticket;
 mod view_equals_batch;
+mod window_close;

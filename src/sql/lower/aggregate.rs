@@ -58,6 +58,9 @@ impl Lowering<'_> {
                 "write a UNION ALL of one GROUP BY each",
             ));
         }
+        if let Some(value) = super::single::argument(query) {
+            return self.single(query, value, schema);
+        }
         let input = self.node(&query.input)?;
         let from = query.input.schema();
         let groups = query.group_expr.len();

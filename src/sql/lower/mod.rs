@@ -7,6 +7,8 @@
 //! | filter on `now()` | temporal filter |
 //! | aggregate, distinct | aggregate, distinct |
 //! | join, also from subqueries | join |
+//! | value of a subquery | single |
+//! | unnest | unnest |
 //! | union | union |
 //! | values | constant |
 //! | window functions | partition |
@@ -20,8 +22,10 @@ mod aggregate;
 mod ending;
 mod join;
 mod recursion;
+mod single;
 mod solve;
 mod temporal;
+mod unnest;
 mod window;
 
 use std::collections::HashMap;
@@ -41,6 +45,7 @@ use datafusion::physical_expr::{PhysicalExpr, create_physical_expr};
 
 use self::ending::{CurrentGroups, current_groups};
 pub use self::ending::{keep_at_groups, place};
+pub(super) use self::solve::{interval, unit_step};
 pub use self::temporal::{replace_now, uses_now};
 use super::error::SqlError;
 use crate::delta::expression::RowMap;
@@ -159,6 +164,7 @@ impl Lowering<'_> {
                 Ok(self.distinct(id, schema))
             }
             LogicalPlan::Join(join) => self.join(join, schema),
+            LogicalPlan::Unnest(unnest) => self.unnest(unnest, schema),
             LogicalPlan::Window(window) => self.window(window, schema),
             LogicalPlan::RecursiveQuery(query) => self.recursion(query, schema),
             LogicalPlan::Union(union) => {
@@ -292,8 +298,7 @@ fn find_subquery(expression: &Expr) -> DataFusionResult<Option<String>> {
 }
 
 /// Refuses what the optimizer would turn into something that is accepted: the time of planning, made a
-/// constant, would stand still; a scalar subquery that may have several rows becomes a join, which
-/// would repeat rows instead of failing; DISTINCT ON becomes an aggregate that nobody wrote.
+/// constant, would stand still; DISTINCT ON becomes an aggregate that nobody wrote.
 pub fn refuse_unoptimized(query: &LogicalPlan) -> Result<(), SqlError> {
     let mut found = None;
     query.apply_with_subqueries(|node| {
@@ -308,16 +313,6 @@ pub fn refuse_unoptimized(query: &LogicalPlan) -> Result<(), SqlError> {
                             "current_time",
                             "its value would change with every tick",
                             "compare a timestamp with now(): `WHERE started_at > now() - INTERVAL '1 day'`",
-                        ));
-                    }
-                    Expr::ScalarSubquery(subquery)
-                        if subquery.outer_ref_columns.is_empty()
-                            && subquery.subquery.max_rows().is_none_or(|rows| rows > 1) =>
-                    {
-                        found = Some(SqlError::unsupported(
-                            "a scalar subquery that may have several rows",
-                            "that it has one is not checked at every tick",
-                            "aggregate it to one row, as with max(...)",
                         ));
                     }
                     _ => {}
@@ -361,11 +356,6 @@ fn refusal(query: &LogicalPlan) -> SqlError {
             "DISTINCT ON",
             "which row is the first of its key is not maintained yet",
             "use GROUP BY with min or max",
-        ),
-        LogicalPlan::Unnest(_) => SqlError::unsupported(
-            "unnest",
-            "rows made of list elements are not maintained yet",
-            "unnest when you read the view",
         ),
         other => SqlError::unsupported(
             format!("`{}`", other.display()),
