@@ -22,6 +22,7 @@ pub mod map;
 pub mod negate;
 pub mod operator;
 pub mod plan;
+pub mod repeat;
 pub mod route;
 pub(crate) mod row_store;
 pub mod stats;

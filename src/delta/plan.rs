@@ -21,7 +21,7 @@ use super::route::Route;
 use super::stats::Counters;
 use super::temporal_filter::{Bound, TemporalFilter};
 use super::updates::Tick;
-use super::{map, negate};
+use super::{map, negate, repeat};
 
 /// Where a node stands in a [`Plan`].
 pub type NodeId = usize;
@@ -49,6 +49,8 @@ pub enum Node {
     Union(Vec<NodeId>),
     /// The same rows with multiplicities negated.
     Negate(NodeId),
+    /// Each row as often as its last column says, without that column.
+    Repeat(NodeId),
     /// Each row once a tick with its diffs summed.
     Consolidate(NodeId),
     /// Each row once.
@@ -139,7 +141,7 @@ impl Plan {
             | Node::Distinct { input, .. }
             | Node::Aggregate { input, .. }
             | Node::TemporalFilter { input, .. } => vec![*input],
-            Node::Negate(input) | Node::Consolidate(input) => vec![*input],
+            Node::Negate(input) | Node::Repeat(input) | Node::Consolidate(input) => vec![*input],
             Node::Union(inputs) => inputs.clone(),
             Node::Join { left, right, .. } => vec![*left, *right],
         }
@@ -183,6 +185,7 @@ impl Plan {
                 Node::Map { input: of, map } => map::map(scope, input(of), map.clone()),
                 Node::Union(of) => Collection::concatenate(scope, of.iter().map(input).collect()),
                 Node::Negate(of) => negate::negate(input(of)),
+                Node::Repeat(of) => repeat::repeat(input(of)),
                 Node::Consolidate(of) => {
                     let route = Route::Columns((0..schema.fields().len()).collect());
                     stateful(

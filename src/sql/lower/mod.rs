@@ -6,8 +6,10 @@
 //! | projection, filter | map |
 //! | filter on `now()` | temporal filter |
 //! | aggregate, distinct | aggregate, distinct |
+//! | grouping sets | union of an aggregate each |
 //! | join, also from subqueries | join |
 //! | union | union |
+//! | intersect, except | aggregate over a union, and repeat |
 //! | values | constant |
 //! | sort without limit | nothing: a collection has no order |
 //!
@@ -16,7 +18,9 @@
 
 mod aggregate;
 mod ending;
+mod grouping_sets;
 mod join;
+mod recomputed;
 mod temporal;
 
 use std::collections::HashMap;
@@ -38,6 +42,7 @@ use self::ending::{CurrentGroups, current_groups};
 pub use self::ending::{keep_at_groups, place};
 pub use self::temporal::{replace_now, uses_now};
 use super::error::SqlError;
+use super::set_operations::Repeat;
 use crate::delta::expression::RowMap;
 use crate::delta::plan::{Node, NodeId, Plan};
 
@@ -139,6 +144,11 @@ impl Lowering<'_> {
                 self.filter(id, filter.input.schema(), filter.predicate.clone())
             }
             LogicalPlan::Aggregate(aggregate) => self.aggregate(aggregate, &[], schema),
+            LogicalPlan::Extension(extension) if Repeat::of(extension.node.as_ref()).is_some() => {
+                let input = self.node(query.inputs()[0])?;
+                let retracts = self.retracts[input];
+                Ok(self.push(Node::Repeat(input), schema, retracts))
+            }
             LogicalPlan::Extension(extension) => match current_groups(extension.node.as_ref()) {
                 Some(groups) => self.current_groups(groups, schema),
                 None => Err(refusal(query)),
