@@ -4,8 +4,10 @@ use std::fmt::{self, Write};
 
 use super::aggregate::{AggregateSpec, Function};
 use super::join::{JoinSpec, Unpaired};
+use super::order::OrderColumn;
 use super::plan::{Node, NodeId, Plan};
-use super::temporal_filter::{Bound, Comparison};
+use super::recursion::{ROUNDS_MAX, import};
+use super::temporal_condition::{Bound, Condition};
 
 /// Writes the tree under the result of `plan`; a node with several readers is written out once and
 /// referred to by its number after that.
@@ -30,6 +32,20 @@ fn write_node(
         write!(f, "#{id} ")?;
     }
     writeln!(f, "{}", describe(plan, id))?;
+    if let Node::Recursion { base, imports, spec } = &plan.nodes[id] {
+        let label = |f: &mut fmt::Formatter<'_>, label: &str| {
+            writeln!(f, "{:indent$}{label}", "", indent = depth * 2 + 2)
+        };
+        label(f, "first round")?;
+        write_node(plan, *base, depth + 2, is_written, f)?;
+        for (index, id) in imports.iter().enumerate() {
+            label(f, &import(index))?;
+            write_node(plan, *id, depth + 2, is_written, f)?;
+        }
+        label(f, "each further round")?;
+        let body = &spec.body;
+        return write_node(body, body.nodes.len() - 1, depth + 2, &mut vec![false; body.nodes.len()], f);
+    }
     Plan::inputs(&plan.nodes[id]).into_iter().try_for_each(|i| write_node(plan, i, depth + 1, is_written, f))
 }
 
@@ -81,26 +97,57 @@ fn describe(plan: &Plan, id: NodeId) -> String {
                 if spec.retracts { " retractions=yes" } else { "" }
             )
         }
+        Node::Partition { input, spec } => format!(
+            "Partition by=[{}] order=[{}] compute=[{}] state=(all rows in order){}",
+            columns(plan, *input, spec.partition.iter().copied()),
+            order(plan, *input, &spec.order),
+            spec.function,
+            horizon(spec.horizon_ms.filter(|_| !spec.retracts))
+        ),
         Node::Join { left, right, spec } => join(plan, *left, *right, spec),
-        Node::TemporalFilter { input, bounds, .. } => {
-            let bounds = conditions(plan, *input, bounds);
-            format!("TemporalFilter [{bounds}] state=(current and future rows)")
+        Node::Single { input, spec } => {
+            format!("Single by=[{}] state=(each distinct row)", columns(plan, *input, 0..spec.key_columns))
+        }
+        Node::Unnest { input, spec } => {
+            let unnested =
+                spec.lists.iter().map(|l| l.index_in_input_schema).chain(spec.structs.iter().copied());
+            format!("Unnest [{}]", columns(plan, *input, unnested))
+        }
+        Node::Recursion { spec, .. } => {
+            let kept = if spec.is_distinct { "(each row and the rounds that give it)" } else { "none" };
+            let union = if spec.is_distinct { "distinct" } else { "all" };
+            format!("Recursion {} union={union} state={kept} rounds_max={ROUNDS_MAX}", spec.name)
+        }
+        Node::TemporalFilter { input, condition, .. } => {
+            let condition = temporal(plan, *input, condition);
+            format!("TemporalFilter [{condition}] state=(current and future rows)")
         }
     }
 }
 
 /// `now() < a and now() <= b`.
 fn conditions(plan: &Plan, input: NodeId, bounds: &[Bound]) -> String {
-    let condition = |b: &Bound| {
-        let comparison = match b.comparison {
-            Comparison::Before => "<",
-            Comparison::BeforeOrAt => "<=",
-            Comparison::After => ">",
-            Comparison::AfterOrAt => ">=",
+    temporal(plan, input, &Condition::And(bounds.iter().map(|b| Condition::Bound(*b)).collect()))
+}
+
+fn temporal(plan: &Plan, input: NodeId, condition: &Condition) -> String {
+    let mut text = String::new();
+    let _ = condition.write(&|column| columns(plan, input, [column]), &mut text);
+    text
+}
+
+/// `ts DESC, name NULLS FIRST`, as PostgreSQL reads it.
+fn order(plan: &Plan, input: NodeId, order: &[OrderColumn]) -> String {
+    let column = |order: &OrderColumn| {
+        let direction = if order.options.descending { " DESC" } else { "" };
+        let nulls = match (order.options.descending, order.options.nulls_first) {
+            (true, false) => " NULLS LAST",
+            (false, true) => " NULLS FIRST",
+            _ => "",
         };
-        format!("now() {comparison} {}", columns(plan, input, [b.column]))
+        format!("{}{direction}{nulls}", columns(plan, input, [order.column]))
     };
-    bounds.iter().map(condition).collect::<Vec<_>>().join(" and ")
+    order.iter().map(column).collect::<Vec<_>>().join(", ")
 }
 
 fn horizon(horizon_ms: Option<u64>) -> String {

@@ -2,7 +2,8 @@
 //!
 //! Time is totally ordered, so an operator with state needs no more than this: once the frontier
 //! has passed a tick, everything that happens at it is here, and one call turns it into the changes
-//! of the result at the same tick. Everything about capabilities and frontiers is in this file.
+//! of the result at the same tick. In a loop the same is true of each round of a tick. Everything about
+//! capabilities and frontiers is in this file.
 
 use std::collections::BTreeMap;
 
@@ -13,10 +14,12 @@ use timely::dataflow::channels::pact::DistributorPact;
 use timely::dataflow::operators::Capability;
 use timely::dataflow::operators::generic::OutputBuilder;
 use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
+use timely::order::TotalOrder;
+use timely::progress::Timestamp;
 use timely::progress::frontier::MutableAntichain;
 
 use super::collection::{ERRORS, Edge};
-use super::route::{Route, Router, earliest};
+use super::route::{Route, Router};
 use super::updates::{Diff, Run, Tick, Updates};
 
 /// Rows with their diffs, all at one tick.
@@ -40,11 +43,43 @@ impl Changes {
     }
 }
 
+/// A timestamp: a tick, or a [round](super::recursion::Round) of a loop within one. Totally ordered.
+pub trait Time: Timestamp + TotalOrder {
+    /// The tick that it is, or is part of.
+    fn tick(&self) -> Tick;
+
+    /// The first time of `tick`.
+    fn begin(tick: Tick) -> Self;
+
+    /// The last time before this one; `None` where nothing falls due by itself.
+    fn previous(&self) -> Option<Self>;
+}
+
+impl Time for Tick {
+    fn tick(&self) -> Tick {
+        *self
+    }
+
+    fn begin(tick: Tick) -> Self {
+        tick
+    }
+
+    fn previous(&self) -> Option<Self> {
+        self.checked_sub(1)
+    }
+}
+
 /// An operator with state, as a function of whole ticks.
 pub trait Operator: 'static {
     /// The changes of the result at `tick`, given all that changes in each input at that tick.
-    /// Ticks come in ascending order, each at most once.
+    /// Ticks come in ascending order, each at most once; in a loop once a round, with what changes in that round.
     fn tick(&mut self, tick: Tick, inputs: Vec<Vec<Part>>) -> Changes;
+
+    /// More changes at the tick that [`tick`](Self::tick) was called for last; asked for until there are none. Other
+    /// operators work in between, so that an operator with very much to say need not say it all at once.
+    fn rest(&mut self) -> Option<Changes> {
+        None
+    }
 
     /// The next tick at which the result changes without any input, if one is known.
     fn due(&self) -> Option<Tick> {
@@ -52,17 +87,69 @@ pub trait Operator: 'static {
     }
 }
 
+/// An operator that says itself when it sees what.
+pub(super) trait Scheduled<T: Time>: 'static {
+    /// `updates`, which came at `time`, by the times at which they are to be seen: none before `time`.
+    fn split(&self, time: &T, updates: Updates) -> Vec<(T, Part)>;
+
+    /// The changes of the result at `time`, given all that is to be seen of each input at that time. What is put
+    /// into `later` is seen again, as part of the first input, at a later time.
+    fn step(&mut self, time: &T, inputs: Vec<Vec<Part>>, later: &mut Vec<(T, Part)>) -> Changes;
+
+    /// More changes at the time that [`step`](Self::step) was called for last; asked for until there are none.
+    fn rest(&mut self) -> Option<Changes> {
+        None
+    }
+
+    /// The next tick at which the result changes without any input, if one is known.
+    fn due(&self) -> Option<Tick>;
+}
+
+/// An operator by ticks sees everything when it happens.
+struct ByTick<O>(O);
+
+impl<T: Time, O: Operator> Scheduled<T> for ByTick<O> {
+    fn split(&self, time: &T, updates: Updates) -> Vec<(T, Part)> {
+        let at = |tick: Tick| if tick > time.tick() { T::begin(tick) } else { time.clone() };
+        updates.by_time().into_iter().map(|(tick, rows, diffs)| (at(tick), (rows, diffs))).collect()
+    }
+
+    fn step(&mut self, time: &T, inputs: Vec<Vec<Part>>, _: &mut Vec<(T, Part)>) -> Changes {
+        self.0.tick(time.tick(), inputs)
+    }
+
+    fn rest(&mut self) -> Option<Changes> {
+        self.0.rest()
+    }
+
+    fn due(&self) -> Option<Tick> {
+        self.0.due()
+    }
+}
+
 /// Runs `operator` over `inputs`, each spread over the workers by its route; also calls it at tick
 /// `first`, input or not, where one is given. The outputs are its rows and its errors.
-pub fn by_tick<'scope, O: Operator>(
-    scope: Scope<'scope, Tick>,
+pub fn by_tick<'scope, T: Time, O: Operator>(
+    scope: Scope<'scope, T>,
     name: &str,
-    inputs: Vec<(Edge<'scope>, Route)>,
+    inputs: Vec<(Edge<'scope, T>, Route)>,
     first: Option<Tick>,
-    mut operator: O,
-) -> (Edge<'scope>, Edge<'scope>) {
+    operator: O,
+) -> (Edge<'scope, T>, Edge<'scope, T>) {
+    scheduled(scope, name, inputs, first, ByTick(operator))
+}
+
+/// The same for an operator that says itself when it sees what.
+pub(super) fn scheduled<'scope, T: Time>(
+    scope: Scope<'scope, T>,
+    name: &str,
+    inputs: Vec<(Edge<'scope, T>, Route)>,
+    first: Option<Tick>,
+    mut operator: impl Scheduled<T>,
+) -> (Edge<'scope, T>, Edge<'scope, T>) {
     let worker = scope.worker().index();
     let mut builder = OperatorBuilder::new(name.to_owned(), scope);
+    let activator = scope.activator_for(builder.operator_info().address);
     let (rows_out, rows) = builder.new_output::<Updates>();
     let (errors_out, errors) = builder.new_output::<Updates>();
     let mut handles: Vec<_> = inputs
@@ -78,86 +165,107 @@ pub fn by_tick<'scope, O: Operator>(
         errors_capability: None,
     };
     builder.build(move |mut capabilities| {
-        let mut pending: BTreeMap<Tick, Vec<Vec<Part>>> = BTreeMap::new();
+        let mut pending: BTreeMap<T, Vec<Vec<Part>>> = BTreeMap::new();
         if let Some(first) = first {
-            pending.insert(first, vec![Vec::new(); handles.len()]);
+            pending.insert(T::begin(first), vec![Vec::new(); handles.len()]);
             outputs.errors_capability = capabilities.pop();
             outputs.rows_capability = capabilities.pop();
         }
         drop(capabilities);
         let inputs = handles.len();
+        let mut later = vec![];
+        // The tick that the operator has not said everything about.
+        let mut unfinished: Option<T> = None;
         move |frontiers| {
             for (input, handle) in handles.iter_mut().enumerate() {
                 handle.for_each(|capability, updates| {
-                    let updates = std::mem::take(updates);
-                    outputs.hold(earliest(&updates), |port| capability.retain(port));
-                    for (time, rows, diffs) in updates.by_time() {
-                        pending.entry(time).or_insert_with(|| vec![Vec::new(); inputs])[input]
-                            .push((rows, diffs));
+                    let parts = operator.split(capability.time(), std::mem::take(updates));
+                    if let Some(earliest) = parts.iter().map(|(time, _)| time).min() {
+                        outputs.hold(earliest, |port| capability.retain(port));
+                    }
+                    for (time, part) in parts {
+                        pending.entry(time).or_insert_with(|| vec![Vec::new(); inputs])[input].push(part);
                     }
                 });
             }
             let upper = upper_of(frontiers);
-            while let Some(entry) = pending.first_entry().filter(|e| upper.is_none_or(|u| *e.key() < u)) {
-                let (tick, parts) = entry.remove_entry();
-                outputs.send(tick, operator.tick(tick, parts));
+            loop {
+                if let Some(time) = unfinished.take()
+                    && let Some(changes) = operator.rest()
+                {
+                    outputs.send(&time, changes);
+                    unfinished = Some(time);
+                    activator.activate();
+                    return;
+                }
+                let complete = pending.first_entry().filter(|e| upper.as_ref().is_none_or(|u| e.key() < u));
+                let idle = || vec![Vec::new(); inputs];
+                let due = operator.due().map(T::begin);
+                let last = upper.as_ref().filter(|upper| due.is_some_and(|due| due < **upper));
+                let (time, parts) = match (complete, last.and_then(Time::previous)) {
+                    (Some(entry), _) => entry.remove_entry(),
+                    (None, Some(last)) => (last, idle()),
+                    _ => break,
+                };
+                outputs.send(&time, operator.step(&time, parts, &mut later));
+                for (time, part) in later.drain(..) {
+                    pending.entry(time).or_insert_with(idle)[0].push(part);
+                }
+                unfinished = Some(time);
             }
-            if let (Some(due), Some(upper)) = (operator.due(), upper)
-                && due < upper
-            {
-                outputs.send(upper - 1, operator.tick(upper - 1, vec![Vec::new(); inputs]));
-            }
-            let next = [pending.keys().next().copied(), operator.due().filter(|_| upper.is_some())];
-            outputs.release(next.into_iter().flatten().min());
+            let due = operator.due().filter(|_| upper.is_some()).map(T::begin);
+            outputs.release(pending.keys().next().cloned().into_iter().chain(due).min());
         }
     });
     (rows, errors)
 }
 
 /// The least time that may still come on any of the inputs; `None` once all are closed.
-fn upper_of(frontiers: &[MutableAntichain<Tick>]) -> Option<Tick> {
-    frontiers.iter().filter_map(|f| f.frontier().first().copied()).min()
+fn upper_of<T: Time>(frontiers: &[MutableAntichain<T>]) -> Option<T> {
+    frontiers.iter().filter_map(|f| f.frontier().first().cloned()).min()
 }
 
 /// Both outputs of an operator, with the capabilities that let it send later.
-struct Outputs {
-    rows: OutputBuilder<Tick, NoopBuilder<Updates>>,
-    errors: OutputBuilder<Tick, NoopBuilder<Updates>>,
-    rows_capability: Option<Capability<Tick>>,
-    errors_capability: Option<Capability<Tick>>,
+struct Outputs<T: Time> {
+    rows: OutputBuilder<T, NoopBuilder<Updates>>,
+    errors: OutputBuilder<T, NoopBuilder<Updates>>,
+    rows_capability: Option<Capability<T>>,
+    errors_capability: Option<Capability<T>>,
 }
 
-impl Outputs {
+impl<T: Time> Outputs<T> {
     /// Keeps the right to send at `time`.
-    fn hold(&mut self, time: Tick, retain: impl Fn(usize) -> Capability<Tick>) {
+    fn hold(&mut self, time: &T, retain: impl Fn(usize) -> Capability<T>) {
         for (port, held) in [&mut self.rows_capability, &mut self.errors_capability].into_iter().enumerate() {
-            if held.as_ref().is_none_or(|c| time < *c.time()) {
-                *held = Some(retain(port).delayed(&time));
+            if held.as_ref().is_none_or(|c| time < c.time()) {
+                *held = Some(retain(port).delayed(time));
             }
         }
     }
 
     /// Gives up the right to send before `next`, or at all.
-    fn release(&mut self, next: Option<Tick>) {
+    fn release(&mut self, next: Option<T>) {
         for held in [&mut self.rows_capability, &mut self.errors_capability] {
-            match (next, held.as_mut()) {
-                (Some(next), Some(capability)) => capability.downgrade(&next),
+            match (&next, held.as_mut()) {
+                (Some(next), Some(capability)) => capability.downgrade(next),
                 _ => *held = None,
             }
         }
     }
 
-    fn send(&mut self, tick: Tick, changes: Changes) {
-        if let Some(capability) = &self.rows_capability {
-            let mut output = self.rows.activate();
-            let mut session = output.session_with_builder(capability);
+    /// Sends `changes` at `time`.
+    fn send(&mut self, time: &T, changes: Changes) {
+        let tick = time.tick();
+        if let (false, Some(held)) = (changes.rows.is_empty(), &self.rows_capability) {
+            let (capability, mut output) = (held.delayed(time), self.rows.activate());
+            let mut session = output.session_with_builder(&capability);
             for (rows, diffs) in changes.rows {
                 session.give_container(&mut Updates::at(rows, tick, diffs));
             }
         }
-        if let (false, Some(capability)) = (changes.errors.is_empty(), &self.errors_capability) {
-            let mut output = self.errors.activate();
-            output.session_with_builder(capability).give_container(&mut error_updates(tick, changes.errors));
+        if let (false, Some(held)) = (changes.errors.is_empty(), &self.errors_capability) {
+            let (capability, mut output) = (held.delayed(time), self.errors.activate());
+            output.session_with_builder(&capability).give_container(&mut error_updates(tick, changes.errors));
         }
     }
 }

@@ -17,9 +17,14 @@ use super::distinct::Distinct;
 use super::expression::RowMap;
 use super::join::{Join, JoinSpec};
 use super::operator::{Operator, by_tick};
+use super::partition::{Partition, PartitionSpec};
+use super::recursion::{Nest, Recursion};
 use super::route::Route;
+use super::single::{Single, SingleSpec};
 use super::stats::Counters;
-use super::temporal_filter::{Bound, TemporalFilter};
+use super::temporal_condition::Condition;
+use super::temporal_filter::TemporalFilter;
+use super::unnest::{self, UnnestSpec};
 use super::updates::Tick;
 use super::{map, negate, repeat};
 
@@ -78,13 +83,43 @@ pub enum Node {
         /// How they are joined.
         spec: JoinSpec,
     },
+    /// The only row of each key; an error where there are several.
+    Single {
+        /// Whose rows.
+        input: NodeId,
+        /// How.
+        spec: SingleSpec,
+    },
+    /// Rows made of the elements of lists.
+    Unnest {
+        /// What is unnested.
+        input: NodeId,
+        /// How.
+        spec: UnnestSpec,
+    },
+    /// A function of the rows of each partition.
+    Partition {
+        /// What is partitioned.
+        input: NodeId,
+        /// How, and what is computed.
+        spec: PartitionSpec,
+    },
+    /// What an iteration gives in all.
+    Recursion {
+        /// The rows of its first round; the last column is the round.
+        base: NodeId,
+        /// What a round reads beside the rows of the round before.
+        imports: Vec<NodeId>,
+        /// How a round follows from the one before.
+        spec: Arc<Recursion>,
+    },
     /// Rows while they are current.
     TemporalFilter {
-        /// What is filtered; the bounds are its last columns.
+        /// What is filtered; the columns of the condition are its last.
         input: NodeId,
         /// When a row is current.
-        bounds: Vec<Bound>,
-        /// How many columns the result has: those before the bounds.
+        condition: Condition,
+        /// How many columns the result has: those before the condition's.
         columns: usize,
     },
 }
@@ -99,11 +134,11 @@ pub struct Plan {
 }
 
 /// What a dataflow is built with on one worker.
-pub struct Environment<'a, 'scope> {
+pub struct Environment<'a, 'scope, T: Nest = Tick> {
     /// The relations it reads, by name.
-    pub sources: &'a mut dyn FnMut(&str, &[usize]) -> Collection<'scope>,
+    pub sources: &'a mut dyn FnMut(&str, &[usize]) -> Collection<'scope, T>,
     /// Rows that are there from the first tick on.
-    pub constants: &'a mut dyn FnMut(&RecordBatch) -> Collection<'scope>,
+    pub constants: &'a mut dyn FnMut(&RecordBatch) -> Collection<'scope, T>,
     /// The first tick at which it has a result.
     pub start: Tick,
     /// The counters of each node with state.
@@ -140,10 +175,14 @@ impl Plan {
             Node::Map { input, .. }
             | Node::Distinct { input, .. }
             | Node::Aggregate { input, .. }
+            | Node::Single { input, .. }
+            | Node::Unnest { input, .. }
+            | Node::Partition { input, .. }
             | Node::TemporalFilter { input, .. } => vec![*input],
             Node::Negate(input) | Node::Repeat(input) | Node::Consolidate(input) => vec![*input],
             Node::Union(inputs) => inputs.clone(),
             Node::Join { left, right, .. } => vec![*left, *right],
+            Node::Recursion { base, imports, .. } => [*base].into_iter().chain(imports.clone()).collect(),
         }
     }
 
@@ -158,23 +197,39 @@ impl Plan {
                 Node::Aggregate { spec, .. } => {
                     Aggregate::new(spec.clone(), Arc::default())?;
                 }
+                Node::Single { spec, .. } => {
+                    Single::new(spec.clone(), Arc::default())?;
+                }
                 Node::Join { spec, .. } => {
                     Join::new(spec.clone(), Arc::default())?;
                 }
+                Node::Partition { spec, .. } => {
+                    Partition::new(spec.clone(), Arc::default())?;
+                }
+                Node::Recursion { spec, .. } => spec.check()?,
                 _ => {}
             }
         }
         Ok(())
     }
 
+    /// What counters of the nodes within recursion `id` are numbered from, after all nodes of this plan.
+    fn first_counter_within(&self, id: NodeId) -> NodeId {
+        let nodes_within = |node: &Node| match node {
+            Node::Recursion { spec, .. } => spec.body.nodes.len(),
+            _ => 0,
+        };
+        self.nodes.len() + self.nodes[..id].iter().map(nodes_within).sum::<usize>()
+    }
+
     /// Builds the operators of this plan in `scope`.
-    pub fn render<'scope>(
+    pub fn render<'scope, T: Nest>(
         &self,
-        scope: Scope<'scope, Tick>,
-        environment: Environment<'_, 'scope>,
-    ) -> DataFusionResult<Collection<'scope>> {
+        scope: Scope<'scope, T>,
+        environment: Environment<'_, 'scope, T>,
+    ) -> DataFusionResult<Collection<'scope, T>> {
         let Environment { sources, constants, start, counters } = environment;
-        let mut built: Vec<Collection<'scope>> = Vec::with_capacity(self.nodes.len());
+        let mut built: Vec<Collection<'scope, T>> = Vec::with_capacity(self.nodes.len());
         for (id, node) in self.nodes.iter().enumerate() {
             let schema = &self.schemas[id];
             let input = |id: &NodeId| built[*id].clone();
@@ -211,16 +266,33 @@ impl Plan {
                     stateful(scope, "Aggregate", vec![(input(of), route)], first, operator)
                 }
                 Node::Join { left, right, spec } => {
-                    let route = |keys: &Vec<usize>| match keys.is_empty() {
-                        true => Route::First,
-                        false => Route::Columns(keys.clone()),
-                    };
-                    let inputs =
-                        vec![(input(left), route(&spec.keys[0])), (input(right), route(&spec.keys[1]))];
+                    let inputs = vec![(input(left), by(&spec.keys[0])), (input(right), by(&spec.keys[1]))];
                     stateful(scope, "Join", inputs, None, Join::new(spec.clone(), counters_of())?)
                 }
-                Node::TemporalFilter { input: of, bounds, columns } => {
-                    let operator = TemporalFilter::new(bounds.clone(), *columns, counters_of());
+                Node::Single { input: of, spec } => {
+                    let operator = Single::new(spec.clone(), counters_of())?;
+                    // Without keys there is always a row, on the first worker, from the start.
+                    let (route, first) = match spec.key_columns {
+                        0 => (Route::First, (scope.worker().index() == 0).then_some(start)),
+                        n => (Route::Columns((0..n).collect()), None),
+                    };
+                    stateful(scope, "Single", vec![(input(of), route)], first, operator)
+                }
+                Node::Unnest { input: of, spec } => unnest::unnest(scope, input(of), spec.clone()),
+                Node::Partition { input: of, spec } => {
+                    let inputs = vec![(input(of), by(&spec.partition))];
+                    stateful(scope, "Partition", inputs, None, Partition::new(spec.clone(), counters_of())?)
+                }
+                Node::Recursion { base, imports, spec } => {
+                    let imports = imports.iter().map(input).collect();
+                    let mut within = HashMap::new();
+                    let result = T::recursion(scope, spec, input(base), imports, counters_of(), &mut within)?;
+                    let first = self.first_counter_within(id);
+                    counters.extend(within.into_iter().map(|(inner, c)| (first + inner, c)));
+                    result
+                }
+                Node::TemporalFilter { input: of, condition, columns } => {
+                    let operator = TemporalFilter::new(condition.clone(), *columns, counters_of());
                     stateful(scope, "TemporalFilter", vec![(input(of), Route::Local)], None, operator)
                 }
             };
@@ -230,15 +302,20 @@ impl Plan {
     }
 }
 
+/// By the values of `keys`; all to one place where there are none.
+fn by(keys: &[usize]) -> Route {
+    if keys.is_empty() { Route::First } else { Route::Columns(keys.to_vec()) }
+}
+
 /// An operator by ticks, with the errors of its inputs beside its own.
-fn stateful<'scope, O: Operator>(
-    scope: Scope<'scope, Tick>,
+fn stateful<'scope, T: Nest, O: Operator>(
+    scope: Scope<'scope, T>,
     name: &str,
-    inputs: Vec<(Collection<'scope>, Route)>,
+    inputs: Vec<(Collection<'scope, T>, Route)>,
     first: Option<Tick>,
     operator: O,
-) -> Collection<'scope> {
-    let mut errors: Vec<Edge<'scope>> = inputs.iter().map(|(c, _)| c.errors.clone()).collect();
+) -> Collection<'scope, T> {
+    let mut errors: Vec<Edge<'scope, T>> = inputs.iter().map(|(c, _)| c.errors.clone()).collect();
     let inputs = inputs.into_iter().map(|(collection, route)| (collection.rows, route)).collect();
     let (rows, own) = by_tick(scope, name, inputs, first, operator);
     errors.push(own);

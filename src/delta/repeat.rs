@@ -6,21 +6,23 @@ use timely::dataflow::channels::pact::Pipeline;
 use timely::dataflow::operators::generic::operator::Operator;
 
 use super::collection::{Collection, Edge};
+use super::operator::Time;
 use super::updates::{Run, Updates};
 
 /// Each row of `input` as often as its last column says, an `Int64`, and without that column; not at all where it
 /// is null or below one. Errors stay as they are. Keeps no state: late and retracted rows are rows like others.
-pub fn repeat<'scope>(input: Collection<'scope>) -> Collection<'scope> {
-    let rows: Edge<'scope> = input.rows.unary::<NoopBuilder<Updates>, _, _, _>(Pipeline, "Repeat", |_, _| {
-        move |input, output| {
-            input.for_each(|capability, updates| {
-                let mut repeated = repeat_updates(updates);
-                if !repeated.is_empty() {
-                    output.session_with_builder(&capability).give_container(&mut repeated);
-                }
-            });
-        }
-    });
+pub fn repeat<'scope, T: Time>(input: Collection<'scope, T>) -> Collection<'scope, T> {
+    let rows: Edge<'scope, T> =
+        input.rows.unary::<NoopBuilder<Updates>, _, _, _>(Pipeline, "Repeat", |_, _| {
+            move |input, output| {
+                input.for_each(|capability, updates| {
+                    let mut repeated = repeat_updates(updates);
+                    if !repeated.is_empty() {
+                        output.session_with_builder(&capability).give_container(&mut repeated);
+                    }
+                });
+            }
+        });
     Collection { rows, errors: input.errors }
 }
 

@@ -9,7 +9,7 @@ use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 
 use super::collector::StateCollector;
 use super::reader::{NamedQueries, Reader};
-use super::{Change, Engine, EngineError, State, Subscription, View};
+use super::{Change, Engine, EngineError, State, Subscription, View, Written};
 use crate::observe::Metrics;
 use crate::sql::catalog::{Catalog, Kind, recast};
 use crate::sql::error::SqlError;
@@ -34,6 +34,8 @@ pub enum Answer {
     },
     /// Nothing but that it is done: PostgreSQL's command tag.
     Done(&'static str),
+    /// What was done to a table, with the rows of RETURNING.
+    Written(Written),
     /// A view's rows, then its changes as they come.
     Subscription(Subscription),
 }
@@ -152,6 +154,10 @@ impl Database {
             Statement::ShowCreate(name) => self.show_create(&name),
             Statement::ExplainDataflow(target) => self.explain(&target).await,
             Statement::Subscribe(options) => self.subscribe(options),
+            Statement::CreateTable(_)
+            | Statement::DropTable { .. }
+            | Statement::Truncate(_)
+            | Statement::Write(_) => self.change_tables(statement).await,
         }
     }
 
@@ -167,7 +173,10 @@ impl Database {
                 Err(_) => vec![target.trim().to_lowercase()],
             },
             Statement::ShowTables | Statement::ShowViews => vec![],
-            Statement::DropView { names, .. } => names.clone(),
+            Statement::DropView { names, .. } | Statement::DropTable { names, .. } => names.clone(),
+            Statement::Truncate(names) => names.clone(),
+            Statement::Write(write) => write.relations(),
+            Statement::CreateTable(create) => self.relations_of(create)?,
         };
         for name in names {
             Box::pin(self.ensure(&name)).await?;
@@ -177,7 +186,8 @@ impl Database {
 
     /// Creates the built-in view `name`, unless it exists or is none.
     async fn ensure(&mut self, name: &str) -> Result<(), SqlError> {
-        if self.queries.load().contains_key(name) || self.engine.views().contains_key(name) {
+        let is_table = self.engine.table_definition(name).is_some();
+        if is_table || self.queries.load().contains_key(name) || self.engine.views().contains_key(name) {
             return Ok(());
         }
         // Taken out first, so that one that reads itself ends with an error and not in a loop.
@@ -300,7 +310,7 @@ impl Database {
     }
 
     /// The views that read `name`.
-    fn readers(&self, name: &str) -> Result<Vec<String>, SqlError> {
+    pub(super) fn readers(&self, name: &str) -> Result<Vec<String>, SqlError> {
         let maintained = self.engine.views().iter().map(|(reader, view)| (reader, &view.query));
         let mut readers = BTreeSet::new();
         let queries = self.queries.load();
@@ -388,16 +398,17 @@ impl Database {
 
     fn subscribe(&mut self, options: Subscribe) -> Result<Answer, SqlError> {
         let name = options.relation.clone();
-        let Some(view) = self.engine.views().get(&name) else {
+        let of_view = self.engine.views().get(&name).map(|view| view.schema.clone());
+        let of_table = || self.engine.table_definition(&name).filter(|table| !table.is_append_only);
+        let Some(schema) = of_view.or_else(|| of_table().map(|table| table.schema.clone())) else {
             let catalog = self.catalog();
             return Err(match catalog.contains_key(&name) {
                 true => SqlError::Syntax(format!(
-                    "\"{name}\" is no materialized view, and only those have a stream of changes; create one of it"
+                    "\"{name}\" is no materialized view, and only those and ordinary tables have a stream of changes; create one of it"
                 )),
                 false => missing(&name, &catalog),
             });
         };
-        let schema = view.schema.clone();
         let changes = self.engine.subscribe(&name).map_err(engine_error)?;
         let state = self.published.load();
         let mut snapshot = vec![];
@@ -433,7 +444,7 @@ impl Database {
 }
 
 /// `schema` under other column names, where some are given.
-fn renamed(schema: &SchemaRef, names: &[String]) -> Result<SchemaRef, SqlError> {
+pub(super) fn renamed(schema: &SchemaRef, names: &[String]) -> Result<SchemaRef, SqlError> {
     let own: Vec<String> = schema.fields().iter().map(|f| f.name().clone()).collect();
     let all = if names.is_empty() { &own } else { names };
     let mut seen = BTreeSet::new();
@@ -474,7 +485,7 @@ fn plain_query(view: &CreateView) -> Result<String, SqlError> {
 }
 
 fn engine_error(error: EngineError) -> SqlError {
-    SqlError::Engine(error.to_string())
+    error.into()
 }
 
 /// Rows of text under `names`.

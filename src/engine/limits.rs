@@ -47,7 +47,7 @@ impl Limits {
         Ok(Turn { limits: self.clone(), deadline, _place: place })
     }
 
-    fn too_long(&self) -> SqlError {
+    pub(super) fn too_long(&self) -> SqlError {
         SqlError::Timeout {
             limit: format!("{:?} (limits.statement_timeout)", self.timeout.unwrap_or_default()),
             hint: "narrow it down, or make a materialized view of it",
@@ -129,5 +129,14 @@ impl Rows {
             });
         }
         Ok(Some(batch))
+    }
+
+    /// All rows that are still to come; errors are those of [`next`](Self::next).
+    pub async fn all(&mut self) -> Result<Vec<RecordBatch>, SqlError> {
+        let mut batches = vec![];
+        while let Some(batch) = self.next().await? {
+            batches.push(batch);
+        }
+        Ok(batches)
     }
 }

@@ -15,9 +15,12 @@ mod limits;
 mod live;
 mod reader;
 mod state;
+mod stream;
 mod subscription;
 mod system_tables;
+mod tables;
 mod worker;
+mod writer;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -26,7 +29,6 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use arrow::array::RecordBatch;
-use arrow::compute::concat_batches;
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
 use tokio::sync::mpsc;
 
@@ -37,18 +39,19 @@ pub use self::live::{IntakeError, Live, LiveOptions, Source};
 pub use self::reader::{NamedQueries, Reader};
 use self::state::StreamState;
 pub use self::state::{State, View};
+use self::stream::Stream;
 pub use self::subscription::{Change, Subscription, change_schema};
+pub use self::tables::TABLES_MAX;
+use self::tables::UserTable;
 use self::worker::{Closed, Command, Counted, Install};
+pub use self::writer::Written;
 use crate::delta::chunk::ArrowChunk;
-use crate::delta::row_store::bytes_of;
-use crate::delta::updates::Tick;
+use crate::delta::updates::{Diff, Run, Tick};
+use crate::sql::error::SqlError;
 use crate::telemetry::{Batch, Table};
 
 /// The most workers.
 pub const WORKERS_MAX: usize = 64;
-
-/// Stored batches are joined up to this many rows.
-const STORED_BATCH_ROWS: usize = 65_536;
 
 /// How long the control side waits for a worker before it looks whether one is lost.
 const LOST_CHECK: Duration = Duration::from_millis(100);
@@ -71,13 +74,19 @@ pub enum EngineError {
     #[error("a worker stopped: the engine serves nothing from here on; see the log for its panic")]
     WorkerLost,
     /// A dataflow could not be built.
-    #[error("view \"{view}\" cannot be built: {reason}")]
+    #[error("relation \"{view}\" cannot be built: {reason}")]
     Build {
-        /// Its view.
+        /// Its view or table.
         view: String,
         /// Why.
         reason: String,
     },
+}
+
+impl From<EngineError> for SqlError {
+    fn from(error: EngineError) -> Self {
+        SqlError::Engine(error.to_string())
+    }
 }
 
 /// The control side of the workers.
@@ -85,7 +94,9 @@ pub struct Engine {
     workers: Vec<Sender<Command>>,
     threads: Option<timely::communication::WorkerGuards<()>>,
     is_lost: Arc<AtomicBool>,
-    streams: BTreeMap<Table, Stream>,
+    /// The tables whose rows only come: telemetry, and what users created append-only.
+    streams: BTreeMap<String, Stream>,
+    tables: BTreeMap<String, UserTable>,
     views: BTreeMap<String, View>,
     subscriptions: BTreeMap<String, Vec<mpsc::Sender<Change>>>,
     next_worker: usize,
@@ -99,19 +110,6 @@ pub struct Engine {
     stored_bytes_max: usize,
 }
 
-/// What is kept of a stream table.
-#[derive(Default)]
-struct Stream {
-    /// Whether rows are kept for queries and for views to come.
-    is_stored: bool,
-    stored: Arc<Vec<RecordBatch>>,
-    open: Vec<RecordBatch>,
-    rows: u64,
-    /// Bytes of the stored rows, and rows that were stored once and had to go.
-    stored_bytes: usize,
-    evicted_rows: u64,
-}
-
 impl Engine {
     /// Starts `workers` worker threads.
     pub fn start(workers: usize) -> Result<Self, EngineError> {
@@ -119,12 +117,13 @@ impl Engine {
         let (senders, receivers): (Vec<_>, Vec<_>) = (0..workers).map(|_| channels::commands()).unzip();
         let threads = worker::start(receivers, is_lost.clone())
             .map_err(|reason| EngineError::Start { workers, reason })?;
-        let stream = || Stream { is_stored: true, ..Stream::default() };
+        let stream = |table: Table| (table.name().to_owned(), Stream::new(table.schema(), None));
         let mut engine = Engine {
             workers: senders,
             threads: Some(threads),
             is_lost,
-            streams: Table::all().into_iter().map(|table| (table, stream())).collect(),
+            streams: Table::all().into_iter().map(stream).collect(),
+            tables: BTreeMap::new(),
             views: BTreeMap::new(),
             subscriptions: BTreeMap::new(),
             next_worker: 0,
@@ -155,8 +154,10 @@ impl Engine {
 
     /// Keeps rows of the stream tables in `tables` alone; of the others only views see them.
     pub fn store_only(&mut self, tables: &[Table]) {
-        for (table, stream) in &mut self.streams {
-            stream.is_stored = tables.contains(table);
+        for table in Table::all() {
+            if let Some(stream) = self.streams.get_mut(table.name()) {
+                stream.is_stored = tables.contains(&table);
+            }
         }
     }
 
@@ -181,24 +182,30 @@ impl Engine {
 
     /// Adds rows to a stream table, at the open tick.
     pub fn append(&mut self, batch: &Batch) -> Result<(), EngineError> {
-        let rows = batch.rows.num_rows();
-        if rows == 0 {
-            return Ok(());
-        }
-        let Some(stream) = self.streams.get_mut(&batch.table) else { return Ok(()) };
-        stream.rows += rows as u64;
-        self.open_rows += rows;
+        self.append_rows(batch.table.name(), &batch.rows)
+    }
+
+    /// Adds `rows` to the stream `name`, at the open tick.
+    fn append_rows(&mut self, name: &str, rows: &RecordBatch) -> Result<(), EngineError> {
+        let count = rows.num_rows();
+        let Some(stream) = self.streams.get_mut(name).filter(|_| count > 0) else { return Ok(()) };
+        stream.rows += count as u64;
+        self.open_rows += count;
         if stream.is_stored {
-            stream.open.push(batch.rows.clone());
+            stream.open.push(rows.clone());
         }
-        let relation = batch.table.name();
-        let is_read = self.views.values().any(|v| v.plan.relations().contains(&relation));
-        if is_read {
-            self.next_worker = (self.next_worker + 1) % self.workers.len();
-            let command = Command::Append { relation, rows: batch.rows.clone(), tick: self.open_tick() };
-            self.workers[self.next_worker].send(command).map_err(|_| EngineError::WorkerLost)?;
+        match self.views.values().any(|v| v.plan.relations().contains(&name)) {
+            true => self.send_rows(name, rows.clone(), Run::Constant(1)),
+            false => Ok(()),
         }
-        Ok(())
+    }
+
+    /// Hands rows of `relation` to one of the workers, at the open tick.
+    fn send_rows(&mut self, relation: &str, rows: RecordBatch, diffs: Run<Diff>) -> Result<(), EngineError> {
+        self.next_worker = (self.next_worker + 1) % self.workers.len();
+        let tick = self.open_tick();
+        let command = Command::Append { relation: relation.to_owned(), rows, diffs, tick };
+        self.workers[self.next_worker].send(command).map_err(|_| EngineError::WorkerLost)
     }
 
     /// Closes the open tick: it ends at `clock_ms`, or as soon as time allows where the clock has not
@@ -214,6 +221,9 @@ impl Engine {
         for stream in self.streams.values_mut() {
             stream.store(self.stored_bytes_max);
         }
+        for table in self.tables.values_mut() {
+            table.open.clear();
+        }
         self.publish(closed);
         Ok(tick)
     }
@@ -221,16 +231,12 @@ impl Engine {
     /// Installs `view`, which must not exist, fills it from what is stored, and closes a tick.
     pub fn create_view(&mut self, name: &str, view: View) -> Result<(), EngineError> {
         let relations = view.plan.relations();
-        let stored = |relation: &str| {
-            let stream = self.streams.iter().find(|(table, _)| table.name() == relation);
-            stream.map(|(_, s)| s.stored.iter().chain(&s.open).cloned().collect::<Vec<_>>())
-        };
-        let history: BTreeMap<String, Vec<RecordBatch>> =
-            relations.iter().filter_map(|r| Some(((*r).to_owned(), stored(r)?))).collect();
+        let stream = |name: &str| self.streams.get(name).map(|s| (s.schema.clone(), s.kept()));
+        let streams = relations.iter().filter_map(|r| Some(((*r).to_owned(), stream(r)?))).collect();
         let install = Arc::new(Install {
             name: name.to_owned(),
             plan: view.plan.clone(),
-            history,
+            streams,
             start: self.open_tick(),
             as_of: self.closed,
         });
@@ -318,46 +324,9 @@ impl Engine {
         }
         self.subscriptions.retain(|_, subscribers| !subscribers.is_empty());
         let streams = self.streams.iter();
-        let streams = streams.map(|(table, stream)| StreamState::of(*table, stream)).collect();
-        self.published.store(Arc::new(State::new(self.closed, streams, &self.views, tables, counted)));
-    }
-}
-
-impl Stream {
-    /// Moves the rows of the tick just closed behind the others; small batches are joined, and the
-    /// oldest dropped while all together take more than `bytes_max`.
-    fn store(&mut self, bytes_max: usize) {
-        if self.open.is_empty() {
-            return;
-        }
-        let stored = Arc::make_mut(&mut self.stored);
-        for batch in self.open.drain(..) {
-            self.stored_bytes += bytes_of(&batch);
-            match stored.last_mut() {
-                // Joined to its predecessor while both are small, each row is copied but a few times.
-                Some(last)
-                    if last.num_rows() <= batch.num_rows()
-                        && last.num_rows() + batch.num_rows() <= STORED_BATCH_ROWS =>
-                {
-                    match concat_batches(&batch.schema(), [&*last, &batch]) {
-                        Ok(joined) => {
-                            self.stored_bytes -= bytes_of(last) + bytes_of(&batch);
-                            self.stored_bytes += bytes_of(&joined);
-                            *last = joined;
-                        }
-                        Err(_) => stored.push(batch),
-                    }
-                }
-                _ => stored.push(batch),
-            }
-        }
-        let mut evicted = 0;
-        while self.stored_bytes > bytes_max && evicted < stored.len() {
-            self.stored_bytes -= bytes_of(&stored[evicted]);
-            self.evicted_rows += stored[evicted].num_rows() as u64;
-            evicted += 1;
-        }
-        stored.drain(..evicted);
+        let streams = streams.map(|(name, stream)| StreamState::of(name, stream)).collect();
+        let state = State::new(self.closed, streams, &self.tables, &self.views, tables, counted);
+        self.published.store(Arc::new(state));
     }
 }
 

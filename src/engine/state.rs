@@ -6,15 +6,16 @@ use std::sync::Arc;
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 
-use super::Stream;
 use super::contents::ViewContents;
+use super::stream::Stream;
 use super::system_tables;
+use super::tables::UserTable;
 use super::worker::Counted;
 use crate::delta::plan::Plan;
 use crate::delta::updates::Tick;
 use crate::sql::catalog::{Catalog, Contents, Kind, Relation};
 use crate::sql::error::SqlError;
-use crate::telemetry::Table;
+use crate::sql::table::TableDefinition;
 
 /// A maintained query.
 #[derive(Clone)]
@@ -36,14 +37,17 @@ pub struct View {
 pub struct State {
     /// The tick.
     pub tick: Tick,
-    /// The streams, the views and the system tables.
+    /// The streams, the tables, the views and the system tables.
     pub catalog: Catalog,
     views: BTreeMap<String, Arc<ViewContents>>,
 }
 
 /// A stream table at one tick.
 pub(super) struct StreamState {
-    pub table: Table,
+    pub name: String,
+    pub schema: SchemaRef,
+    /// What a user said of it; `None` for telemetry.
+    pub definition: Option<Arc<TableDefinition>>,
     pub is_stored: bool,
     pub stored: Arc<Vec<RecordBatch>>,
     pub stored_bytes: usize,
@@ -54,9 +58,11 @@ pub(super) struct StreamState {
 }
 
 impl StreamState {
-    pub fn of(table: Table, stream: &Stream) -> Self {
+    pub fn of(name: &str, stream: &Stream) -> Self {
         StreamState {
-            table,
+            name: name.to_owned(),
+            schema: stream.schema.clone(),
+            definition: stream.definition.clone(),
             is_stored: stream.is_stored,
             stored: stream.stored.clone(),
             stored_bytes: stream.stored_bytes,
@@ -76,11 +82,11 @@ impl Contents for Stored {
 }
 
 /// A stream table whose rows are not kept.
-struct NotStored(Table);
+struct NotStored(String);
 
 impl Contents for NotStored {
     fn read(&self) -> Result<Vec<RecordBatch>, SqlError> {
-        Err(SqlError::Engine(format!("rows of \"{}\" are not stored here", self.0.name())))
+        Err(SqlError::Engine(format!("rows of \"{}\" are not stored here", self.0)))
     }
 }
 
@@ -88,6 +94,7 @@ impl State {
     pub(super) fn new(
         tick: Tick,
         streams: Vec<StreamState>,
+        user_tables: &BTreeMap<String, UserTable>,
         views: &BTreeMap<String, View>,
         tables: BTreeMap<String, ViewContents>,
         counted: BTreeMap<String, Counted>,
@@ -96,28 +103,37 @@ impl State {
         for stream in &streams {
             let contents: Arc<dyn Contents> = match stream.is_stored {
                 true => Arc::new(Stored(stream.stored.clone())),
-                false => Arc::new(NotStored(stream.table)),
+                false => Arc::new(NotStored(stream.name.clone())),
             };
-            catalog.insert(
-                stream.table.name().to_owned(),
-                Relation { schema: stream.table.schema(), kind: Kind::Stream(contents) },
-            );
+            let kind = match &stream.definition {
+                Some(definition) => Kind::Table { contents, definition: definition.clone() },
+                None => Kind::Stream(contents),
+            };
+            catalog.insert(stream.name.clone(), Relation { schema: stream.schema.clone(), kind });
         }
         let tables: BTreeMap<String, Arc<ViewContents>> =
             tables.into_iter().map(|(name, contents)| (name, Arc::new(contents))).collect();
+        for (name, table) in user_tables {
+            let Some(contents) = tables.get(name) else { continue };
+            let (contents, definition) = (contents.clone(), table.definition.clone());
+            let schema = definition.schema.clone();
+            catalog.insert(name.clone(), Relation { schema, kind: Kind::Table { contents, definition } });
+        }
         for (name, view) in views {
             let Some(contents) = tables.get(name) else { continue };
             let kind =
                 Kind::View { contents: contents.clone(), retracts: view.retracts, query: view.query.clone() };
             catalog.insert(name.clone(), Relation { schema: view.schema.clone(), kind });
         }
-        let stats = system_tables::view_stats(tick, views, tables.clone(), counted);
+        let of_views = tables.iter().filter(|(name, _)| views.contains_key(*name));
+        let of_views = of_views.map(|(name, contents)| (name.clone(), contents.clone())).collect();
+        let stats = system_tables::view_stats(tick, views, of_views, counted);
         catalog.insert(system_tables::VIEW_STATS.to_owned(), stats);
         catalog.insert(system_tables::STREAM_STATS.to_owned(), system_tables::stream_stats(&streams));
         State { tick, catalog, views: tables }
     }
 
-    /// The distinct rows of a view with their multiplicities, for a snapshot. Empty for one that is
+    /// The distinct rows of a view or of an ordinary table with their multiplicities, for a snapshot. Empty for one that is
     /// not there.
     pub(super) fn view(&self, name: &str) -> Option<&Arc<ViewContents>> {
         self.views.get(name)

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use arrow::array::RecordBatch;
+use arrow::datatypes::SchemaRef;
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
 use timely::container::NoopBuilder;
 use timely::dataflow::InputHandle;
@@ -19,8 +20,7 @@ use crate::delta::chunk::ArrowChunk;
 use crate::delta::collection::Collection;
 use crate::delta::plan::{Environment, Plan};
 use crate::delta::stats::Counters;
-use crate::delta::updates::{Tick, Updates};
-use crate::telemetry::Table;
+use crate::delta::updates::{Diff, Run, Tick, Updates};
 
 /// How long a worker with nothing to do sleeps between looks at its spines.
 const IDLE: Duration = Duration::from_millis(100);
@@ -30,8 +30,8 @@ const IDLE_MERGE_EFFORT: isize = 1000;
 
 /// What a worker is told.
 pub(super) enum Command {
-    /// Rows of a stream table, at the open tick.
-    Append { relation: &'static str, rows: RecordBatch, tick: Tick },
+    /// Rows of a stream or of a user's table, at the open tick.
+    Append { relation: String, rows: RecordBatch, diffs: Run<Diff>, tick: Tick },
     /// Finish all that happens up to and at `tick`, and hand over what readers may see.
     Close { tick: Tick, reply: Sender<Closed> },
     /// Build a view's dataflow.
@@ -48,8 +48,8 @@ pub(super) enum Command {
 pub(super) struct Install {
     pub name: String,
     pub plan: Arc<Plan>,
-    /// What is stored of the streams that it reads, the open tick included.
-    pub history: BTreeMap<String, Vec<RecordBatch>>,
+    /// The streams that it reads: their columns, and what is stored of them, the open tick included.
+    pub streams: BTreeMap<String, (SchemaRef, Vec<RecordBatch>)>,
     /// The open tick: history counts as its input.
     pub start: Tick,
     /// The closed tick, at which other views are imported.
@@ -141,9 +141,9 @@ fn run(worker: &mut Worker, commands: &Receiver<Command>, is_lost: &AtomicBool) 
             Err(RecvTimeoutError::Disconnected) => return,
         };
         match command {
-            Command::Append { relation, rows, tick } => {
+            Command::Append { relation, rows, diffs, tick } => {
                 for view in views.values_mut() {
-                    view.append(relation, &rows, tick);
+                    view.append(&relation, &rows, &diffs, tick);
                 }
                 worker.step();
             }
@@ -183,7 +183,7 @@ fn run(worker: &mut Worker, commands: &Receiver<Command>, is_lost: &AtomicBool) 
 }
 
 impl Running {
-    fn append(&mut self, relation: &str, rows: &RecordBatch, tick: Tick) {
+    fn append(&mut self, relation: &str, rows: &RecordBatch, diffs: &Run<Diff>, tick: Tick) {
         for (name, columns, input) in &mut self.inputs {
             if name != relation {
                 continue;
@@ -191,8 +191,8 @@ impl Running {
             // A reader of files may have left out columns that no view reads: names tell, not places.
             let places: Result<Vec<usize>, _> = columns.iter().map(|c| rows.schema().index_of(c)).collect();
             let rows = places.and_then(|places| rows.project(&places));
-            input
-                .send_batch(&mut Updates::insert(rows.expect("a batch with the columns of its table"), tick));
+            let rows = rows.expect("a batch with the columns of its table");
+            input.send_batch(&mut Updates::at(rows, tick, diffs.clone()));
         }
     }
 
@@ -204,9 +204,9 @@ impl Running {
             }
             self.inputs.push((String::new(), vec![], input));
         }
-        for (relation, batches) in &install.history {
+        for (relation, (_, batches)) in &install.streams {
             for rows in batches.iter().skip(worker.index()).step_by(worker.peers()) {
-                self.append(relation, rows, install.start);
+                self.append(relation, rows, &Run::Constant(1), install.start);
                 worker.step();
             }
         }
@@ -253,7 +253,7 @@ fn build(
             }
             let mut input = Input::new_with_builder();
             let collection = open(&mut input);
-            match column_names(relation, columns) {
+            match install.streams.get(relation).map(|(schema, _)| column_names(schema, columns)) {
                 Some(names) => inputs.push((relation.to_owned(), names, input)),
                 None => unknown = Some(relation.to_owned()),
             }
@@ -290,9 +290,7 @@ fn build(
     Ok(running)
 }
 
-/// The names of the columns of a stream table at `columns`; `None` if there is no such table.
-fn column_names(relation: &str, columns: &[usize]) -> Option<Vec<String>> {
-    let table = Table::all().into_iter().find(|t| t.name() == relation)?;
-    let schema = table.schema();
-    Some(columns.iter().map(|c| schema.field(*c).name().clone()).collect())
+/// The names of the columns of `schema` at `columns`.
+fn column_names(schema: &SchemaRef, columns: &[usize]) -> Vec<String> {
+    columns.iter().map(|c| schema.field(*c).name().clone()).collect()
 }

@@ -52,7 +52,7 @@ pub fn check(sql: &str) -> Result<(), SqlError> {
     let (mut attempts, mut depth) = (0_u64, 0_u32);
     let mut outer = vec![];
     let mut frame = Frame::default();
-    let (mut is_word, mut is_dot) = (false, false);
+    let (mut is_word, mut is_after_dot) = (false, false);
     for token in tokens {
         match token {
             Token::LParen | Token::LBracket => {
@@ -68,7 +68,7 @@ pub fn check(sql: &str) -> Result<(), SqlError> {
                 frame.dots += 1;
                 depth += 1;
             }
-            Token::Word(_) if is_dot => {}
+            _ if is_after_dot => {}
             _ => depth -= std::mem::take(&mut frame.dots),
         }
         if matches!(token, Token::LParen | Token::LBracket | Token::Period) && depth > 0 {
@@ -79,10 +79,25 @@ pub fn check(sql: &str) -> Result<(), SqlError> {
                 "calls, subscripts and dots are nested too deeply, {depth} deep here: at most 16 can be, less where there are many; name parts of it in WITH"
             )));
         }
-        is_dot = matches!(token, Token::Period);
+        // Signs before the name are read with it.
+        is_after_dot = matches!(token, Token::Period) || is_after_dot && !is_operand(token);
         is_word = matches!(token, Token::Word(word) if !NO_CALL.contains(&word.keyword));
     }
     Ok(())
+}
+
+fn is_operand(token: &Token) -> bool {
+    use Token::{DoubleQuotedString, LBracket, LParen, Number, Placeholder, SingleQuotedString, Word};
+    matches!(
+        token,
+        Word(_)
+            | Number(..)
+            | SingleQuotedString(_)
+            | DoubleQuotedString(_)
+            | Placeholder(_)
+            | LParen
+            | LBracket
+    )
 }
 
 #[cfg(test)]
@@ -102,6 +117,7 @@ mod tests {
             "SELECT f (x -".repeat(30),
             format!("SELECT {}\u{b}", "a. ".repeat(17)),
             format!("SELECT {}", "a.b[".repeat(9)),
+            format!("SELECT {}@ + {})", "a.".repeat(9), "a.".repeat(9)),
             format!("SELECT {}", "a.b.(c.".repeat(6)),
             include_str!("../../fuzz/seeds/statements/dots").to_owned(),
         ] {

@@ -10,7 +10,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use datafusion::common::config::ConfigOptions;
-use datafusion::common::tree_node::Transformed;
+use datafusion::common::tree_node::{Transformed, TreeNodeRecursion};
 use datafusion::common::{Column, DFSchema, DFSchemaRef, JoinType, NullEquality, UnnestOptions};
 use datafusion::error::Result;
 use datafusion::functions_aggregate::expr_fn::sum;
@@ -81,32 +81,42 @@ impl UserDefinedLogicalNodeCore for Repeat {
     }
 }
 
-/// `query`, as the planner made it, with each INTERSECT and EXCEPT by counts.
+/// `query`, as the planner made it, with each INTERSECT and EXCEPT by counts. Those without ALL stay joins, which are
+/// right too, inside a recursive query, whose rounds can join and cannot group with what is not theirs, and where they
+/// are correlated, which a union cannot be.
 pub fn count_rows(query: LogicalPlan) -> Result<LogicalPlan> {
-    Ok(query.transform_up_with_subqueries(rewrite)?.data)
-}
-
-fn rewrite(node: LogicalPlan) -> Result<Transformed<LogicalPlan>> {
-    match &node {
-        // Of all that SQL can say, the planner makes only these joins such that null equals null.
-        LogicalPlan::Join(join)
-            if matches!(join.join_type, JoinType::LeftSemi | JoinType::LeftAnti)
-                && join.null_equality == NullEquality::NullEqualsNull
-                && join.filter.is_none() =>
-        {
-            Ok(Transformed::yes(counted(join)?))
+    let query = query.transform_up_with_subqueries(|node| match set_operation(&node) {
+        Some((join, left, true)) => Ok(Transformed::yes(counted(join, left, true)?)),
+        _ => Ok(Transformed::no(node)),
+    })?;
+    let query = query.data.transform_down_with_subqueries(|node| match set_operation(&node) {
+        Some((join, left, is_all)) if node.all_out_ref_exprs().is_empty() => {
+            Ok(Transformed::yes(counted(join, left, is_all)?))
+        }
+        _ if matches!(node, LogicalPlan::RecursiveQuery(_)) => {
+            Ok(Transformed::new(node, false, TreeNodeRecursion::Jump))
         }
         _ => Ok(Transformed::no(node)),
-    }
+    })?;
+    Ok(query.data)
 }
 
-fn counted(join: &Join) -> Result<LogicalPlan> {
-    let is_intersect = join.join_type == JoinType::LeftSemi;
+/// The join that the planner made of an INTERSECT or EXCEPT, its left side, and whether it is one with ALL.
+fn set_operation(node: &LogicalPlan) -> Option<(&Join, &Arc<LogicalPlan>, bool)> {
+    let LogicalPlan::Join(join) = node else { return None };
+    // Of all that SQL can say, the planner makes only these joins such that null equals null.
+    let is_one = matches!(join.join_type, JoinType::LeftSemi | JoinType::LeftAnti)
+        && join.null_equality == NullEquality::NullEqualsNull
+        && join.filter.is_none();
     // Over distinct rows on the left ALL changes nothing.
-    let (left, is_all) = match join.left.as_ref() {
-        LogicalPlan::Distinct(Distinct::All(input)) => (input, false),
-        _ => (&join.left, true),
-    };
+    is_one.then(|| match join.left.as_ref() {
+        LogicalPlan::Distinct(Distinct::All(input)) => (join, input, false),
+        _ => (join, &join.left, true),
+    })
+}
+
+fn counted(join: &Join, left: &Arc<LogicalPlan>, is_all: bool) -> Result<LogicalPlan> {
+    let is_intersect = join.join_type == JoinType::LeftSemi;
     let names: Vec<String> = (0..join.schema.fields().len()).map(|i| format!("${i}")).collect();
     let both = side(left, &names, [1, 0])?.union(side(&join.right, &names, [0, 1])?.build()?)?;
     let counts = [sum(column(LEFT)).alias(LEFT), sum(column(RIGHT)).alias(RIGHT)];

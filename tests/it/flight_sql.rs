@@ -31,9 +31,9 @@ const SPANS: &str = "
     1/3<2 cart SERVER 10ms +1s ERROR
 ";
 
-type Client = FlightSqlServiceClient<Channel>;
+pub type Client = FlightSqlServiceClient<Channel>;
 
-async fn connect(server: &InProcess) -> Client {
+pub async fn connect(server: &InProcess) -> Client {
     let endpoint = Endpoint::from_shared(format!("http://{}", server.flight_sql())).unwrap();
     FlightSqlServiceClient::new(endpoint.connect().await.unwrap())
 }
@@ -58,7 +58,7 @@ fn texts(batches: &[RecordBatch]) -> Vec<Vec<String>> {
 }
 
 /// The code and the message of what was refused.
-fn refusal<T>(result: Result<T, impl Into<FlightError>>) -> (Code, String) {
+pub fn refusal<T>(result: Result<T, impl Into<FlightError>>) -> (Code, String) {
     match result.map_err(Into::into) {
         Err(FlightError::Tonic(status)) => (status.code(), status.message().to_owned()),
         Err(FlightError::Arrow(ArrowError::ExternalError(error))) => {

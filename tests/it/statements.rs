@@ -24,18 +24,18 @@ fn orders_and_windows_are_refused() {
         &[
             "SELECT body FROM logs ORDER BY ts LIMIT 3",
             "SELECT body FROM logs LIMIT 3",
-            "SELECT row_number() OVER (ORDER BY ts) FROM logs",
-            "SELECT DISTINCT ON (service_name) body FROM logs ORDER BY service_name, ts",
+            "SELECT array_agg(body) OVER (ORDER BY ts) FROM logs",
+            "SELECT last_value(body) IGNORE NULLS OVER (ORDER BY ts) FROM logs",
         ],
         expect![[r#"
             SELECT body FROM logs ORDER BY ts LIMIT 3
                 LIMIT in a continuous view is not supported yet: the first rows of a changing order are not maintained yet; order and limit when you read the view
             SELECT body FROM logs LIMIT 3
                 LIMIT in a continuous view is not supported yet: the first rows of a changing order are not maintained yet; order and limit when you read the view
-            SELECT row_number() OVER (ORDER BY ts) FROM logs
-                a window function in a continuous view is not supported yet: partitions are not recomputed on change yet; aggregate by `date_bin`, or use the window function when you read the view
-            SELECT DISTINCT ON (service_name) body FROM logs ORDER BY service_name, ts
-                DISTINCT ON in a continuous view is not supported yet: which row is the first of its key is not maintained yet; use GROUP BY with min or max
+            SELECT array_agg(body) OVER (ORDER BY ts) FROM logs
+                array_agg over this RANGE or GROUPS frame in a continuous view is not supported yet: which of several rows that are equal in ORDER BY comes first is left open; use a frame of ROWS, for which the other columns decide
+            SELECT last_value(body) IGNORE NULLS OVER (ORDER BY ts) FROM logs
+                last_value over this RANGE or GROUPS frame in a continuous view is not supported yet: which of several rows that are equal in ORDER BY comes first is left open; use a frame of ROWS, for which the other columns decide
         "#]],
     );
 }
@@ -174,11 +174,11 @@ fn names_and_options_are_checked() {
         CREATE MATERIALIZED VIEW x (a, a) AS SELECT body, ts FROM logs
             column "a" is there twice; name one of the two with AS
         SUBSCRIBE TO logs
-            "logs" is no materialized view, and only those have a stream of changes; create one of it
+            "logs" is no materialized view, and only those and ordinary tables have a stream of changes; create one of it
         SUBSCRIBE TO v WITH (SPEED)
             option speed = "true": SUBSCRIBE takes snapshot and progress
         INSERT INTO logs VALUES (1)
-            INSERT INTO is not supported; statements are SELECT, CREATE [OR REPLACE] [MATERIALIZED] VIEW, DROP VIEW, SHOW, EXPLAIN [DATAFLOW] and SUBSCRIBE
+            cannot change rows of "logs": it is a stream, and only those of tables that CREATE TABLE made can be changed
         SELECT 1 FROM
             SQL error: ParserError("Expected: identifier, found: EOF")
     "#]].assert_eq(&refusals);

@@ -37,6 +37,10 @@ impl Server {
         match self.answer(sql)? {
             Answer::Rows { schema, batches } => Ok(Rows::new(&schema, &batches)),
             Answer::Done(tag) => panic!("{tag}: not a query: {sql}"),
+            Answer::Written(written) => match written.returning {
+                Some((schema, batches)) => Ok(Rows::new(&schema, &batches)),
+                None => panic!("{}: not a query: {sql}", written.tag()),
+            },
             Answer::Subscription(_) => panic!("not a query: {sql}"),
         }
     }

@@ -29,7 +29,7 @@ use super::expression::message;
 use super::keys::{Keys, with_one_zero};
 use super::operator::{Changes, Operator, Part};
 use super::stats::Counters;
-use super::temporal_filter::Bound;
+use super::temporal_condition::Bound;
 use super::updates::{Diff, Run, Tick};
 
 /// An aggregation, as written in a plan: the first `group_columns` columns of the input are the

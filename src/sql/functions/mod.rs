@@ -38,6 +38,7 @@ mod min_max;
 mod ordered;
 mod pairs;
 mod percentile_cont;
+mod single_value;
 mod sum_avg;
 #[cfg(test)]
 mod tests;
@@ -51,6 +52,7 @@ use datafusion::prelude::SessionContext;
 pub use approx_percentile::percentile_question;
 pub use ordered::{ARGUMENT_ORDER, Ordered, reads_order};
 pub use pairs::pairs_question;
+pub use single_value::single_value;
 
 /// The canonical names: what `AggregateUDF::name()` says, whatever alias a query used.
 pub mod names {
@@ -70,6 +72,8 @@ pub mod names {
     pub const STDDEV: &str = "stddev";
     /// The standard deviation of a whole population.
     pub const STDDEV_POP: &str = "stddev_pop";
+    /// The only value there is, of a subquery; no statement can name it.
+    pub const SINGLE_VALUE: &str = "single_value";
     /// A quantile within a relative error.
     pub const APPROX_PERCENTILE: &str = "approx_percentile";
     /// A quantile, exact and interpolated.

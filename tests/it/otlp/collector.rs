@@ -66,8 +66,8 @@ fn the_day_through_a_collector_ends_in_the_tables_of_its_replay() {
     for protocol in ["grpc", "http"] {
         let service = day::service();
         let exporter = match protocol {
-            "grpc" => format!("otlp: {{endpoint: '{}', tls: {{insecure: true}}}}", service.grpc),
-            _ => format!("otlphttp: {{endpoint: 'http://{}', compression: gzip}}", service.http),
+            "grpc" => format!("otlp: {{endpoint: '{}', tls: {{insecure: true}}}}", service.otlp_grpc()),
+            _ => format!("otlphttp: {{endpoint: 'http://{}', compression: gzip}}", service.otlp_http()),
         };
         let collector = Collector::start(&binary, &exporter);
         let endpoint = Channel::from_shared(format!("http://{}", collector.address)).expect("an address");

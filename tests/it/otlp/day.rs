@@ -27,8 +27,8 @@ use undercurrent::engine::{Database, Engine};
 use undercurrent::ingest::{Replay, ReplayOptions};
 use undercurrent::telemetry::{Batch, Table};
 
-use super::Service;
 use super::client::{JSON, PROTOBUF, gzip, post, zstd};
+use crate::in_process::InProcess;
 use crate::server::eventually;
 use crate::support;
 
@@ -88,14 +88,14 @@ fn recorded(files: &[&str]) -> Vec<Batch> {
 }
 
 /// A service with the views, which are there before the first row.
-pub(super) fn service() -> Service {
-    let service = Service::start(&[("engine.stored_bytes_max", "1 MiB")]);
+pub(super) fn service() -> InProcess {
+    let service = InProcess::start(&[("engine.stored_bytes_max", "1 MiB")]);
     VIEWS.iter().for_each(|view| drop(service.rows(&format!("SELECT count(*) FROM {view}"))));
     service
 }
 
 /// Calls `send` with every item, some at once, while queries run; what they count never shrinks.
-pub(super) fn send_all<T: Sync>(service: &Service, items: &[T], send: impl Fn(&T) + Sync) {
+pub(super) fn send_all<T: Sync>(service: &InProcess, items: &[T], send: impl Fn(&T) + Sync) {
     let is_over = AtomicBool::new(false);
     std::thread::scope(|scope| {
         let query = scope.spawn(|| {
@@ -126,7 +126,7 @@ pub(super) fn send_all<T: Sync>(service: &Service, items: &[T], send: impl Fn(&T
 }
 
 /// Waits until the tables of `service` are `expected`.
-pub(super) fn check(service: &Service, expected: &[Vec<String>], rows: &BTreeMap<Table, u64>) {
+pub(super) fn check(service: &InProcess, expected: &[Vec<String>], rows: &BTreeMap<Table, u64>) {
     for (table, rows) in rows {
         let ingested = || service.live.metrics().ingest_rows.with_label_values(&[table.name()]).get();
         assert_eq!(eventually(ingested, |n| n >= rows), *rows, "{}", table.name());
@@ -212,7 +212,7 @@ fn the_day_ends_in_the_tables_of_its_replay_by_every_way() {
     let json_rejected = AtomicU64::new(0);
     send_all(&json, &lines, |(signal, line)| {
         let headers = [("content-type", JSON), ("content-encoding", "gzip")];
-        let answer = post(json.http, &format!("/v1/{signal}"), &headers, &gzip(line));
+        let answer = post(json.otlp_http(), &format!("/v1/{signal}"), &headers, &gzip(line));
         assert_eq!(answer.status, 200, "{answer:?}");
         let rejected = &answer.json()["partialSuccess"]["rejectedLogRecords"];
         json_rejected
@@ -230,7 +230,7 @@ fn the_day_ends_in_the_tables_of_its_replay_by_every_way() {
     let protobuf = service();
     send_all(&protobuf, &requests, |request| {
         let headers = [("content-type", PROTOBUF), ("content-encoding", "zstd")];
-        let answer = post(protobuf.http, request.path(), &headers, &zstd(&request.bytes()));
+        let answer = post(protobuf.otlp_http(), request.path(), &headers, &zstd(&request.bytes()));
         assert_eq!(answer.status, 200, "{answer:?}");
     });
     check(&protobuf, &expected, &rows);
@@ -323,7 +323,7 @@ fn spans_sent_by_the_exporter_of_the_sdk_end_in_the_tables_of_their_replay() {
                 let _runtime = service.runtime.enter();
                 opentelemetry_otlp::SpanExporter::builder()
                     .with_tonic()
-                    .with_endpoint(format!("http://{}", service.grpc))
+                    .with_endpoint(format!("http://{}", service.otlp_grpc()))
                     .with_compression(Compression::Gzip)
                     .build()
             };

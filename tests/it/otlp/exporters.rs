@@ -14,7 +14,7 @@ use opentelemetry_sdk::logs::SdkLoggerProvider;
 use opentelemetry_sdk::metrics::{PeriodicReader, SdkMeterProvider};
 use opentelemetry_sdk::trace::SdkTracerProvider;
 
-use super::Service;
+use crate::in_process::InProcess;
 
 /// How an exporter sends.
 #[derive(Clone, Copy, Debug)]
@@ -33,10 +33,10 @@ const WAYS: [Way; 5] = [
 
 fn grpc<B: WithExportConfig + WithTonicConfig>(
     builder: B,
-    service: &Service,
+    service: &InProcess,
     compression: Option<Compression>,
 ) -> B {
-    let builder = builder.with_endpoint(format!("http://{}", service.grpc));
+    let builder = builder.with_endpoint(format!("http://{}", service.otlp_grpc()));
     match compression {
         Some(compression) => builder.with_compression(compression),
         None => builder,
@@ -45,11 +45,11 @@ fn grpc<B: WithExportConfig + WithTonicConfig>(
 
 fn http<B: WithExportConfig + WithHttpConfig>(
     builder: B,
-    service: &Service,
+    service: &InProcess,
     path: &str,
     compression: Option<Compression>,
 ) -> B {
-    let builder = builder.with_endpoint(format!("http://{}{path}", service.http));
+    let builder = builder.with_endpoint(format!("http://{}{path}", service.otlp_http()));
     let builder = builder.with_protocol(Protocol::HttpBinary);
     match compression {
         Some(compression) => builder.with_compression(compression),
@@ -64,7 +64,7 @@ fn resource() -> Resource {
 #[test]
 fn spans_of_an_application_arrive() {
     for way in WAYS {
-        let service = Service::start(&[]);
+        let service = InProcess::start(&[]);
         let _runtime = service.runtime.enter();
         let exporter = match way {
             Way::Grpc(c) => grpc(SpanExporter::builder().with_tonic(), &service, c).build(),
@@ -93,7 +93,7 @@ fn spans_of_an_application_arrive() {
 #[test]
 fn log_records_of_an_application_arrive() {
     for way in WAYS {
-        let service = Service::start(&[]);
+        let service = InProcess::start(&[]);
         let _runtime = service.runtime.enter();
         let exporter = match way {
             Way::Grpc(c) => grpc(LogExporter::builder().with_tonic(), &service, c).build(),
@@ -121,7 +121,7 @@ fn log_records_of_an_application_arrive() {
 #[test]
 fn data_points_of_an_application_arrive() {
     for way in WAYS {
-        let service = Service::start(&[]);
+        let service = InProcess::start(&[]);
         let _runtime = service.runtime.enter();
         let exporter = match way {
             Way::Grpc(c) => grpc(MetricExporter::builder().with_tonic(), &service, c).build(),

@@ -5,7 +5,8 @@ use prost::Message;
 use tonic::Code;
 
 use super::client::{Answer, JSON, PROTOBUF, post};
-use super::{Service, spans};
+use super::spans;
+use crate::in_process::InProcess;
 use crate::server::eventually;
 
 /// Pairs all spans of a trace with each other: the square of their number.
@@ -38,11 +39,11 @@ fn bulky(n: u64) -> ExportTraceServiceRequest {
 }
 
 /// A service whose workers are busy and whose intake holds two bulky spans.
-fn busy() -> Service {
-    let service = Service::start(&[("intake.bytes_max", "512 KiB")]);
+fn busy() -> InProcess {
+    let service = InProcess::start(&[("intake.bytes_max", "512 KiB")]);
     service.answer(SLOW).expect("a view");
     let busy = spans(0..BUSY_SPANS, "GET").encode_to_vec();
-    assert_eq!(post(service.http, "/v1/traces", &[("content-type", PROTOBUF)], &busy).status, 200);
+    assert_eq!(post(service.otlp_http(), "/v1/traces", &[("content-type", PROTOBUF)], &busy).status, 200);
     service
 }
 
@@ -58,7 +59,8 @@ fn retried(status: &[u8]) -> bool {
 #[test]
 fn a_full_intake_has_http_senders_try_again_and_shows_nothing_of_what_it_refused() {
     let service = busy();
-    let send = |n| post(service.http, "/v1/traces", &[("content-type", PROTOBUF)], &bulky(n).encode_to_vec());
+    let send =
+        |n| post(service.otlp_http(), "/v1/traces", &[("content-type", PROTOBUF)], &bulky(n).encode_to_vec());
     // The workers are busy for longer than it takes to fill the intake; on a machine where they are not, more
     // of the same will.
     let mut sent = 0;
@@ -103,10 +105,10 @@ fn a_full_intake_has_grpc_senders_try_again() {
 
 #[test]
 fn a_stopped_engine_takes_nothing() {
-    let service = Service::start(&[]);
+    let service = InProcess::start(&[]);
     service.runtime.block_on(service.live.stop());
     for content_type in [PROTOBUF, JSON] {
-        let answer = post(service.http, "/v1/traces", &[("content-type", content_type)], b"{}");
+        let answer = post(service.otlp_http(), "/v1/traces", &[("content-type", content_type)], b"{}");
         assert_eq!((answer.status, answer.header("retry-after")), (503, None), "{answer:?}");
     }
     let mut client = service.trace_client();
@@ -117,9 +119,9 @@ fn a_stopped_engine_takes_nothing() {
 
 #[test]
 fn what_was_acknowledged_before_a_stop_is_there_after_it() {
-    let mut service = Service::start(&[("engine.tick", "1 hour")]);
+    let mut service = InProcess::start(&[("engine.tick", "1 hour")]);
     let body = spans(0..100, "GET").encode_to_vec();
-    assert_eq!(post(service.http, "/v1/traces", &[("content-type", PROTOBUF)], &body).status, 200);
+    assert_eq!(post(service.otlp_http(), "/v1/traces", &[("content-type", PROTOBUF)], &body).status, 200);
     assert_eq!(service.live.metrics().ingest_rows.with_label_values(&["spans"]).get(), 0);
     service.stop();
     assert_eq!(service.live.metrics().ingest_rows.with_label_values(&["spans"]).get(), 100);

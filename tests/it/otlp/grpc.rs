@@ -15,7 +15,8 @@ use tonic::{Code, Request, Status};
 use tonic_prost::ProstCodec;
 
 use super::client::{JSON, gzip, post};
-use super::{Service, spans};
+use super::spans;
+use crate::in_process::InProcess;
 
 /// Bytes in the place of a message: a string of the field 1 has the form of any message there.
 #[derive(Clone, PartialEq, Message)]
@@ -28,7 +29,7 @@ const EXPORT: &str = "/opentelemetry.proto.collector.trace.v1.TraceService/Expor
 
 /// Calls `path` with `request`.
 fn call(
-    service: &Service,
+    service: &InProcess,
     path: &'static str,
     request: impl Message + Default + 'static,
 ) -> Result<(), Status> {
@@ -42,7 +43,7 @@ fn call(
 
 #[test]
 fn all_signals_are_taken_in_with_every_compression() {
-    let service = Service::start(&[]);
+    let service = InProcess::start(&[]);
     let (mut number, codings) = (0, [None, Some(CompressionEncoding::Gzip), Some(CompressionEncoding::Zstd)]);
     for coding in codings {
         let mut client = service.trace_client();
@@ -71,7 +72,7 @@ fn all_signals_are_taken_in_with_every_compression() {
 
 #[test]
 fn an_empty_request_is_a_success_and_a_partial_one_says_so() {
-    let service = Service::start(&[]);
+    let service = InProcess::start(&[]);
     let mut client = service.trace_client();
     let empty = ExportTraceServiceRequest::default();
     let answer = service.runtime.block_on(client.export(empty)).expect("success").into_inner();
@@ -88,7 +89,7 @@ fn an_empty_request_is_a_success_and_a_partial_one_says_so() {
 
 #[test]
 fn garbage_is_final_and_unknown_methods_are_unimplemented() {
-    let service = Service::start(&[]);
+    let service = InProcess::start(&[]);
     let status = call(&service, EXPORT, Raw { field: vec![0xff] }).expect_err("no request");
     assert_eq!(status.code(), Code::InvalidArgument, "{status:?}");
     assert!(status.message().contains("not protobuf"), "{status:?}");
@@ -100,7 +101,7 @@ fn garbage_is_final_and_unknown_methods_are_unimplemented() {
 
 #[test]
 fn what_is_too_large_is_final_before_and_after_decompression() {
-    let service = Service::start(&[("otlp.body_bytes_max", "64 KiB")]);
+    let service = InProcess::start(&[("otlp.body_bytes_max", "64 KiB")]);
     for coding in [None, Some(CompressionEncoding::Gzip), Some(CompressionEncoding::Zstd)] {
         let mut client = service.trace_client();
         if let Some(coding) = coding {
@@ -118,15 +119,15 @@ fn what_is_too_large_is_final_before_and_after_decompression() {
 }
 
 /// What a call whose body is `frame` is answered: the headers that carry the status, as curl shows them.
-fn raw_call(service: &Service, content_type: &str, encoding: &str, frame: &[u8]) -> (u16, Option<String>) {
+fn raw_call(service: &InProcess, content_type: &str, encoding: &str, frame: &[u8]) -> (u16, Option<String>) {
     let headers = [("content-type", content_type), ("grpc-encoding", encoding), ("te", "trailers")];
-    let answer = post(service.grpc, EXPORT, &headers, frame);
+    let answer = post(service.otlp_grpc(), EXPORT, &headers, frame);
     (answer.status, answer.header("grpc-status").map(str::to_owned))
 }
 
 #[test]
 fn frames_that_are_none_are_refused() {
-    let service = Service::start(&[]);
+    let service = InProcess::start(&[]);
     let message = spans(0..1, "GET").encode_to_vec();
     let frame = |flag: u8, length: usize, message: &[u8]| {
         let mut frame = vec![flag];

@@ -5,7 +5,8 @@ use prost::Message;
 use serde_json::json;
 
 use super::client::{JSON, PROTOBUF, connect, gzip, head, post, send, zstd};
-use super::{Service, span_json, spans};
+use super::{span_json, spans};
+use crate::in_process::InProcess;
 
 /// A `google.rpc.Status`.
 #[derive(Message)]
@@ -21,7 +22,7 @@ type Case = (&'static str, &'static str, &'static str, &'static str, Vec<u8>, u1
 
 #[test]
 fn each_request_gets_the_answer_the_specification_wants() {
-    let service = Service::start(&[]);
+    let service = InProcess::start(&[]);
     let plain = |n| spans(n..n + 1, "GET").encode_to_vec();
     let (t, m, l) = ("/v1/traces", "/v1/metrics", "/v1/logs");
     let known = "telemetry goes to /v1/traces, /v1/metrics and /v1/logs";
@@ -61,7 +62,7 @@ fn each_request_gets_the_answer_the_specification_wants() {
     for (method, path, content_type, encoding, body, status, message) in table {
         let mut headers = vec![("content-type", content_type), ("content-encoding", encoding)];
         headers.retain(|(_, value)| !value.is_empty());
-        let answer = send(connect(service.http), &head(method, path, &headers, body.len()), &body);
+        let answer = send(connect(service.otlp_http()), &head(method, path, &headers, body.len()), &body);
         let what = format!("{method} {path} {content_type} {encoding}: {answer:?}");
         assert_eq!(answer.status, status, "{what}");
         let is_protobuf = content_type == PROTOBUF;
@@ -94,23 +95,23 @@ fn each_request_gets_the_answer_the_specification_wants() {
 
 #[test]
 fn statuses_have_the_codes_of_grpc() {
-    let service = Service::start(&[]);
-    let answer = post(service.http, "/v1/traces", &[("content-type", JSON)], b"nonsense");
+    let service = InProcess::start(&[]);
+    let answer = post(service.otlp_http(), "/v1/traces", &[("content-type", JSON)], b"nonsense");
     assert_eq!((answer.status, answer.json()["code"].as_i64()), (400, Some(3)));
-    let answer = post(service.http, "/v1/traces", &[("content-type", PROTOBUF)], b"\xff");
+    let answer = post(service.otlp_http(), "/v1/traces", &[("content-type", PROTOBUF)], b"\xff");
     assert_eq!((answer.status, Status::decode(&answer.body[..]).expect("a status").code), (400, 3));
 }
 
 #[test]
 fn what_is_rejected_is_counted_and_the_rest_is_kept() {
-    let service = Service::start(&[]);
+    let service = InProcess::start(&[]);
     let mut request = spans(0..5, "GET");
     let records = &mut request.resource_spans[0].scope_spans[0].spans;
     records[1].trace_id = vec![1, 2];
     records[3].name = String::new();
     records[3].end_time_unix_nano = 5;
     let body = request.encode_to_vec();
-    let answer = post(service.http, "/v1/traces", &[("content-type", PROTOBUF)], &body);
+    let answer = post(service.otlp_http(), "/v1/traces", &[("content-type", PROTOBUF)], &body);
     let partial = ExportTraceServiceResponse::decode(&answer.body[..]).expect("a message").partial_success;
     let partial = partial.expect("a partial success");
     assert_eq!((answer.status, partial.rejected_spans), (200, 2));
@@ -125,19 +126,19 @@ fn what_is_rejected_is_counted_and_the_rest_is_kept() {
     for (path, body, name, count) in
         [("/v1/logs", log, "rejectedLogRecords", "2"), ("/v1/metrics", metric, "rejectedDataPoints", "1")]
     {
-        let answer = post(service.http, path, &[("content-type", JSON)], body.as_bytes());
+        let answer = post(service.otlp_http(), path, &[("content-type", JSON)], body.as_bytes());
         assert_eq!((answer.status, &answer.json()["partialSuccess"][name]), (200, &json!(count)));
     }
 }
 
 #[test]
 fn a_link_that_is_rejected_is_told_and_counts_as_no_span() {
-    let service = Service::start(&[]);
+    let service = InProcess::start(&[]);
     let mut request = serde_json::to_value(spans(0..1, "GET")).expect("JSON");
     request["resourceSpans"][0]["scopeSpans"][0]["spans"][0]["links"] =
         json!([{"traceId": "abc", "spanId": "00f067aa0ba902b7"}]);
     let body = request.to_string();
-    let answer = post(service.http, "/v1/traces", &[("content-type", JSON)], body.as_bytes());
+    let answer = post(service.otlp_http(), "/v1/traces", &[("content-type", JSON)], body.as_bytes());
     let partial = &answer.json()["partialSuccess"];
     assert_eq!((answer.status, &partial["rejectedSpans"]), (200, &json!("0")));
     assert!(partial["errorMessage"].as_str().expect("a message").contains("link"), "{partial}");
@@ -146,10 +147,10 @@ fn a_link_that_is_rejected_is_told_and_counts_as_no_span() {
 
 #[test]
 fn the_part_of_a_cut_request_that_can_be_read_is_kept() {
-    let service = Service::start(&[]);
+    let service = InProcess::start(&[]);
     let body = spans(0..3, "GET").encode_to_vec();
     let cut = &body[..body.len() - 4];
-    let answer = post(service.http, "/v1/traces", &[("content-type", PROTOBUF)], cut);
+    let answer = post(service.otlp_http(), "/v1/traces", &[("content-type", PROTOBUF)], cut);
     let partial = ExportTraceServiceResponse::decode(&answer.body[..]).expect("a message").partial_success;
     assert_eq!((answer.status, partial.expect("a partial success").rejected_spans), (200, 1));
     service.wait_for("SELECT count(*) FROM spans", &["2"]);
@@ -157,7 +158,7 @@ fn the_part_of_a_cut_request_that_can_be_read_is_kept() {
 
 #[test]
 fn the_limit_of_a_body_holds_before_and_after_decompression() {
-    let service = Service::start(&[("otlp.body_bytes_max", "64 KiB")]);
+    let service = InProcess::start(&[("otlp.body_bytes_max", "64 KiB")]);
     let large = spans(0..1_000, "a name that is long enough to make the request larger than it may be");
     let large = large.encode_to_vec();
     assert!(large.len() > 64 << 10);
@@ -169,7 +170,7 @@ fn the_limit_of_a_body_holds_before_and_after_decompression() {
     ] {
         let mut headers = vec![("content-type", JSON), ("content-encoding", encoding)];
         headers.retain(|(_, value)| !value.is_empty());
-        let answer = post(service.http, "/v1/traces", &headers, &body);
+        let answer = post(service.otlp_http(), "/v1/traces", &headers, &body);
         assert_eq!(answer.status, 413, "{encoding}: {answer:?}");
         let message =
             "the request has more than 65536 bytes (otlp.body_bytes_max), decompressed; send smaller batches";
@@ -183,16 +184,16 @@ fn the_limit_of_a_body_holds_before_and_after_decompression() {
     // At the limit to the byte it is taken in.
     let mut exact = span_json(1).into_bytes();
     exact.resize(64 << 10, b' ');
-    assert_eq!(post(service.http, "/v1/traces", &[("content-type", JSON)], &exact).status, 200);
+    assert_eq!(post(service.otlp_http(), "/v1/traces", &[("content-type", JSON)], &exact).status, 200);
     exact.push(b' ');
-    assert_eq!(post(service.http, "/v1/traces", &[("content-type", JSON)], &exact).status, 413);
+    assert_eq!(post(service.otlp_http(), "/v1/traces", &[("content-type", JSON)], &exact).status, 413);
 }
 
 #[test]
 fn a_client_that_waits_to_be_asked_sends_nothing_in_vain() {
-    let service = Service::start(&[]);
+    let service = InProcess::start(&[]);
     let headers = [("content-type", "text/plain"), ("expect", "100-continue")];
-    let answer = send(connect(service.http), &head("POST", "/v1/traces", &headers, 1 << 20), b"");
+    let answer = send(connect(service.otlp_http()), &head("POST", "/v1/traces", &headers, 1 << 20), b"");
     assert_eq!(answer.status, 415);
 }
 
@@ -200,12 +201,12 @@ fn a_client_that_waits_to_be_asked_sends_nothing_in_vain() {
 fn times_of_simulated_telemetry_are_taken_in_where_the_clock_follows_them() {
     let later = span_json(0).replace("17672256", "41672256");
     for (ahead_max, expected) in [("none", "1"), ("60s", "0")] {
-        let service = Service::start(&[("clock.ahead_max", ahead_max)]);
-        let answer = post(service.http, "/v1/traces", &[("content-type", JSON)], later.as_bytes());
+        let service = InProcess::start(&[("clock.ahead_max", ahead_max)]);
+        let answer = post(service.otlp_http(), "/v1/traces", &[("content-type", JSON)], later.as_bytes());
         assert_eq!(answer.status, 200);
         let is_whole = answer.json() == json!({});
         assert_eq!(is_whole, ahead_max == "none", "{answer:?}");
-        post(service.http, "/v1/traces", &[("content-type", JSON)], b"nonsense");
+        post(service.otlp_http(), "/v1/traces", &[("content-type", JSON)], b"nonsense");
         service.wait_for("SELECT count(*) FROM ingest_errors WHERE kind = 'request'", &["1"]);
         assert_eq!(service.rows("SELECT count(*) FROM spans"), [expected]);
     }

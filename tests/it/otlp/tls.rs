@@ -12,11 +12,12 @@ use tonic::Code;
 use tonic::transport::{Certificate, Channel, ClientTlsConfig};
 
 use super::client::{Answer, PROTOBUF, connect, exchange, head, send};
-use super::{Service, spans};
+use super::spans;
+use crate::in_process::InProcess;
 
 /// A service with a certificate of its own.
 struct Secured {
-    service: Service,
+    service: InProcess,
     pem: String,
     certificate: CertificateDer<'static>,
     _folder: tempfile::TempDir,
@@ -31,7 +32,7 @@ impl Secured {
         std::fs::write(&key, made.signing_key.serialize_pem()).expect("a file");
         let (certificate, key) = (certificate.to_str().expect("text"), key.to_str().expect("text"));
         let tls = [("tls.certificate", certificate), ("tls.key", key)];
-        let service = Service::start(&[&tls[..], settings].concat());
+        let service = InProcess::start(&[&tls[..], settings].concat());
         Secured { service, pem: made.cert.pem(), certificate: made.cert.der().clone(), _folder: folder }
     }
 
@@ -51,13 +52,14 @@ impl Secured {
 
     fn post(&self, body: &[u8]) -> Answer {
         let request = head("POST", "/v1/traces", &[("content-type", PROTOBUF)], body.len());
-        send(self.connect(self.service.http), &request, body)
+        send(self.connect(self.service.otlp_http()), &request, body)
     }
 
     fn trace_client(&self) -> TraceServiceClient<Channel> {
         let tls =
             ClientTlsConfig::new().ca_certificate(Certificate::from_pem(&self.pem)).domain_name("localhost");
-        let endpoint = Channel::from_shared(format!("https://{}", self.service.grpc)).expect("an address");
+        let endpoint =
+            Channel::from_shared(format!("https://{}", self.service.otlp_grpc())).expect("an address");
         let endpoint = endpoint.tls_config(tls).expect("a configuration");
         TraceServiceClient::new(self.service.runtime.block_on(async { endpoint.connect_lazy() }))
     }
@@ -77,13 +79,14 @@ fn plain_clients_are_refused_and_harm_nobody() {
     let secured = Secured::start(&[]);
     let body = spans(0..3, "GET").encode_to_vec();
     let request = head("POST", "/v1/traces", &[("content-type", PROTOBUF)], body.len());
-    for address in [secured.service.http, secured.service.grpc] {
+    for address in [secured.service.otlp_http(), secured.service.otlp_grpc()] {
         let answer = exchange(connect(address), &[request.as_bytes(), &body].concat());
         // At most an alert of TLS, never an answer.
         assert!(!answer.starts_with(b"HTTP"), "{answer:?}");
     }
     let mut plain = TraceServiceClient::new({
-        let endpoint = Channel::from_shared(format!("http://{}", secured.service.grpc)).expect("an address");
+        let endpoint =
+            Channel::from_shared(format!("http://{}", secured.service.otlp_grpc())).expect("an address");
         secured.service.runtime.block_on(async { endpoint.connect_lazy() })
     });
     assert!(secured.service.runtime.block_on(plain.export(spans(0..1, "GET"))).is_err());
@@ -94,7 +97,7 @@ fn plain_clients_are_refused_and_harm_nobody() {
 #[test]
 fn those_without_a_place_are_told_in_tls() {
     let secured = Secured::start(&[("limits.connections_max", "1")]);
-    let _places = [connect(secured.service.http), connect(secured.service.grpc)];
+    let _places = [connect(secured.service.otlp_http()), connect(secured.service.otlp_grpc())];
     let answer = secured.post(&spans(0..3, "GET").encode_to_vec());
     assert_eq!((answer.status, answer.header("retry-after")), (503, Some("1")), "{answer:?}");
     let mut client = secured.trace_client();

@@ -1,7 +1,7 @@
 //! What clients ask on their own: on connect, for the tree of tables, while a query is put together.
 
 use super::{connect, simple, span, told};
-use crate::live::Running;
+use crate::in_process::InProcess;
 
 /// The questions of each client, in files of their own.
 const QUESTIONS: &[(&str, &str)] = &[
@@ -14,7 +14,7 @@ const QUESTIONS: &[(&str, &str)] = &[
 
 #[test]
 fn every_question_of_known_clients_is_answered() {
-    let running = Running::start(&[]);
+    let running = InProcess::start(&[]);
     running.append("spans", &[span("cart", 1)]);
     running.wait(async {
         let client = connect(&running).await;
@@ -38,7 +38,7 @@ fn every_question_of_known_clients_is_answered() {
 
 #[test]
 fn answers_tell_what_there_is() {
-    let running = Running::start(&[]);
+    let running = InProcess::start(&[]);
     running.wait(async {
         let client = connect(&running).await;
         client
@@ -74,7 +74,7 @@ fn answers_tell_what_there_is() {
 
 #[test]
 fn the_oid_of_a_relation_stays_while_others_come_and_go() {
-    let running = Running::start(&[]);
+    let running = InProcess::start(&[]);
     running.wait(async {
         let (client, other) = (connect(&running).await, connect(&running).await);
         let sql = "SELECT 'spans'::regclass::oid";

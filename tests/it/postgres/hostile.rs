@@ -6,12 +6,12 @@ use std::net::{Shutdown, TcpStream};
 use tokio_postgres::{Config, NoTls};
 
 use super::{connect, simple, told};
-use crate::live::Running;
+use crate::in_process::InProcess;
 use crate::server::PATIENCE;
 
 /// A connection that nothing is said on yet.
-pub fn raw(running: &Running) -> TcpStream {
-    let stream = TcpStream::connect(running.addresses.postgres.unwrap()).expect("a connection");
+pub fn raw(running: &InProcess) -> TcpStream {
+    let stream = TcpStream::connect(running.postgres()).expect("a connection");
     stream.set_read_timeout(Some(PATIENCE)).unwrap();
     stream
 }
@@ -32,7 +32,7 @@ fn until_end(mut stream: TcpStream) -> String {
 
 #[test]
 fn garbage_is_refused_with_a_reason() {
-    let running = Running::start(&[]);
+    let running = InProcess::start(&[]);
     let started = |message: &[u8]| [&startup()[..], message].concat();
     for (bytes, expected) in [
         (b"GET / HTTP/1.1\r\n\r\n".to_vec(), "08P01"),
@@ -59,7 +59,7 @@ fn garbage_is_refused_with_a_reason() {
 
 #[test]
 fn half_a_message_holds_up_nobody_and_ends_with_its_time() {
-    let running = Running::start(&[("limits.request_timeout", "300ms")]);
+    let running = InProcess::start(&[("limits.request_timeout", "300ms")]);
     let mut halves = vec![];
     for end in [0, 1, 7, 12, 30] {
         let mut stream = raw(&running);
@@ -82,10 +82,10 @@ fn half_a_message_holds_up_nobody_and_ends_with_its_time() {
 
 #[test]
 fn connections_beyond_the_limit_are_told_so() {
-    let running = Running::start(&[("limits.connections_max", "3")]);
+    let running = InProcess::start(&[("limits.connections_max", "3")]);
     running.wait(async {
         let clients = [connect(&running).await, connect(&running).await, connect(&running).await];
-        let address = running.addresses.postgres.unwrap();
+        let address = running.postgres();
         let mut config = Config::new();
         config.host("127.0.0.1").port(address.port()).user("ann").dbname("undercurrent");
         let Err(error) = config.connect(NoTls).await else { panic!("connected") };
@@ -102,7 +102,7 @@ fn connections_beyond_the_limit_are_told_so() {
 #[test]
 fn a_client_that_does_not_read_holds_up_nobody() {
     let settings = [("limits.statement_timeout", "500ms"), ("limits.statements_max", "2")];
-    let running = Running::start(&settings);
+    let running = InProcess::start(&settings);
     let mut deaf = vec![];
     for _ in 0..4 {
         let mut stream = raw(&running);

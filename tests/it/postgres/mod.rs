@@ -11,11 +11,11 @@ mod types;
 use serde_json::{Value, json};
 use tokio_postgres::{Client, Config, Error, NoTls, SimpleQueryMessage};
 
-use crate::live::Running;
+use crate::in_process::InProcess;
 
 /// Connects a driver; the connection ends with its client.
-pub async fn connect(running: &Running) -> Client {
-    let address = running.addresses.postgres.expect("PostgreSQL");
+pub async fn connect(running: &InProcess) -> Client {
+    let address = running.postgres();
     let mut config = Config::new();
     config.host(address.ip().to_string()).port(address.port()).user("ann").dbname("undercurrent");
     let (client, connection) = config.connect(NoTls).await.expect("a connection");

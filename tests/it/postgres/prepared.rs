@@ -5,11 +5,11 @@ use futures::TryStreamExt;
 use tokio_postgres::types::Type;
 
 use super::{connect, rows_become, simple, span, told};
-use crate::live::Running;
+use crate::in_process::InProcess;
 
 #[test]
 fn parameters_have_the_types_of_what_they_meet() {
-    let running = Running::start(&[]);
+    let running = InProcess::start(&[]);
     running.append("spans", &[span("cart", 1), span("cart", 2), span("shop", 3)]);
     running.wait(async {
         let client = connect(&running).await;
@@ -37,7 +37,7 @@ fn parameters_have_the_types_of_what_they_meet() {
 
 #[test]
 fn literals_are_times_where_times_are_compared() {
-    let running = Running::start(&[]);
+    let running = InProcess::start(&[]);
     running.append("spans", &[span("cart", 1)]);
     running.wait(async {
         let client = connect(&running).await;
@@ -55,7 +55,7 @@ fn literals_are_times_where_times_are_compared() {
 
 #[test]
 fn portals_give_their_rows_in_portions() {
-    let running = Running::start(&[]);
+    let running = InProcess::start(&[]);
     running.wait(async {
         let mut client = connect(&running).await;
         let transaction = client.transaction().await.expect("a transaction");
@@ -76,12 +76,14 @@ fn portals_give_their_rows_in_portions() {
 
 #[test]
 fn rows_that_are_not_fetched_in_time_are_dropped() {
-    let running = Running::start(&[("limits.statement_timeout", "300ms"), ("limits.statements_max", "1")]);
+    let running = InProcess::start(&[("limits.statement_timeout", "300ms"), ("limits.statements_max", "1")]);
     running.wait(async {
         let mut client = connect(&running).await;
         let other = connect(&running).await;
         let transaction = client.transaction().await.expect("a transaction");
-        let portal = transaction.bind("SELECT * FROM generate_series(1, 10)", &[]).await.expect("a portal");
+        // More than is run ahead of the client.
+        let sql = "SELECT * FROM generate_series(1, 1000000)";
+        let portal = transaction.bind(sql, &[]).await.expect("a portal");
         transaction.query_portal(&portal, 1).await.expect("rows");
         // The one place for queries is free again once the time is over.
         while simple(&other, "SELECT 1").await.is_err() {}
@@ -91,8 +93,22 @@ fn rows_that_are_not_fetched_in_time_are_dropped() {
 }
 
 #[test]
+fn rows_that_wait_for_their_client_keep_nobody_from_running_queries() {
+    let running = InProcess::start(&[("limits.statements_max", "1")]);
+    running.wait(async {
+        let mut client = connect(&running).await;
+        let other = connect(&running).await;
+        let transaction = client.transaction().await.expect("a transaction");
+        let portal = transaction.bind("SELECT * FROM generate_series(1, 10)", &[]).await.expect("a portal");
+        assert_eq!(transaction.query_portal(&portal, 1).await.expect("rows").len(), 1);
+        assert_eq!(simple(&other, "SELECT 1").await.expect("a row").len(), 1);
+        assert_eq!(transaction.query_portal(&portal, 100).await.expect("rows").len(), 9);
+    });
+}
+
+#[test]
 fn a_statement_that_went_stale_is_an_error() {
-    let running = Running::start(&[]);
+    let running = InProcess::start(&[]);
     running.wait(async {
         let client = connect(&running).await;
         client.simple_query("CREATE VIEW v AS SELECT 1 AS one").await.expect("a view");
@@ -108,7 +124,7 @@ fn a_statement_that_went_stale_is_an_error() {
 
 #[test]
 fn statements_of_ours_are_prepared_too() {
-    let running = Running::start(&[]);
+    let running = InProcess::start(&[]);
     running.append("spans", &[span("cart", 1)]);
     running.wait(async {
         let client = connect(&running).await;

@@ -4,7 +4,7 @@ use std::io::Read;
 use std::process::{Child, Command, Stdio};
 
 use super::span;
-use crate::live::Running;
+use crate::in_process::InProcess;
 use crate::python;
 use crate::server::{Server, eventually};
 
@@ -18,8 +18,8 @@ fn psql(address: std::net::SocketAddr, extra: &str) -> Command {
 }
 
 /// What psql prints for `commands`, one after the other; all must work.
-fn prints(running: &Running, commands: &[&str]) -> String {
-    let mut command = psql(running.addresses.postgres.unwrap(), "");
+fn prints(running: &InProcess, commands: &[&str]) -> String {
+    let mut command = psql(running.postgres(), "");
     command.args(["-A", "-t", "-v", "ON_ERROR_STOP=1"]).args(commands.iter().flat_map(|c| ["-c", *c]));
     let output = command.output().expect("psql");
     let error = String::from_utf8_lossy(&output.stderr);
@@ -29,7 +29,7 @@ fn prints(running: &Running, commands: &[&str]) -> String {
 
 #[test]
 fn what_there_is_can_be_listed_and_described() {
-    let running = Running::start(&[]);
+    let running = InProcess::start(&[]);
     // A built-in view is there once it is named.
     prints(&running, &["SELECT * FROM service_dependencies"]);
     let tables = prints(&running, &["\\dt"]);
@@ -52,7 +52,7 @@ fn what_there_is_can_be_listed_and_described() {
     for command in
         ["\\d", "\\dv", "\\df", "\\du", "\\dT", "\\di", "\\d+ spans", "\\dt+", "\\conninfo", "\\l+"]
     {
-        let mut command_line = psql(running.addresses.postgres.unwrap(), "");
+        let mut command_line = psql(running.postgres(), "");
         let output = command_line.args(["-c", command]).output().expect("psql");
         let error = String::from_utf8_lossy(&output.stderr);
         assert!(!error.contains("ERROR"), "{command}: {error}");
@@ -61,14 +61,14 @@ fn what_there_is_can_be_listed_and_described() {
 
 #[test]
 fn a_continuous_query_is_created_watched_subscribed_to_and_dropped() {
-    let running = Running::start(&[]);
+    let running = InProcess::start(&[]);
     let create = "CREATE MATERIALIZED VIEW v AS SELECT service_name, count(*) AS n FROM spans GROUP BY 1";
     assert_eq!(prints(&running, &[create]), "CREATE MATERIALIZED VIEW\n");
     for n in 1..4 {
         running.append("spans", &[span("cart", n)]);
         eventually(|| prints(&running, &["SELECT * FROM v"]), |rows| *rows == format!("cart|{n}\n"));
     }
-    let mut command = psql(running.addresses.postgres.unwrap(), "");
+    let mut command = psql(running.postgres(), "");
     command.args(["-c", "COPY (SUBSCRIBE TO v) TO STDOUT"]).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut subscriber = command.spawn().expect("psql");
     let open = "SELECT value::bigint FROM engine_metrics WHERE name = 'undercurrent_subscriptions' AND labels LIKE '%postgres%'";
@@ -118,9 +118,9 @@ fn tls_is_spoken_where_it_is_configured_and_nothing_else_is() {
 
 #[test]
 fn psycopg_works_as_its_users_expect() {
-    let running = Running::start(&[]);
+    let running = InProcess::start(&[]);
     running.append("spans", &[span("cart", 1)]);
     eventually(|| prints(&running, &["SELECT count(*) FROM spans"]), |rows| rows == "1\n");
-    let port = running.addresses.postgres.unwrap().port().to_string();
+    let port = running.postgres().port().to_string();
     assert_eq!(python::script("psycopg_session.py", &[port]), "done\n");
 }

@@ -4,11 +4,11 @@ use expect_test::expect;
 use tokio_postgres::{Config, NoTls, SimpleQueryMessage};
 
 use super::{connect, simple, told};
-use crate::live::Running;
+use crate::in_process::InProcess;
 
 #[test]
 fn errors_have_a_code_and_leave_the_session_usable() {
-    let running = Running::start(&[]);
+    let running = InProcess::start(&[]);
     let statements = [
         "SELECT 1 FROM",
         "SELECT * FROM nothing_like_it",
@@ -93,7 +93,7 @@ fn errors_have_a_code_and_leave_the_session_usable() {
 
 #[test]
 fn a_syntax_error_tells_where() {
-    let running = Running::start(&[]);
+    let running = InProcess::start(&[]);
     running.wait(async {
         let client = connect(&running).await;
         let sql = "SELECT 1;\nSELECT 'ä' FROM spans WHERE )";
@@ -108,7 +108,7 @@ fn a_syntax_error_tells_where() {
 
 #[test]
 fn a_text_of_statements_stops_at_its_first_error() {
-    let running = Running::start(&[]);
+    let running = InProcess::start(&[]);
     running.wait(async {
         let client = connect(&running).await;
         let sql = "CREATE VIEW a AS SELECT 1; SELECT nope; CREATE VIEW b AS SELECT 1";
@@ -126,7 +126,7 @@ fn a_text_of_statements_stops_at_its_first_error() {
 
 #[test]
 fn transactions_are_tracked() {
-    let running = Running::start(&[]);
+    let running = InProcess::start(&[]);
     running.wait(async {
         let client = connect(&running).await;
         client.simple_query("BEGIN; SELECT 1; SAVEPOINT s").await.expect("a transaction");
@@ -143,7 +143,7 @@ fn transactions_are_tracked() {
 
 #[test]
 fn settings_are_remembered() {
-    let running = Running::start(&[]);
+    let running = InProcess::start(&[]);
     running.wait(async {
         let client = connect(&running).await;
         let show = async |sql: &str| simple(&client, sql).await.expect("a row")[0][0].clone().unwrap_or_default();
@@ -164,7 +164,7 @@ fn settings_are_remembered() {
 
 #[test]
 fn a_cancel_request_ends_the_query_and_nothing_else() {
-    let running = Running::start(&[]);
+    let running = InProcess::start(&[]);
     running.wait(async {
         let client = connect(&running).await;
         let token = client.cancel_token();
@@ -192,7 +192,7 @@ fn limits_are_errors_a_user_understands() {
         ("limits.statement_timeout", "200ms"),
         ("limits.statement_bytes_max", "64 KiB"),
     ];
-    let running = Running::start(&settings);
+    let running = InProcess::start(&settings);
     running.wait(async {
         let client = connect(&running).await;
         let (code, message, hint) = told(&client.simple_query("SELECT * FROM generate_series(1, 101)").await.unwrap_err());
@@ -210,9 +210,9 @@ fn limits_are_errors_a_user_understands() {
 
 #[test]
 fn other_databases_do_not_exist() {
-    let running = Running::start(&[]);
+    let running = InProcess::start(&[]);
     running.wait(async {
-        let address = running.addresses.postgres.unwrap();
+        let address = running.postgres();
         let mut config = Config::new();
         config.host("127.0.0.1").port(address.port()).user("ann").dbname("postgres");
         let Err(error) = config.connect(NoTls).await else { panic!("connected") };
@@ -224,7 +224,7 @@ fn other_databases_do_not_exist() {
 
 #[test]
 fn a_stopped_engine_refuses_everything() {
-    let running = Running::start(&[]);
+    let running = InProcess::start(&[]);
     running.wait(async {
         let client = connect(&running).await;
         simple(&client, "SELECT count(*) FROM spans").await.expect("a row");
@@ -242,7 +242,7 @@ fn a_stopped_engine_refuses_everything() {
         while !client.is_closed() {
             tokio::task::yield_now().await;
         }
-        let address = running.addresses.postgres.unwrap();
+        let address = running.postgres();
         let mut config = Config::new();
         config.host("127.0.0.1").port(address.port()).user("ann").dbname("undercurrent");
         let Err(error) = config.connect(NoTls).await else { panic!("connected") };

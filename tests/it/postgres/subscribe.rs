@@ -7,13 +7,13 @@ use tokio_postgres::{NoTls, SimpleQueryMessage};
 
 use super::hostile::{raw, startup};
 use super::{connect, simple, span, told};
-use crate::live::Running;
+use crate::in_process::InProcess;
 
 const VIEW: &str = "CREATE MATERIALIZED VIEW v AS SELECT service_name, count(*) AS n FROM spans GROUP BY 1";
 
 #[test]
 fn changes_come_by_both_protocols_until_cancelled() {
-    let running = Running::start(&[]);
+    let running = InProcess::start(&[]);
     running.wait(async {
         let client = connect(&running).await;
         client.simple_query(VIEW).await.expect("a view");
@@ -53,7 +53,7 @@ fn changes_come_by_both_protocols_until_cancelled() {
 
 #[test]
 fn copy_streams_changes_as_lines() {
-    let running = Running::start(&[]);
+    let running = InProcess::start(&[]);
     running.wait(async {
         let client = connect(&running).await;
         client.simple_query(VIEW).await.expect("a view");
@@ -75,7 +75,7 @@ fn copy_streams_changes_as_lines() {
 
 #[test]
 fn a_client_that_leaves_ends_its_subscription() {
-    let running = Running::start(&[]);
+    let running = InProcess::start(&[]);
     running.wait(async {
         let client = connect(&running).await;
         client.simple_query(VIEW).await.expect("a view");
@@ -92,7 +92,7 @@ fn a_client_that_leaves_ends_its_subscription() {
 
 #[test]
 fn a_dropped_view_ends_its_subscriptions() {
-    let running = Running::start(&[]);
+    let running = InProcess::start(&[]);
     running.wait(async {
         let (client, other) = (connect(&running).await, connect(&running).await);
         client.simple_query(VIEW).await.expect("a view");

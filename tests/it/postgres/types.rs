@@ -6,7 +6,7 @@ use serde_json::json;
 use tokio_postgres::types::{FromSql, Type};
 
 use super::{connect, rows_become, simple, span};
-use crate::live::Running;
+use crate::in_process::InProcess;
 
 /// The raw bytes of a value, whatever its type.
 struct Raw(Vec<u8>);
@@ -23,7 +23,7 @@ impl FromSql<'_> for Raw {
 
 #[test]
 fn every_type_has_its_text() {
-    let running = Running::start(&[]);
+    let running = InProcess::start(&[]);
     let cases = [
         "true",
         "1::smallint",
@@ -115,7 +115,7 @@ fn every_type_has_its_text() {
 
 #[test]
 fn values_survive_the_binary_form() {
-    let running = Running::start(&[]);
+    let running = InProcess::start(&[]);
     running.wait(async {
         let client = connect(&running).await;
         let sql =
@@ -146,7 +146,7 @@ fn values_survive_the_binary_form() {
 
 #[test]
 fn rows_of_telemetry_have_their_columns() {
-    let running = Running::start(&[]);
+    let running = InProcess::start(&[]);
     running.append("spans", &[span("cart", 1)]);
     running.append(
         "metrics",

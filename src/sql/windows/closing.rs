@@ -1,0 +1,1 @@
+//! When a window of a view has ended.
