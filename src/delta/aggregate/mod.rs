@@ -6,6 +6,7 @@ mod count;
 mod expiry;
 mod extreme;
 mod integer;
+mod ordered;
 mod recomputed;
 mod statistic;
 #[cfg(test)]
