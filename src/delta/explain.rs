@@ -74,6 +74,10 @@ fn describe(plan: &Plan, id: NodeId) -> String {
         }
         Node::Union(_) => "Union".to_owned(),
         Node::Negate(_) => "Negate".to_owned(),
+        Node::Repeat(input) => {
+            let last = plan.schemas[*input].fields().len() - 1;
+            format!("Repeat times={} state=none", columns(plan, *input, [last]))
+        }
         Node::Consolidate(_) => "Consolidate state=none".to_owned(),
         Node::Distinct { retracts, horizon_ms, .. } => {
             let kept = if *retracts { "each distinct row and its count" } else { "each distinct row" };
@@ -81,7 +85,7 @@ fn describe(plan: &Plan, id: NodeId) -> String {
         }
         Node::Aggregate { input, spec } => {
             let aggregates: Vec<String> =
-                spec.aggregates.iter().map(|a| aggregate(plan, *input, a)).collect();
+                spec.aggregates.iter().map(|a| aggregate(plan, *input, a, spec.retracts)).collect();
             format!(
                 "Aggregate by=[{}] aggregates=[{}] state=(one entry a group){}{}",
                 columns(plan, *input, 0..spec.group_columns),
@@ -174,16 +178,50 @@ fn horizon(horizon_ms: Option<u64>) -> String {
     horizon_ms.map_or(" horizon=none".to_owned(), |ms| format!(" horizon={}s", ms as f64 / 1000.0))
 }
 
-fn aggregate(plan: &Plan, input: NodeId, spec: &AggregateSpec) -> String {
+fn aggregate(plan: &Plan, input: NodeId, spec: &AggregateSpec, retracts: bool) -> String {
     let function = match &spec.function {
         Function::Percentile { ranks, relative_error } => {
             format!("percentile{ranks:?} relative_error={relative_error}")
         }
+        Function::Bits(function) => format!("bit_{function:?}").to_lowercase(),
+        Function::Pairs { questions } => format!("pairs{questions:?}").to_lowercase(),
+        Function::Variance { is_sample, is_root } => {
+            format!("{}_{}", if *is_root { "stddev" } else { "var" }, if *is_sample { "samp" } else { "pop" })
+        }
+        Function::BoolAnd => "bool_and".to_owned(),
+        Function::BoolOr => "bool_or".to_owned(),
+        Function::Recomputed(call) => call.function.fun().name().to_owned(),
         other => format!("{other:?}").to_lowercase(),
     };
     let distinct = if spec.is_distinct { "distinct " } else { "" };
     let filter = spec.filter.map_or(String::new(), |c| format!(" filter={}", columns(plan, input, [c])));
-    format!("{function}({distinct}{}){filter}", columns(plan, input, spec.arguments.iter().copied()))
+    let arguments = columns(plan, input, spec.arguments.iter().copied());
+    let (how, kept) = (how(&spec.function), kept(spec, retracts));
+    let each = if spec.is_distinct && how == "incremental" { "each distinct value, " } else { "" };
+    format!("{function}({distinct}{arguments}){filter} {how}=({each}{kept})")
+}
+
+fn how(function: &Function) -> &'static str {
+    if matches!(function, Function::Recomputed(_)) { "recomputed" } else { "incremental" }
+}
+
+/// What an aggregate keeps for each group.
+fn kept(spec: &AggregateSpec, retracts: bool) -> &'static str {
+    let is_float = spec.output.is_floating();
+    match &spec.function {
+        Function::Count => "a count",
+        Function::Sum | Function::Avg if is_float => "an exact sum, a count",
+        Function::Sum | Function::Avg => "a sum, a count",
+        Function::Variance { .. } => "two exact sums, a count",
+        Function::Min | Function::Max if retracts => "all distinct values",
+        Function::Min | Function::Max => "one value",
+        Function::Bits(_) => "a count of each bit",
+        Function::BoolAnd | Function::BoolOr => "two counts",
+        Function::Percentile { .. } => "a sketch",
+        Function::Pairs { .. } => "five exact sums, a count",
+        Function::Recomputed(_) if spec.is_distinct => "all distinct values",
+        Function::Recomputed(_) => "all values",
+    }
 }
 
 fn join(plan: &Plan, left: NodeId, right: NodeId, spec: &JoinSpec) -> String {

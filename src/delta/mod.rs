@@ -26,6 +26,7 @@ mod ordered_rows;
 pub mod partition;
 pub mod plan;
 pub mod recursion;
+pub mod repeat;
 pub mod route;
 pub(crate) mod row_store;
 pub mod single;

@@ -27,7 +27,7 @@ use super::temporal_filter::TemporalFilter;
 use super::top_k::{TopK, TopKSpec};
 use super::unnest::{self, UnnestSpec};
 use super::updates::Tick;
-use super::{map, negate};
+use super::{map, negate, repeat};
 
 /// Where a node stands in a [`Plan`].
 pub type NodeId = usize;
@@ -55,6 +55,8 @@ pub enum Node {
     Union(Vec<NodeId>),
     /// The same rows with multiplicities negated.
     Negate(NodeId),
+    /// Each row as often as its last column says, without that column.
+    Repeat(NodeId),
     /// Each row once a tick with its diffs summed.
     Consolidate(NodeId),
     /// Each row once.
@@ -186,7 +188,7 @@ impl Plan {
             | Node::Partition { input, .. }
             | Node::TopK { input, .. }
             | Node::TemporalFilter { input, .. } => vec![*input],
-            Node::Negate(input) | Node::Consolidate(input) => vec![*input],
+            Node::Negate(input) | Node::Repeat(input) | Node::Consolidate(input) => vec![*input],
             Node::Union(inputs) => inputs.clone(),
             Node::Join { left, right, .. } => vec![*left, *right],
             Node::Recursion { base, imports, .. } => [*base].into_iter().chain(imports.clone()).collect(),
@@ -250,6 +252,7 @@ impl Plan {
                 Node::Map { input: of, map } => map::map(scope, input(of), map.clone()),
                 Node::Union(of) => Collection::concatenate(scope, of.iter().map(input).collect()),
                 Node::Negate(of) => negate::negate(input(of)),
+                Node::Repeat(of) => repeat::repeat(input(of)),
                 Node::Consolidate(of) => {
                     let route = Route::Columns((0..schema.fields().len()).collect());
                     stateful(

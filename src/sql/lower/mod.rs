@@ -6,10 +6,12 @@
 //! | projection, filter | map |
 //! | filter on `now()` | temporal filter |
 //! | aggregate, distinct | aggregate, distinct |
+//! | grouping sets | union of an aggregate each |
 //! | join, also from subqueries | join |
 //! | value of a subquery | single |
 //! | unnest | unnest |
 //! | union | union |
+//! | intersect, except | aggregate over a union, and repeat |
 //! | values | constant |
 //! | window functions | partition |
 //! | limit of an order, `row_number() <= k`, `rank() <= k` | top-k |
@@ -21,7 +23,9 @@
 
 mod aggregate;
 mod ending;
+mod grouping_sets;
 mod join;
+mod recomputed;
 mod recursion;
 mod single;
 mod solve;
@@ -50,6 +54,7 @@ pub use self::ending::{keep_at_groups, place};
 pub(super) use self::solve::{interval, unit_step};
 pub use self::temporal::{replace_now, uses_now};
 use super::error::SqlError;
+use super::set_operations::Repeat;
 use crate::delta::expression::RowMap;
 use crate::delta::plan::{Node, NodeId, Plan};
 
@@ -166,6 +171,11 @@ impl Lowering<'_> {
                 self.filter(id, filter.input.schema(), filter.predicate.clone())
             }
             LogicalPlan::Aggregate(aggregate) => self.aggregate(aggregate, &[], schema),
+            LogicalPlan::Extension(extension) if Repeat::of(extension.node.as_ref()).is_some() => {
+                let input = self.node(query.inputs()[0])?;
+                let retracts = self.retracts[input];
+                Ok(self.push(Node::Repeat(input), schema, retracts))
+            }
             LogicalPlan::Extension(extension) => match current_groups(extension.node.as_ref()) {
                 Some(groups) => self.current_groups(groups, schema),
                 None => Err(refusal(query)),
