@@ -8,6 +8,7 @@ mod case;
 mod data;
 mod expression;
 mod query;
+mod subquery;
 
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
