@@ -45,6 +45,7 @@ use datafusion::physical_expr::{PhysicalExpr, create_physical_expr};
 
 use self::ending::{CurrentGroups, current_groups};
 pub use self::ending::{keep_at_groups, place};
+pub(super) use self::solve::{interval, unit_step};
 pub use self::temporal::{replace_now, uses_now};
 use super::error::SqlError;
 use crate::delta::expression::RowMap;
