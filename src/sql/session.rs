@@ -368,8 +368,7 @@ async fn bind(
     if !subquery::occur_in(&plan)? {
         return Ok(plan);
     }
-    // What a subquery reads outside is computed twice, and must be the same twice.
-    subquery::rewrite(ties::break_ties(plan, state)?).map_err(flatten)
+    subquery::rewrite(plan, state).map_err(flatten)
 }
 
 /// Refuses a plan that views on views have made very large: each stands in it as often as it is named.

@@ -9,6 +9,7 @@ mod data;
 mod expression;
 mod query;
 mod window;
+mod subquery;
 
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
