@@ -5,6 +5,7 @@ mod count;
 mod expiry;
 mod extreme;
 mod integer;
+mod ordered;
 mod statistic;
 #[cfg(test)]
 mod tests;

@@ -213,8 +213,8 @@ impl Term<'_> {
             (LeftSemi, false) if join.filter.is_none() => return self.matched(join, left, right),
             _ => {
                 return Err(self.refused(
-                    "a join that keeps rows without a partner in the round before",
-                    "they would be part of every round, so that the recursion would not end",
+                    "a join that keeps rows without a partner",
+                    "rows that do not stem from the round before would be part of every round",
                     "use an inner join",
                 ));
             }
@@ -286,7 +286,7 @@ impl Term<'_> {
 
     fn repeated(&self) -> SqlError {
         SqlError::unsupported(
-            format!("\"{}\" twice in its recursive term", self.name),
+            format!("\"{name}\" twice in the recursive term of \"{name}\"", name = self.name),
             "a round follows from the rows of the round before, taken once",
             "join it with a relation of its own",
         )
@@ -294,7 +294,7 @@ impl Term<'_> {
 
     fn refused(&self, what: &str, why: &str, instead: &str) -> SqlError {
         let name = self.name;
-        SqlError::unsupported(format!("{what} over \"{name}\" in its recursive term"), why, instead)
+        SqlError::unsupported(format!("{what} in the recursive term of \"{name}\""), why, instead)
     }
 }
 
