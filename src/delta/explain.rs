@@ -7,7 +7,7 @@ use super::join::{JoinSpec, Unpaired};
 use super::order::OrderColumn;
 use super::plan::{Node, NodeId, Plan};
 use super::recursion::{ROUNDS_MAX, import};
-use super::temporal_filter::{Bound, Comparison};
+use super::temporal_condition::{Bound, Condition};
 
 /// Writes the tree under the result of `plan`; a node with several readers is written out once and
 /// referred to by its number after that.
@@ -101,30 +101,35 @@ fn describe(plan: &Plan, id: NodeId) -> String {
             horizon(spec.horizon_ms.filter(|_| !spec.retracts))
         ),
         Node::Join { left, right, spec } => join(plan, *left, *right, spec),
+        Node::Single { input, spec } => {
+            format!("Single by=[{}] state=(each distinct row)", columns(plan, *input, 0..spec.key_columns))
+        }
+        Node::Unnest { input, spec } => {
+            let unnested =
+                spec.lists.iter().map(|l| l.index_in_input_schema).chain(spec.structs.iter().copied());
+            format!("Unnest [{}]", columns(plan, *input, unnested))
+        }
         Node::Recursion { spec, .. } => {
             let kept = if spec.is_distinct { "(each row and the rounds that give it)" } else { "none" };
             let union = if spec.is_distinct { "distinct" } else { "all" };
             format!("Recursion {} union={union} state={kept} rounds_max={ROUNDS_MAX}", spec.name)
         }
-        Node::TemporalFilter { input, bounds, .. } => {
-            let bounds = conditions(plan, *input, bounds);
-            format!("TemporalFilter [{bounds}] state=(current and future rows)")
+        Node::TemporalFilter { input, condition, .. } => {
+            let condition = temporal(plan, *input, condition);
+            format!("TemporalFilter [{condition}] state=(current and future rows)")
         }
     }
 }
 
 /// `now() < a and now() <= b`.
 fn conditions(plan: &Plan, input: NodeId, bounds: &[Bound]) -> String {
-    let condition = |b: &Bound| {
-        let comparison = match b.comparison {
-            Comparison::Before => "<",
-            Comparison::BeforeOrAt => "<=",
-            Comparison::After => ">",
-            Comparison::AfterOrAt => ">=",
-        };
-        format!("now() {comparison} {}", columns(plan, input, [b.column]))
-    };
-    bounds.iter().map(condition).collect::<Vec<_>>().join(" and ")
+    temporal(plan, input, &Condition::And(bounds.iter().map(|b| Condition::Bound(*b)).collect()))
+}
+
+fn temporal(plan: &Plan, input: NodeId, condition: &Condition) -> String {
+    let mut text = String::new();
+    let _ = condition.write(&|column| columns(plan, input, [column]), &mut text);
+    text
 }
 
 /// `ts DESC, name NULLS FIRST`, as PostgreSQL reads it.

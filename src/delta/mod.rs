@@ -28,8 +28,12 @@ pub mod plan;
 pub mod recursion;
 pub mod route;
 pub(crate) mod row_store;
+pub mod single;
 pub mod stats;
+pub mod temporal_condition;
 pub mod temporal_filter;
 #[cfg(test)]
 mod testing;
+pub mod unnest;
 pub mod updates;
+pub mod window;

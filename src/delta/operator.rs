@@ -75,6 +75,12 @@ pub trait Operator: 'static {
     /// Ticks come in ascending order, each at most once; in a loop once a round, with what changes in that round.
     fn tick(&mut self, tick: Tick, inputs: Vec<Vec<Part>>) -> Changes;
 
+    /// More changes at the tick that [`tick`](Self::tick) was called for last; asked for until there are none. Other
+    /// operators work in between, so that an operator with very much to say need not say it all at once.
+    fn rest(&mut self) -> Option<Changes> {
+        None
+    }
+
     /// The next tick at which the result changes without any input, if one is known.
     fn due(&self) -> Option<Tick> {
         None
@@ -89,6 +95,11 @@ pub(super) trait Scheduled<T: Time>: 'static {
     /// The changes of the result at `time`, given all that is to be seen of each input at that time. What is put
     /// into `later` is seen again, as part of the first input, at a later time.
     fn step(&mut self, time: &T, inputs: Vec<Vec<Part>>, later: &mut Vec<(T, Part)>) -> Changes;
+
+    /// More changes at the time that [`step`](Self::step) was called for last; asked for until there are none.
+    fn rest(&mut self) -> Option<Changes> {
+        None
+    }
 
     /// The next tick at which the result changes without any input, if one is known.
     fn due(&self) -> Option<Tick>;
@@ -105,6 +116,10 @@ impl<T: Time, O: Operator> Scheduled<T> for ByTick<O> {
 
     fn step(&mut self, time: &T, inputs: Vec<Vec<Part>>, _: &mut Vec<(T, Part)>) -> Changes {
         self.0.tick(time.tick(), inputs)
+    }
+
+    fn rest(&mut self) -> Option<Changes> {
+        self.0.rest()
     }
 
     fn due(&self) -> Option<Tick> {
@@ -134,6 +149,7 @@ pub(super) fn scheduled<'scope, T: Time>(
 ) -> (Edge<'scope, T>, Edge<'scope, T>) {
     let worker = scope.worker().index();
     let mut builder = OperatorBuilder::new(name.to_owned(), scope);
+    let activator = scope.activator_for(builder.operator_info().address);
     let (rows_out, rows) = builder.new_output::<Updates>();
     let (errors_out, errors) = builder.new_output::<Updates>();
     let mut handles: Vec<_> = inputs
@@ -158,6 +174,8 @@ pub(super) fn scheduled<'scope, T: Time>(
         drop(capabilities);
         let inputs = handles.len();
         let mut later = vec![];
+        // The tick that the operator has not said everything about.
+        let mut unfinished: Option<T> = None;
         move |frontiers| {
             for (input, handle) in handles.iter_mut().enumerate() {
                 handle.for_each(|capability, updates| {
@@ -171,20 +189,29 @@ pub(super) fn scheduled<'scope, T: Time>(
                 });
             }
             let upper = upper_of(frontiers);
-            while let Some(entry) =
-                pending.first_entry().filter(|e| upper.as_ref().is_none_or(|u| e.key() < u))
-            {
-                let (time, parts) = entry.remove_entry();
+            loop {
+                if let Some(time) = unfinished.take()
+                    && let Some(changes) = operator.rest()
+                {
+                    outputs.send(&time, changes);
+                    unfinished = Some(time);
+                    activator.activate();
+                    return;
+                }
+                let complete = pending.first_entry().filter(|e| upper.as_ref().is_none_or(|u| e.key() < u));
+                let idle = || vec![Vec::new(); inputs];
+                let due = operator.due().map(T::begin);
+                let last = upper.as_ref().filter(|upper| due.is_some_and(|due| due < **upper));
+                let (time, parts) = match (complete, last.and_then(Time::previous)) {
+                    (Some(entry), _) => entry.remove_entry(),
+                    (None, Some(last)) => (last, idle()),
+                    _ => break,
+                };
                 outputs.send(&time, operator.step(&time, parts, &mut later));
                 for (time, part) in later.drain(..) {
-                    pending.entry(time).or_insert_with(|| vec![Vec::new(); inputs])[0].push(part);
+                    pending.entry(time).or_insert_with(idle)[0].push(part);
                 }
-            }
-            if let (Some(due), Some(upper)) = (operator.due().map(T::begin), &upper)
-                && due < *upper
-                && let Some(last) = upper.previous()
-            {
-                outputs.send(&last, operator.step(&last, vec![Vec::new(); inputs], &mut later));
+                unfinished = Some(time);
             }
             let due = operator.due().filter(|_| upper.is_some()).map(T::begin);
             outputs.release(pending.keys().next().cloned().into_iter().chain(due).min());

@@ -20,8 +20,11 @@ use super::operator::{Operator, by_tick};
 use super::partition::{Partition, PartitionSpec};
 use super::recursion::{Nest, Recursion};
 use super::route::Route;
+use super::single::{Single, SingleSpec};
 use super::stats::Counters;
-use super::temporal_filter::{Bound, TemporalFilter};
+use super::temporal_condition::Condition;
+use super::temporal_filter::TemporalFilter;
+use super::unnest::{self, UnnestSpec};
 use super::updates::Tick;
 use super::{map, negate};
 
@@ -78,6 +81,20 @@ pub enum Node {
         /// How they are joined.
         spec: JoinSpec,
     },
+    /// The only row of each key; an error where there are several.
+    Single {
+        /// Whose rows.
+        input: NodeId,
+        /// How.
+        spec: SingleSpec,
+    },
+    /// Rows made of the elements of lists.
+    Unnest {
+        /// What is unnested.
+        input: NodeId,
+        /// How.
+        spec: UnnestSpec,
+    },
     /// A function of the rows of each partition.
     Partition {
         /// What is partitioned.
@@ -96,11 +113,11 @@ pub enum Node {
     },
     /// Rows while they are current.
     TemporalFilter {
-        /// What is filtered; the bounds are its last columns.
+        /// What is filtered; the columns of the condition are its last.
         input: NodeId,
         /// When a row is current.
-        bounds: Vec<Bound>,
-        /// How many columns the result has: those before the bounds.
+        condition: Condition,
+        /// How many columns the result has: those before the condition's.
         columns: usize,
     },
 }
@@ -156,6 +173,8 @@ impl Plan {
             Node::Map { input, .. }
             | Node::Distinct { input, .. }
             | Node::Aggregate { input, .. }
+            | Node::Single { input, .. }
+            | Node::Unnest { input, .. }
             | Node::Partition { input, .. }
             | Node::TemporalFilter { input, .. } => vec![*input],
             Node::Negate(input) | Node::Consolidate(input) => vec![*input],
@@ -175,6 +194,9 @@ impl Plan {
                 }
                 Node::Aggregate { spec, .. } => {
                     Aggregate::new(spec.clone(), Arc::default())?;
+                }
+                Node::Single { spec, .. } => {
+                    Single::new(spec.clone(), Arc::default())?;
                 }
                 Node::Join { spec, .. } => {
                     Join::new(spec.clone(), Arc::default())?;
@@ -244,6 +266,16 @@ impl Plan {
                     let inputs = vec![(input(left), by(&spec.keys[0])), (input(right), by(&spec.keys[1]))];
                     stateful(scope, "Join", inputs, None, Join::new(spec.clone(), counters_of())?)
                 }
+                Node::Single { input: of, spec } => {
+                    let operator = Single::new(spec.clone(), counters_of())?;
+                    // Without keys there is always a row, on the first worker, from the start.
+                    let (route, first) = match spec.key_columns {
+                        0 => (Route::First, (scope.worker().index() == 0).then_some(start)),
+                        n => (Route::Columns((0..n).collect()), None),
+                    };
+                    stateful(scope, "Single", vec![(input(of), route)], first, operator)
+                }
+                Node::Unnest { input: of, spec } => unnest::unnest(scope, input(of), spec.clone()),
                 Node::Partition { input: of, spec } => {
                     let inputs = vec![(input(of), by(&spec.partition))];
                     stateful(scope, "Partition", inputs, None, Partition::new(spec.clone(), counters_of())?)
@@ -256,8 +288,8 @@ impl Plan {
                     counters.extend(within.into_iter().map(|(inner, c)| (first + inner, c)));
                     result
                 }
-                Node::TemporalFilter { input: of, bounds, columns } => {
-                    let operator = TemporalFilter::new(bounds.clone(), *columns, counters_of());
+                Node::TemporalFilter { input: of, condition, columns } => {
+                    let operator = TemporalFilter::new(condition.clone(), *columns, counters_of());
                     stateful(scope, "TemporalFilter", vec![(input(of), Route::Local)], None, operator)
                 }
             };

@@ -10,9 +10,9 @@ use datafusion::sql::sqlparser::dialect::PostgreSqlDialect;
 use datafusion::sql::sqlparser::tokenizer::{Location, Token, Tokenizer, Word};
 
 use super::error::SqlError;
-use super::nesting;
 use super::table::{self, CreateTable, create_table};
 use super::write::Write;
+use super::{nesting, rewrite};
 
 /// One statement, ready to be carried out.
 #[derive(Debug, Clone)]
@@ -114,6 +114,8 @@ pub struct Subscribe {
     pub snapshot: bool,
     /// Whether a tick without changes is told too.
     pub progress: bool,
+    /// Whether each row is told once, when the window that it is in has ended: `EMIT ON WINDOW CLOSE`.
+    pub on_window_close: bool,
 }
 
 /// The statements of `sql`, separated by semicolons; comments between them are skipped.
@@ -125,7 +127,8 @@ pub fn parse(sql: &str) -> Result<Vec<Statement>, SqlError> {
 pub fn parse_query(sql: &str) -> Result<Parsed, SqlError> {
     let mut parsed = parse_datafusion(sql)?;
     match (parsed.pop_back(), parsed.is_empty()) {
-        (Some(Parsed::Statement(statement)), true) if matches!(*statement, ast::Statement::Query(_)) => {
+        (Some(Parsed::Statement(mut statement)), true) if matches!(*statement, ast::Statement::Query(_)) => {
+            rewrite::rewrite(&mut statement)?;
             Ok(Parsed::Statement(statement))
         }
         _ => Err(SqlError::Syntax(format!("\"{}\" is not a single query", shorten(sql)))),
@@ -135,7 +138,8 @@ pub fn parse_query(sql: &str) -> Result<Parsed, SqlError> {
 fn parse_datafusion(sql: &str) -> Result<std::collections::VecDeque<Parsed>, SqlError> {
     nesting::check(sql)?;
     let dialect = PostgreSqlDialect {};
-    let parser: Result<DFParser, _> = DFParserBuilder::new(sql).with_dialect(&dialect).build();
+    let tokens = rewrite::readable(sql)?;
+    let parser: Result<DFParser, _> = DFParserBuilder::new(tokens).with_dialect(&dialect).build();
     Ok(parser?.parse_statements()?)
 }
 
@@ -307,7 +311,9 @@ fn after_word(sql: &str, word: &str) -> Result<String, SqlError> {
 fn subscribe(words: &mut Words) -> Result<Statement, SqlError> {
     words.take(&["to"]);
     let relation = words.name()?;
-    let mut subscribe = Subscribe { relation, snapshot: true, progress: false };
+    let mut subscribe = Subscribe { relation, snapshot: true, progress: false, on_window_close: false };
+    let emit = ["emit", "on", "window", "close"];
+    subscribe.on_window_close = words.take(&emit);
     if words.take(&["with"]) {
         let open = words.take_token(&Token::LParen);
         loop {
@@ -335,10 +341,15 @@ fn subscribe(words: &mut Words) -> Result<Statement, SqlError> {
             return Err(SqlError::Syntax("syntax error: \")\" expected after the options".to_owned()));
         }
     }
+    subscribe.on_window_close |= words.take(&emit);
     Ok(Statement::Subscribe(subscribe))
 }
 
-fn standard(statement: ast::Statement) -> Result<Statement, SqlError> {
+fn standard(mut statement: ast::Statement) -> Result<Statement, SqlError> {
+    // The query of a view is kept as it was written, and rewritten when it is planned.
+    if !matches!(statement, ast::Statement::CreateView(_)) {
+        rewrite::rewrite(&mut statement)?;
+    }
     match statement {
         ast::Statement::CreateView(view) => {
             let options = match &view.options {

@@ -88,6 +88,13 @@ impl Server {
         }
     }
 
+    /// Adds rows to the user table `name`, at the open tick.
+    pub fn insert(&mut self, name: &str, rows: RecordBatch) {
+        if let Err(error) = self.database.engine.change(name, rows, Run::Constant(1)) {
+            panic!("{name}: {error}");
+        }
+    }
+
     /// Closes the open tick, at `clock_ms` if that is later than the next.
     pub fn close(&mut self, clock_ms: u64) -> u64 {
         self.database.engine.close(clock_ms).expect("an engine that runs")
