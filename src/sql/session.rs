@@ -24,7 +24,7 @@ use super::canonical::CanonicalAggregates;
 use super::catalog::{Catalog, Kind, RelationTable};
 use super::error::SqlError;
 use super::lower::{self, Lowered};
-use super::pg_catalog::{Client, Listed, Listing, PgCatalog};
+use super::pg_catalog::{Client, Listed, Listing, PgCatalog, add_indexes};
 use super::question::{Description, Parameter, Question, parameter_types, with_parameters};
 use super::set_operations::{UnnestRepeats, count_rows};
 use super::{from, functions, json, subquery, ties, windows};
@@ -272,9 +272,11 @@ impl Session {
     async fn listing(&self, catalog: &Catalog, tick: u64) -> Listing {
         let mut listing = Listing::new();
         for (name, relation) in catalog {
-            let mut listed = Listed { schema: relation.schema.clone(), kind: 'r', definition: None };
+            let schema = relation.schema.clone();
+            let mut listed = Listed { schema, kind: 'r', definition: None, table: None };
             match &relation.kind {
-                Kind::Stream(_) | Kind::System(_) | Kind::Table { .. } => {}
+                Kind::Stream(_) | Kind::System(_) => {}
+                Kind::Table { definition, .. } => listed.table = Some(definition.clone()),
                 Kind::View { query, .. } => (listed.kind, listed.definition) = ('m', Some(query.clone())),
                 Kind::Query(query) => {
                     (listed.kind, listed.definition) = ('v', Some(query.clone()));
@@ -288,6 +290,7 @@ impl Session {
             }
             listing.insert(name.clone(), listed);
         }
+        add_indexes(&mut listing);
         listing
     }
 
