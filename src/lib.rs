@@ -83,9 +83,9 @@
 //!   only grow are never looked up by value. Outer, semi, anti and mark joins count matches by row.
 //! - Aggregates are evaluated before and after a tick's changes to the groups it touches, instead of
 //!   keeping what was sent: all of them are functions of the multiset of their input alone.
-//!
-//! - A recursion goes round in ticks of rounds, totally ordered too, with the round as a column of its rows: operators
-//!   in a loop are those outside, with one state for all rounds ([`delta::recursion`]).
+//! - A recursion takes its rounds one after the other within a tick, so that time stays totally ordered, and the round
+//!   is a column of its rows: operators in a loop are those outside, with one state for all rounds
+//!   ([`delta::recursion`]).
 //!
 //! A view's result is an arrangement of differential dataflow made of sorted Arrow chunks
 //! ([`delta::chunk`]), each worker what it has: readers take its chunks as a table, later views
