@@ -421,8 +421,11 @@ fn refuse_system_tables(plan: &LogicalPlan, catalog: &Catalog) -> Result<(), Sql
             if name.ends_with("()") {
                 function = Some(name.to_owned());
             }
-            // What the catalog lacks is the working table of WITH RECURSIVE.
-            if matches!(catalog.get(name).map(|r| &r.kind), Some(Kind::System(_) | Kind::Query(_))) {
+            // A recursive query hides a relation of its name.
+            let is_relation = super::recursion::work_table(scan).is_none();
+            if is_relation
+                && matches!(catalog.get(name).map(|r| &r.kind), Some(Kind::System(_) | Kind::Query(_)))
+            {
                 found = Some(name.to_owned());
             }
         }
