@@ -89,6 +89,7 @@ impl Operator for Distinct {
             changes.errors.push((super::expression::message(&error), 1));
         }
         self.counters.state_bytes(self.keys.bytes());
+        self.counters.state_rows(self.keys.count());
         changes
     }
 }

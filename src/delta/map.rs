@@ -1,5 +1,7 @@
 //! Rows filtered and projected, one by one.
 
+use std::sync::Arc;
+
 use timely::container::NoopBuilder;
 use timely::dataflow::Scope;
 use timely::dataflow::channels::pact::Pipeline;
@@ -10,13 +12,19 @@ use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
 use super::collection::Collection;
 use super::expression::RowMap;
 use super::operator::error_updates;
+use super::stats::{Counters, Stopwatch};
 use super::updates::{Tick, Updates};
 
 /// Each row of `input` put through `map`.
 ///
 /// Multiplicity: that of the input. State: none, so late and retracted rows are rows like others. A
 /// row that fails becomes an error with its diff, and is no error any more once retracted.
-pub fn map<'scope>(scope: Scope<'scope, Tick>, input: Collection<'scope>, map: RowMap) -> Collection<'scope> {
+pub fn map<'scope>(
+    scope: Scope<'scope, Tick>,
+    input: Collection<'scope>,
+    map: RowMap,
+    counters: Arc<Counters>,
+) -> Collection<'scope> {
     let mut builder = OperatorBuilder::new("Map".to_owned(), scope);
     let (rows_out, rows) = builder.new_output::<Updates>();
     let (errors_out, errors) = builder.new_output::<Updates>();
@@ -25,8 +33,13 @@ pub fn map<'scope>(scope: Scope<'scope, Tick>, input: Collection<'scope>, map: R
     let mut errors_out = OutputBuilder::<_, NoopBuilder<Updates>>::from(errors_out);
     builder.build(move |_| {
         move |_frontiers| {
+            let mut stopwatch = Stopwatch::new(&counters);
             handle.for_each(|capability, updates| {
+                stopwatch.begin();
                 let (mapped, failed) = map_updates(&map, updates);
+                counters.took(updates.len());
+                counters.gave(mapped.len());
+                counters.failed(failed.len());
                 if !mapped.is_empty() {
                     let mut mapped = mapped;
                     rows_out.activate().session_with_builder(&capability).give_container(&mut mapped);
@@ -45,6 +58,7 @@ pub fn project<'scope>(
     scope: Scope<'scope, Tick>,
     input: Collection<'scope>,
     columns: &[usize],
+    counters: Arc<Counters>,
 ) -> Collection<'scope> {
     let columns = columns.to_vec();
     let mut builder = OperatorBuilder::new("Project".to_owned(), scope);
@@ -54,6 +68,7 @@ pub fn project<'scope>(
     builder.build(move |_| {
         move |_frontiers| {
             handle.for_each(|capability, updates| {
+                counters.gave(updates.len());
                 updates.rows = updates.rows.project(&columns).expect("columns that the plan checked");
                 rows_out.activate().session_with_builder(&capability).give_container(updates);
             });

@@ -21,6 +21,7 @@ pub mod keys;
 pub mod map;
 pub mod negate;
 pub mod operator;
+pub mod outlet;
 pub mod plan;
 pub mod route;
 pub(crate) mod row_store;

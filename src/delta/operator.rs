@@ -4,26 +4,31 @@
 //! has passed a tick, everything that happens at it is here, and one call turns it into the changes
 //! of the result at the same tick. Everything about capabilities and frontiers is in this file.
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
+use std::rc::Rc;
+use std::sync::Arc;
 
-use arrow::array::{ArrayRef, RecordBatch, StringArray};
+use arrow::array::{ArrayRef, AsArray, RecordBatch, StringArray};
 use timely::container::NoopBuilder;
 use timely::dataflow::Scope;
-use timely::dataflow::channels::pact::DistributorPact;
-use timely::dataflow::operators::Capability;
+use timely::dataflow::channels::pact::{DistributorPact, Pipeline};
 use timely::dataflow::operators::generic::OutputBuilder;
 use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
+use timely::dataflow::operators::{Capability, Concatenate};
 use timely::progress::frontier::MutableAntichain;
 
-use super::collection::{ERRORS, Edge};
+use super::collection::{Collection, ERRORS, Edge};
+use super::outlet::Outlet;
 use super::route::{Route, Router, earliest};
+use super::stats::{Counters, Stopwatch};
 use super::updates::{Diff, Run, Tick, Updates};
 
 /// Rows with their diffs, all at one tick.
 pub type Part = (RecordBatch, Run<Diff>);
 
 /// What a tick changes in a result.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub struct Changes {
     /// Changed rows.
     pub rows: Vec<Part>,
@@ -50,68 +55,138 @@ pub trait Operator: 'static {
     fn due(&self) -> Option<Tick> {
         None
     }
+
+    /// The rows of the result as they are now, each with its multiplicity, where the state can tell them:
+    /// no later change takes away what is not among them.
+    fn snapshot(&mut self) -> Option<Vec<Part>> {
+        None
+    }
+}
+
+/// Where an operator is built, and who looks at it.
+pub struct Site<'a, 'scope> {
+    /// The dataflow.
+    pub scope: Scope<'scope, Tick>,
+    /// What it is called in timely's logs.
+    pub name: &'a str,
+    /// What it counts.
+    pub counters: Arc<Counters>,
+    /// Where other dataflows take its changes from.
+    pub outlet: Outlet,
+}
+
+/// What has come for a tick that is not whole.
+#[derive(Default)]
+struct Pending {
+    /// Of each input; nothing at all where only errors came.
+    inputs: Vec<Vec<Part>>,
+    errors: Vec<(String, Diff)>,
 }
 
 /// Runs `operator` over `inputs`, each spread over the workers by its route; also calls it at tick
-/// `first`, input or not, where one is given. The outputs are its rows and its errors.
+/// `first`, input or not, where one is given. Errors of the inputs come out beside its own.
 pub fn by_tick<'scope, O: Operator>(
-    scope: Scope<'scope, Tick>,
-    name: &str,
-    inputs: Vec<(Edge<'scope>, Route)>,
+    site: Site<'_, 'scope>,
+    inputs: Vec<(Collection<'scope>, Route)>,
     first: Option<Tick>,
-    mut operator: O,
-) -> (Edge<'scope>, Edge<'scope>) {
+    operator: O,
+) -> Collection<'scope> {
+    let Site { scope, name, counters, outlet } = site;
     let worker = scope.worker().index();
     let mut builder = OperatorBuilder::new(name.to_owned(), scope);
     let (rows_out, rows) = builder.new_output::<Updates>();
     let (errors_out, errors) = builder.new_output::<Updates>();
+    let failed = one(scope, inputs.iter().map(|(collection, _)| collection.errors.clone()).collect());
     let mut handles: Vec<_> = inputs
         .into_iter()
-        .map(|(edge, route)| {
-            builder.new_input(edge, DistributorPact(move |peers| Router::new(route, worker, peers)))
+        .map(|(collection, route)| {
+            let pact = DistributorPact(move |peers| Router::new(route, worker, peers));
+            builder.new_input(collection.rows, pact)
         })
         .collect();
+    let mut failed = builder.new_input(failed, Pipeline);
     let mut outputs = Outputs {
         rows: OutputBuilder::from(rows_out),
         errors: OutputBuilder::from(errors_out),
         rows_capability: None,
         errors_capability: None,
+        counters: counters.clone(),
+        outlet: outlet.clone(),
     };
+    let operator = Rc::new(RefCell::new(operator));
+    outlet.on_snapshot({
+        let operator = operator.clone();
+        move || operator.borrow_mut().snapshot()
+    });
     builder.build(move |mut capabilities| {
-        let mut pending: BTreeMap<Tick, Vec<Vec<Part>>> = BTreeMap::new();
+        let mut operator = Some(operator);
+        let mut pending: BTreeMap<Tick, Pending> = BTreeMap::new();
+        let inputs = handles.len();
         if let Some(first) = first {
-            pending.insert(first, vec![Vec::new(); handles.len()]);
+            pending.insert(first, Pending { inputs: vec![Vec::new(); inputs], errors: vec![] });
             outputs.errors_capability = capabilities.pop();
             outputs.rows_capability = capabilities.pop();
         }
         drop(capabilities);
-        let inputs = handles.len();
         move |frontiers| {
+            let mut stopwatch = Stopwatch::new(&counters);
             for (input, handle) in handles.iter_mut().enumerate() {
                 handle.for_each(|capability, updates| {
+                    stopwatch.begin();
                     let updates = std::mem::take(updates);
                     outputs.hold(earliest(&updates), |port| capability.retain(port));
                     for (time, rows, diffs) in updates.by_time() {
-                        pending.entry(time).or_insert_with(|| vec![Vec::new(); inputs])[input]
-                            .push((rows, diffs));
+                        let pending = pending.entry(time).or_default();
+                        pending.inputs.resize(inputs, Vec::new());
+                        pending.inputs[input].push((rows, diffs));
                     }
                 });
             }
+            failed.for_each(|capability, updates| {
+                let updates = std::mem::take(updates);
+                outputs.hold(earliest(&updates), |port| capability.retain(port));
+                for (time, message, diff) in errors_of(&updates) {
+                    pending.entry(time).or_default().errors.push((message, diff));
+                }
+            });
+            if outlet.is_off() {
+                pending.clear();
+                operator = None;
+            }
+            let Some(operator) = &operator else { return outputs.release(None) };
+            let mut operator = operator.borrow_mut();
             let upper = upper_of(frontiers);
             while let Some(entry) = pending.first_entry().filter(|e| upper.is_none_or(|u| *e.key() < u)) {
-                let (tick, parts) = entry.remove_entry();
-                outputs.send(tick, operator.tick(tick, parts));
+                stopwatch.begin();
+                let (tick, mut part) = entry.remove_entry();
+                let mut changes = Changes::default();
+                if !part.inputs.is_empty() {
+                    counters.took(part.inputs.iter().flatten().map(|(rows, _)| rows.num_rows()).sum());
+                    changes = operator.tick(tick, part.inputs);
+                }
+                changes.errors.append(&mut part.errors);
+                outputs.send(tick, changes);
             }
             if let (Some(due), Some(upper)) = (operator.due(), upper)
                 && due < upper
             {
+                stopwatch.begin();
                 outputs.send(upper - 1, operator.tick(upper - 1, vec![Vec::new(); inputs]));
             }
             let next = [pending.keys().next().copied(), operator.due().filter(|_| upper.is_some())];
             outputs.release(next.into_iter().flatten().min());
+            outlet.advance(upper);
         }
     });
-    (rows, errors)
+    Collection { rows, errors }
+}
+
+/// All of `edges` as one.
+fn one<'scope>(scope: Scope<'scope, Tick>, mut edges: Vec<Edge<'scope>>) -> Edge<'scope> {
+    match edges.len() {
+        1 => edges.swap_remove(0),
+        _ => scope.concatenate(edges),
+    }
 }
 
 /// The least time that may still come on any of the inputs; `None` once all are closed.
@@ -125,6 +200,8 @@ struct Outputs {
     errors: OutputBuilder<Tick, NoopBuilder<Updates>>,
     rows_capability: Option<Capability<Tick>>,
     errors_capability: Option<Capability<Tick>>,
+    counters: Arc<Counters>,
+    outlet: Outlet,
 }
 
 impl Outputs {
@@ -148,6 +225,9 @@ impl Outputs {
     }
 
     fn send(&mut self, tick: Tick, changes: Changes) {
+        self.counters.gave(changes.rows.iter().map(|(rows, _)| rows.num_rows()).sum());
+        self.counters.failed(changes.errors.len());
+        self.outlet.send(tick, &changes);
         if let Some(capability) = &self.rows_capability {
             let mut output = self.rows.activate();
             let mut session = output.session_with_builder(capability);
@@ -165,7 +245,14 @@ impl Outputs {
 /// `errors` as updates of an error edge at `tick`.
 pub(crate) fn error_updates(tick: Tick, errors: Vec<(String, Diff)>) -> Updates {
     let (messages, diffs): (Vec<_>, Vec<_>) = errors.into_iter().unzip();
-    let messages: ArrayRef = std::sync::Arc::new(StringArray::from(messages));
+    let messages: ArrayRef = Arc::new(StringArray::from(messages));
     let rows = RecordBatch::try_new(ERRORS.clone(), vec![messages]).expect("the schema of errors");
     Updates::at(rows, tick, Run::from_vec(diffs))
+}
+
+/// The updates of an error edge, one by one.
+fn errors_of(updates: &Updates) -> impl Iterator<Item = (Tick, String, Diff)> + '_ {
+    let messages = updates.rows.column(0).as_string::<i32>();
+    (0..updates.len())
+        .map(move |row| (updates.times.get(row), messages.value(row).to_owned(), updates.diffs.get(row)))
 }

@@ -180,6 +180,8 @@ impl Operator for TemporalFilter {
         }
         self.release(tick, &mut changes);
         self.counters.state_bytes(self.bytes());
+        let parts = self.calendar.values().flat_map(|bucket| &bucket.parts);
+        self.counters.state_rows(parts.map(|part| part.due.len()).sum());
         changes
     }
 

@@ -11,18 +11,21 @@ mod clock;
 mod collector;
 mod contents;
 mod database;
+mod explain;
 mod limits;
 mod live;
+mod operators;
 mod reader;
 mod state;
 mod subscription;
 mod system_tables;
+mod view_stats;
 mod worker;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use arrow::array::RecordBatch;
@@ -34,11 +37,12 @@ pub use self::clock::{ClockOptions, SOURCES_MAX, SourceId, StreamClock};
 pub use self::database::{Answer, BuiltIns, Database};
 pub use self::limits::{Limits, Rows, Turn};
 pub use self::live::{IntakeError, Live, LiveOptions, Source};
+use self::operators::{Operators, Rate};
 pub use self::reader::{NamedQueries, Reader};
 use self::state::StreamState;
 pub use self::state::{State, View};
 pub use self::subscription::{Change, Subscription, change_schema};
-use self::worker::{Closed, Command, Counted, Install};
+use self::worker::{Closed, Command, Install};
 use crate::delta::chunk::ArrowChunk;
 use crate::delta::row_store::bytes_of;
 use crate::delta::updates::Tick;
@@ -87,6 +91,10 @@ pub struct Engine {
     is_lost: Arc<AtomicBool>,
     streams: BTreeMap<Table, Stream>,
     views: BTreeMap<String, View>,
+    /// What runs for each of them, and how fast its rows change.
+    running: BTreeMap<String, (Arc<Operators>, Rate)>,
+    /// Dataflows built so far.
+    dataflows: u64,
     subscriptions: BTreeMap<String, Vec<mpsc::Sender<Change>>>,
     next_worker: usize,
     /// The last closed tick.
@@ -126,6 +134,8 @@ impl Engine {
             is_lost,
             streams: Table::all().into_iter().map(|table| (table, stream())).collect(),
             views: BTreeMap::new(),
+            running: BTreeMap::new(),
+            dataflows: 0,
             subscriptions: BTreeMap::new(),
             next_worker: 0,
             closed: 0,
@@ -227,9 +237,12 @@ impl Engine {
         };
         let history: BTreeMap<String, Vec<RecordBatch>> =
             relations.iter().filter_map(|r| Some(((*r).to_owned(), stored(r)?))).collect();
+        self.dataflows += 1;
+        let operators = Operators::new(self.dataflows, view.plan.clone(), self.workers.len());
+        let operators = Arc::new(operators);
         let install = Arc::new(Install {
             name: name.to_owned(),
-            plan: view.plan.clone(),
+            operators: operators.clone(),
             history,
             start: self.open_tick(),
             as_of: self.closed,
@@ -243,6 +256,7 @@ impl Engine {
             return Err(EngineError::Build { view: name.to_owned(), reason });
         }
         self.views.insert(name.to_owned(), view);
+        self.running.insert(name.to_owned(), (operators, Rate::new(Instant::now())));
         self.close(self.closed + 1)?;
         Ok(())
     }
@@ -250,6 +264,7 @@ impl Engine {
     /// Takes a view away, with its operators and their memory.
     pub fn drop_view(&mut self, name: &str) -> Result<(), EngineError> {
         self.views.remove(name);
+        self.running.remove(name);
         self.subscriptions.remove(name);
         self.broadcast(|| Command::Drop { name: name.to_owned() })?;
         self.close(self.closed + 1)?;
@@ -300,13 +315,11 @@ impl Engine {
     fn publish(&mut self, closed: Vec<Closed>) {
         let mut tables: BTreeMap<String, contents::ViewContents> = BTreeMap::new();
         let mut changes: BTreeMap<String, Vec<ArrowChunk>> = BTreeMap::new();
-        let mut counted: BTreeMap<String, Counted> = BTreeMap::new();
         for view in closed.into_iter().flat_map(|c| c.views) {
             let table = tables
                 .entry(view.name.clone())
                 .or_insert_with(|| contents::ViewContents::new(&view.name, self.closed));
             table.extend(view.rows, view.errors);
-            counted.entry(view.name.clone()).or_default().add(&view.counted);
             changes.entry(view.name).or_default().extend(view.changes);
         }
         for (name, subscribers) in &mut self.subscriptions {
@@ -319,7 +332,12 @@ impl Engine {
         self.subscriptions.retain(|_, subscribers| !subscribers.is_empty());
         let streams = self.streams.iter();
         let streams = streams.map(|(table, stream)| StreamState::of(*table, stream)).collect();
-        self.published.store(Arc::new(State::new(self.closed, streams, &self.views, tables, counted)));
+        let now = Instant::now();
+        self.running.values_mut().for_each(|(operators, rate)| {
+            rate.observe(operators.result.counts().rows_out, now);
+        });
+        let state = State::new(self.closed, streams, &self.views, tables, &self.running);
+        self.published.store(Arc::new(state));
     }
 }
 

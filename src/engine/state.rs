@@ -8,8 +8,9 @@ use arrow::datatypes::SchemaRef;
 
 use super::Stream;
 use super::contents::ViewContents;
+use super::operators::{Operators, Rate};
 use super::system_tables;
-use super::worker::Counted;
+use super::view_stats::{Figures, OPERATOR_STATS, VIEW_STATS, ViewFigures, operator_stats, view_stats};
 use crate::delta::plan::Plan;
 use crate::delta::updates::Tick;
 use crate::sql::catalog::{Catalog, Contents, Kind, Relation};
@@ -39,6 +40,8 @@ pub struct State {
     /// The streams, the views and the system tables.
     pub catalog: Catalog,
     views: BTreeMap<String, Arc<ViewContents>>,
+    /// What the operators of the views hold and cost.
+    pub(super) figures: Arc<Figures>,
 }
 
 /// A stream table at one tick.
@@ -90,7 +93,7 @@ impl State {
         streams: Vec<StreamState>,
         views: &BTreeMap<String, View>,
         tables: BTreeMap<String, ViewContents>,
-        counted: BTreeMap<String, Counted>,
+        running: &BTreeMap<String, (Arc<Operators>, Rate)>,
     ) -> Self {
         let mut catalog = Catalog::new();
         for stream in &streams {
@@ -111,10 +114,20 @@ impl State {
                 Kind::View { contents: contents.clone(), retracts: view.retracts, query: view.query.clone() };
             catalog.insert(name.clone(), Relation { schema: view.schema.clone(), kind });
         }
-        let stats = system_tables::view_stats(tick, views, tables.clone(), counted);
-        catalog.insert(system_tables::VIEW_STATS.to_owned(), stats);
+        let figures = running.iter().filter_map(|(name, (operators, rate))| {
+            Some(ViewFigures {
+                name: name.clone(),
+                horizon_ms: views.get(name)?.horizon_ms,
+                contents: tables.get(name)?.clone(),
+                operators: operators.clone(),
+                updates_per_second: rate.per_second(),
+            })
+        });
+        let figures = Arc::new(Figures { tick, views: figures.collect() });
+        catalog.insert(VIEW_STATS.to_owned(), view_stats(figures.clone()));
+        catalog.insert(OPERATOR_STATS.to_owned(), operator_stats(figures.clone()));
         catalog.insert(system_tables::STREAM_STATS.to_owned(), system_tables::stream_stats(&streams));
-        State { tick, catalog, views: tables }
+        State { tick, catalog, views: tables, figures }
     }
 
     /// The distinct rows of a view with their multiplicities, for a snapshot. Empty for one that is

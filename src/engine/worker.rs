@@ -14,10 +14,12 @@ use timely::dataflow::operators::generic::operator::empty;
 use timely::dataflow::operators::probe::Handle;
 use timely::worker::Worker;
 
+use super::operators::Operators;
 use crate::delta::arrange::Arrangement;
 use crate::delta::chunk::ArrowChunk;
 use crate::delta::collection::Collection;
-use crate::delta::plan::{Environment, Plan};
+use crate::delta::outlet::Outlet;
+use crate::delta::plan::{Environment, NodeId};
 use crate::delta::stats::Counters;
 use crate::delta::updates::{Tick, Updates};
 use crate::telemetry::Table;
@@ -47,7 +49,8 @@ pub(super) enum Command {
 /// A view to build.
 pub(super) struct Install {
     pub name: String,
-    pub plan: Arc<Plan>,
+    /// Its plan, and what each operator counts.
+    pub operators: Arc<Operators>,
     /// What is stored of the streams that it reads, the open tick included.
     pub history: BTreeMap<String, Vec<RecordBatch>>,
     /// The open tick: history counts as its input.
@@ -68,23 +71,6 @@ pub(super) struct ClosedView {
     pub errors: Vec<ArrowChunk>,
     /// What the tick changed, where somebody watches.
     pub changes: Vec<ArrowChunk>,
-    pub counted: Counted,
-}
-
-/// Sums of the counters of a view's operators.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Counted {
-    pub state_bytes: u64,
-    pub late_rows: u64,
-    pub expired_rows: u64,
-}
-
-impl Counted {
-    pub fn add(&mut self, other: &Counted) {
-        self.state_bytes += other.state_bytes;
-        self.late_rows += other.late_rows;
-        self.expired_rows += other.expired_rows;
-    }
 }
 
 type Input = InputHandle<Tick, NoopBuilder<Updates>>;
@@ -92,13 +78,20 @@ type Input = InputHandle<Tick, NoopBuilder<Updates>>;
 /// A view on one worker.
 struct Running {
     dataflow: usize,
-    /// For each use of a stream table: its name, the columns used, and where they go in; constants
-    /// have no name.
-    inputs: Vec<(String, Vec<String>, Input)>,
+    inputs: Vec<TableInput>,
     probe: Handle<Tick>,
     arrangement: Arrangement,
-    counters: HashMap<usize, Arc<Counters>>,
     is_watched: bool,
+}
+
+/// One use of a stream table by a view.
+struct TableInput {
+    /// The table; constants have none.
+    relation: String,
+    /// The names of the columns used.
+    columns: Vec<String>,
+    input: Input,
+    counters: Arc<Counters>,
 }
 
 /// Starts a worker thread for each of `commands`. A panic in one marks all as lost.
@@ -149,7 +142,7 @@ fn run(worker: &mut Worker, commands: &Receiver<Command>, is_lost: &AtomicBool) 
             }
             Command::Close { tick, reply } => {
                 for input in views.values_mut().flat_map(|v| &mut v.inputs) {
-                    input.2.advance_to(tick + 1);
+                    input.input.advance_to(tick + 1);
                 }
                 while views.values().any(|v| v.probe.less_than(&(tick + 1))) {
                     if is_lost.load(Ordering::Acquire) {
@@ -182,27 +175,32 @@ fn run(worker: &mut Worker, commands: &Receiver<Command>, is_lost: &AtomicBool) 
     }
 }
 
+impl TableInput {
+    /// `rows` at `tick`.
+    fn send(&mut self, rows: RecordBatch, tick: Tick) {
+        self.counters.gave(rows.num_rows());
+        self.input.send_batch(&mut Updates::insert(rows, tick));
+    }
+}
+
 impl Running {
     fn append(&mut self, relation: &str, rows: &RecordBatch, tick: Tick) {
-        for (name, columns, input) in &mut self.inputs {
-            if name != relation {
-                continue;
-            }
+        for input in self.inputs.iter_mut().filter(|input| input.relation == relation) {
             // A reader of files may have left out columns that no view reads: names tell, not places.
-            let places: Result<Vec<usize>, _> = columns.iter().map(|c| rows.schema().index_of(c)).collect();
+            let columns = input.columns.iter();
+            let places: Result<Vec<usize>, _> = columns.map(|c| rows.schema().index_of(c)).collect();
             let rows = places.and_then(|places| rows.project(&places));
-            input
-                .send_batch(&mut Updates::insert(rows.expect("a batch with the columns of its table"), tick));
+            input.send(rows.expect("a batch with the columns of its table"), tick);
         }
     }
 
     /// Takes in the constants, on the first worker, and this worker's share of the history.
-    fn fill(&mut self, worker: &mut Worker, install: &Install, constants: Vec<(RecordBatch, Input)>) {
+    fn fill(&mut self, worker: &mut Worker, install: &Install, constants: Vec<(RecordBatch, TableInput)>) {
         for (rows, mut input) in constants {
             if worker.index() == 0 && rows.num_rows() > 0 {
-                input.send_batch(&mut Updates::insert(rows, install.start));
+                input.send(rows, install.start);
             }
-            self.inputs.push((String::new(), vec![], input));
+            self.inputs.push(input);
         }
         for (relation, batches) in &install.history {
             for rows in batches.iter().skip(worker.index()).step_by(worker.peers()) {
@@ -216,15 +214,7 @@ impl Running {
         let (rows, errors) = self.arrangement.chunks();
         let changes = if self.is_watched { self.arrangement.take_changes() } else { vec![] };
         self.arrangement.compact(tick);
-        let mut counted = Counted::default();
-        for counters in self.counters.values() {
-            counted.add(&Counted {
-                state_bytes: counters.read_state_bytes(),
-                late_rows: counters.late_rows.load(Ordering::Relaxed),
-                expired_rows: counters.expired_rows.load(Ordering::Relaxed),
-            });
-        }
-        ClosedView { name: name.to_owned(), rows, errors, changes, counted }
+        ClosedView { name: name.to_owned(), rows, errors, changes }
     }
 }
 
@@ -234,11 +224,14 @@ fn build(
     install: &Install,
     views: &mut BTreeMap<String, Running>,
 ) -> Result<Running, String> {
-    let dataflow = worker.next_dataflow_index();
+    let (dataflow, index) = (worker.next_dataflow_index(), worker.index());
     let probe = Handle::new();
-    let mut inputs: Vec<(String, Vec<String>, Input)> = vec![];
-    let mut counters = HashMap::new();
-    let mut constants: Vec<(RecordBatch, Input)> = vec![];
+    let mut inputs: Vec<TableInput> = vec![];
+    let mut constants: Vec<(RecordBatch, TableInput)> = vec![];
+    let Operators { plan, nodes, result } = install.operators.as_ref();
+    let counters = nodes.iter().map(|operator| operator.counters[index].clone());
+    let mut counters: HashMap<NodeId, Arc<Counters>> = counters.enumerate().collect();
+    let mut outlets: HashMap<NodeId, Outlet> = HashMap::new();
     let arrangement = worker.dataflow::<Tick, _, _>(|scope| {
         let mut unknown = None;
         let open = |input: &mut Input| {
@@ -246,36 +239,41 @@ fn build(
             input.advance_to(install.start);
             Collection { rows, errors: empty(scope) }
         };
-        let mut sources = |relation: &str, columns: &[usize]| {
+        let mut sources = |relation: &str, columns: &[usize], counters: Arc<Counters>| {
             if let Some(view) = views.get_mut(relation) {
                 let collection = view.arrangement.import(scope, install.as_of);
-                return crate::delta::map::project(scope, collection, columns);
+                return crate::delta::map::project(scope, collection, columns, counters);
             }
             let mut input = Input::new_with_builder();
             let collection = open(&mut input);
             match column_names(relation, columns) {
-                Some(names) => inputs.push((relation.to_owned(), names, input)),
+                Some(columns) => {
+                    inputs.push(TableInput { relation: relation.to_owned(), columns, input, counters });
+                }
                 None => unknown = Some(relation.to_owned()),
             }
             collection
         };
         // Rows that are always there come through an input too: its frontier is the clock.
-        let mut constant_rows = |rows: &RecordBatch| {
+        let mut constant_rows = |rows: &RecordBatch, counters: Arc<Counters>| {
             let mut input = Input::new_with_builder();
             let collection = open(&mut input);
+            let input = TableInput { relation: String::new(), columns: vec![], input, counters };
             constants.push((rows.clone(), input));
             collection
         };
         let environment = Environment {
             sources: &mut sources,
             constants: &mut constant_rows,
+            imports: HashMap::new(),
             start: install.start,
             counters: &mut counters,
+            outlets: &mut outlets,
         };
-        let collection = install.plan.render(scope, environment).map_err(|e| e.to_string())?;
+        let collection = plan.render(scope, environment).map_err(|e| e.to_string())?;
         match unknown {
             Some(relation) => Err(format!("it reads \"{relation}\", which is not there")),
-            None => Ok(Arrangement::new(scope, collection, &probe)),
+            None => Ok(Arrangement::counted(scope, collection, &probe, result.counters[index].clone())),
         }
     });
     let arrangement = match arrangement {
@@ -285,7 +283,7 @@ fn build(
             return Err(reason);
         }
     };
-    let mut running = Running { dataflow, inputs, probe, arrangement, counters, is_watched: false };
+    let mut running = Running { dataflow, inputs, probe, arrangement, is_watched: false };
     running.fill(worker, install, constants);
     Ok(running)
 }

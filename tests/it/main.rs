@@ -24,3 +24,4 @@ mod support;
 mod tidy;
 mod trainticket;
 mod view_equals_batch;
+mod view_stats;

@@ -321,6 +321,7 @@ impl Operator for Aggregate {
         };
         let bytes = self.keys.bytes() + self.accumulators.iter().map(|a| a.bytes()).sum::<usize>();
         self.counters.state_bytes(bytes + self.counts.len() * 12 + self.expiry.bytes());
+        self.counters.state_rows(self.counts.len());
         changes
     }
 

@@ -326,6 +326,7 @@ impl Operator for Join {
             changes.errors.push((message(&error), 1));
         }
         self.counters.state_bytes(self.keys.bytes() + self.sides.iter().map(Side::bytes).sum::<usize>());
+        self.counters.state_rows(self.sides.iter().map(|side| side.len() - side.dead()).sum());
         changes
     }
 }
