@@ -12,6 +12,7 @@ pub mod chunk;
 pub mod collection;
 pub mod consolidate;
 pub mod distinct;
+pub mod equal;
 mod explain;
 pub mod expression;
 mod hash;

@@ -115,6 +115,14 @@ pub struct Environment<'a, 'scope> {
     pub outlets: &'a mut HashMap<NodeId, Outlet>,
 }
 
+impl Node {
+    /// Whether the operator can tell its present rows from its state: see
+    /// [`Operator::snapshot`](super::operator::Operator::snapshot).
+    pub fn has_snapshot(&self) -> bool {
+        matches!(self, Node::Distinct { .. } | Node::Aggregate { .. } | Node::Join { .. })
+    }
+}
+
 impl Plan {
     /// Adds a node and returns its place.
     pub fn push(&mut self, node: Node, schema: SchemaRef) -> NodeId {

@@ -16,6 +16,7 @@ mod limits;
 mod live;
 mod operators;
 mod reader;
+mod sharing;
 mod state;
 mod subscription;
 mod system_tables;
@@ -39,6 +40,7 @@ pub use self::limits::{Limits, Rows, Turn};
 pub use self::live::{IntakeError, Live, LiveOptions, Source};
 use self::operators::{Operators, Rate};
 pub use self::reader::{NamedQueries, Reader};
+use self::sharing::Dataflows;
 use self::state::StreamState;
 pub use self::state::{State, View};
 pub use self::subscription::{Change, Subscription, change_schema};
@@ -93,8 +95,7 @@ pub struct Engine {
     views: BTreeMap<String, View>,
     /// What runs for each of them, and how fast its rows change.
     running: BTreeMap<String, (Arc<Operators>, Rate)>,
-    /// Dataflows built so far.
-    dataflows: u64,
+    dataflows: Dataflows,
     subscriptions: BTreeMap<String, Vec<mpsc::Sender<Change>>>,
     next_worker: usize,
     /// The last closed tick.
@@ -135,7 +136,7 @@ impl Engine {
             streams: Table::all().into_iter().map(|table| (table, stream())).collect(),
             views: BTreeMap::new(),
             running: BTreeMap::new(),
-            dataflows: 0,
+            dataflows: Dataflows::default(),
             subscriptions: BTreeMap::new(),
             next_worker: 0,
             closed: 0,
@@ -237,9 +238,11 @@ impl Engine {
         };
         let history: BTreeMap<String, Vec<RecordBatch>> =
             relations.iter().filter_map(|r| Some(((*r).to_owned(), stored(r)?))).collect();
-        self.dataflows += 1;
-        let operators = Operators::new(self.dataflows, view.plan.clone(), self.workers.len());
-        let operators = Arc::new(operators);
+        let is_stored = |relation: &str| {
+            let stream = self.streams.iter().find(|(table, _)| table.name() == relation);
+            stream.map_or(self.views.contains_key(relation), |(_, stream)| stream.is_whole())
+        };
+        let operators = self.dataflows.add(view.plan.clone(), self.workers.len(), is_stored);
         let install = Arc::new(Install {
             name: name.to_owned(),
             operators: operators.clone(),
@@ -252,7 +255,7 @@ impl Engine {
         drop(sender);
         let results: Vec<Result<(), String>> = self.gather(receiver)?;
         if let Some(Err(reason)) = results.into_iter().find(|r| r.is_err()) {
-            self.broadcast(|| Command::Drop { name: name.to_owned() })?;
+            self.retire(name, operators.dataflow())?;
             return Err(EngineError::Build { view: name.to_owned(), reason });
         }
         self.views.insert(name.to_owned(), view);
@@ -264,11 +267,19 @@ impl Engine {
     /// Takes a view away, with its operators and their memory.
     pub fn drop_view(&mut self, name: &str) -> Result<(), EngineError> {
         self.views.remove(name);
-        self.running.remove(name);
         self.subscriptions.remove(name);
-        self.broadcast(|| Command::Drop { name: name.to_owned() })?;
+        if let Some((operators, _)) = self.running.remove(name) {
+            self.retire(name, operators.dataflow())?;
+        }
         self.close(self.closed + 1)?;
         Ok(())
+    }
+
+    /// Takes the dataflow of view `name` away, but for what other views read from it.
+    fn retire(&mut self, name: &str, dataflow: u64) -> Result<(), EngineError> {
+        let live = self.running.values().map(|(operators, _)| operators.dataflow());
+        let needed = Arc::new(self.dataflows.retire(dataflow, live));
+        self.broadcast(|| Command::Drop { name: name.to_owned(), needed: needed.clone() })
     }
 
     /// The views, by name.
@@ -342,6 +353,11 @@ impl Engine {
 }
 
 impl Stream {
+    /// Whether all rows that ever came can be read still.
+    fn is_whole(&self) -> bool {
+        self.rows == 0 || (self.is_stored && self.evicted_rows == 0)
+    }
+
     /// Moves the rows of the tick just closed behind the others; small batches are joined, and the
     /// oldest dropped while all together take more than `bytes_max`.
     fn store(&mut self, bytes_max: usize) {

@@ -40,6 +40,15 @@ impl Operator {
     }
 }
 
+/// A node whose rows come from an operator of another dataflow.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Import {
+    pub node: NodeId,
+    pub from: OperatorId,
+    /// Whether that operator has rows already.
+    pub needs_snapshot: bool,
+}
+
 /// What runs for a view.
 #[derive(Clone)]
 pub(super) struct Operators {
@@ -48,6 +57,8 @@ pub(super) struct Operators {
     pub nodes: Vec<Operator>,
     /// What keeps the result; always its own.
     pub result: Operator,
+    /// What it reads from other dataflows.
+    pub imports: Vec<Import>,
 }
 
 impl Operators {
@@ -55,7 +66,29 @@ impl Operators {
     pub fn new(dataflow: u64, plan: Arc<Plan>, workers: usize) -> Self {
         let operator = |node| Operator::new(dataflow, node, workers);
         let nodes = (0..plan.nodes.len()).map(operator).collect();
-        Operators { result: operator(plan.nodes.len()), nodes, plan }
+        Operators { result: operator(plan.nodes.len()), nodes, plan, imports: vec![] }
+    }
+
+    /// The number of its dataflow.
+    pub fn dataflow(&self) -> u64 {
+        self.result.id.dataflow
+    }
+
+    /// Whether `node`, which is computed from the nodes `below` (itself among them), has rows now, where another
+    /// dataflow can go on from these; else `None`.
+    pub fn present(&self, node: NodeId, below: &[NodeId], is_stored: impl Fn(&str) -> bool) -> Option<bool> {
+        let counts = self.nodes[node].counts();
+        let has_rows = counts.rows_out > 0;
+        if counts.errors > 0 || (has_rows && !self.plan.nodes[node].has_snapshot()) {
+            return None;
+        }
+        let is_whole = below.iter().all(|id| {
+            let counts = self.nodes[*id].counts();
+            let is_read =
+                |node: &Node| !matches!(node, Node::Source { relation, .. } if !is_stored(relation));
+            counts.late_rows + counts.expired_rows == 0 && is_read(&self.plan.nodes[*id])
+        });
+        (counts.rows_in == 0 || is_whole).then_some(has_rows)
     }
 
     /// What each node has counted. One that only passes on what it gets counts nothing of its own.

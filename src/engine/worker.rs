@@ -1,6 +1,6 @@
 //! A worker thread: dataflows, and the commands that feed and close them.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -14,7 +14,8 @@ use timely::dataflow::operators::generic::operator::empty;
 use timely::dataflow::operators::probe::Handle;
 use timely::worker::Worker;
 
-use super::operators::Operators;
+use super::operators::{Import, OperatorId, Operators};
+use super::sharing::Needed;
 use crate::delta::arrange::Arrangement;
 use crate::delta::chunk::ArrowChunk;
 use crate::delta::collection::Collection;
@@ -40,8 +41,8 @@ pub(super) enum Command {
     Install { install: Arc<Install>, reply: Sender<Result<(), String>> },
     /// Collect the changes of a view from now on.
     Watch { name: String },
-    /// Take a view's dataflow away.
-    Drop { name: String },
+    /// Take a view's dataflow away, but for what others need of it and of those taken away before.
+    Drop { name: String, needed: Arc<Needed> },
     /// End the thread.
     Stop,
 }
@@ -77,11 +78,27 @@ type Input = InputHandle<Tick, NoopBuilder<Updates>>;
 
 /// A view on one worker.
 struct Running {
-    dataflow: usize,
-    inputs: Vec<TableInput>,
+    dataflow: Dataflow,
     probe: Handle<Tick>,
     arrangement: Arrangement,
     is_watched: bool,
+}
+
+/// A dataflow on one worker.
+struct Dataflow {
+    /// Its number among all dataflows of the engine, and in timely.
+    number: u64,
+    index: usize,
+    inputs: Vec<TableInput>,
+    counters: HashMap<NodeId, Arc<Counters>>,
+    outlets: HashMap<NodeId, Outlet>,
+}
+
+/// The dataflows of one worker: those of views, and those whose views are gone while others read from them.
+#[derive(Default)]
+struct Dataflows {
+    views: BTreeMap<String, Running>,
+    retired: Vec<Dataflow>,
 }
 
 /// One use of a stream table by a view.
@@ -123,7 +140,7 @@ impl Drop for LostGuard {
 }
 
 fn run(worker: &mut Worker, commands: &Receiver<Command>, is_lost: &AtomicBool) {
-    let mut views: BTreeMap<String, Running> = BTreeMap::new();
+    let mut dataflows = Dataflows::default();
     loop {
         let command = match commands.recv_timeout(IDLE) {
             Ok(command) => command,
@@ -135,41 +152,34 @@ fn run(worker: &mut Worker, commands: &Receiver<Command>, is_lost: &AtomicBool) 
         };
         match command {
             Command::Append { relation, rows, tick } => {
-                for view in views.values_mut() {
-                    view.append(relation, &rows, tick);
-                }
+                dataflows.all().for_each(|dataflow| dataflow.append(relation, &rows, tick));
                 worker.step();
             }
             Command::Close { tick, reply } => {
-                for input in views.values_mut().flat_map(|v| &mut v.inputs) {
+                for input in dataflows.all().flat_map(|dataflow| &mut dataflow.inputs) {
                     input.input.advance_to(tick + 1);
                 }
-                while views.values().any(|v| v.probe.less_than(&(tick + 1))) {
+                while dataflows.views.values().any(|v| v.probe.less_than(&(tick + 1))) {
                     if is_lost.load(Ordering::Acquire) {
                         return;
                     }
                     worker.step_or_park(Some(Duration::from_millis(1)));
                 }
-                let views = views.iter_mut().map(|(name, view)| view.close(name, tick)).collect();
+                let views = dataflows.views.iter_mut().map(|(name, view)| view.close(name, tick)).collect();
                 let _ = reply.send(Closed { views });
             }
             Command::Install { install, reply } => {
-                let result = build(worker, &install, &mut views);
-                let _ = reply.send(result.map(|view| drop(views.insert(install.name.clone(), view))));
+                let result = build(worker, &install, &mut dataflows);
+                let _ =
+                    reply.send(result.map(|view| drop(dataflows.views.insert(install.name.clone(), view))));
             }
             Command::Watch { name } => {
-                if let Some(view) = views.get_mut(&name) {
+                if let Some(view) = dataflows.views.get_mut(&name) {
                     view.arrangement.watch();
                     view.is_watched = true;
                 }
             }
-            Command::Drop { name } => {
-                if let Some(view) = views.remove(&name) {
-                    let dataflow = view.dataflow;
-                    drop(view);
-                    worker.drop_dataflow(dataflow);
-                }
-            }
+            Command::Drop { name, needed } => dataflows.retire(worker, &name, &needed),
             Command::Stop => return,
         }
     }
@@ -183,7 +193,48 @@ impl TableInput {
     }
 }
 
-impl Running {
+impl Dataflows {
+    fn all(&mut self) -> impl Iterator<Item = &mut Dataflow> {
+        self.views.values_mut().map(|view| &mut view.dataflow).chain(&mut self.retired)
+    }
+
+    /// Where the changes of `operator` can be taken from.
+    fn outlet(&self, operator: OperatorId) -> Option<Outlet> {
+        let mut all = self.views.values().map(|view| &view.dataflow).chain(&self.retired);
+        all.find(|dataflow| dataflow.number == operator.dataflow)?.outlets.get(&operator.node).cloned()
+    }
+
+    /// Takes view `name` away; of all dataflows whose views are gone only what is `needed` stays.
+    fn retire(&mut self, worker: &mut Worker, name: &str, needed: &Needed) {
+        self.retired.extend(self.views.remove(name).map(|view| view.dataflow));
+        for mut dataflow in std::mem::take(&mut self.retired) {
+            match needed.get(&dataflow.number) {
+                Some(nodes) => {
+                    dataflow.keep(nodes);
+                    self.retired.push(dataflow);
+                }
+                None => {
+                    let index = dataflow.index;
+                    drop(dataflow);
+                    worker.drop_dataflow(index);
+                }
+            }
+        }
+    }
+}
+
+impl Dataflow {
+    /// Ends the operators whose nodes are not among `nodes`, and gives up their state.
+    fn keep(&mut self, nodes: &BTreeSet<NodeId>) {
+        let is_gone = |(node, _): &(&NodeId, &Outlet)| !nodes.contains(node);
+        self.outlets.iter().filter(is_gone).for_each(|(_, outlet)| outlet.switch_off());
+        let counters = &self.counters;
+        let is_read = |input: &TableInput| {
+            nodes.iter().any(|node| counters.get(node).is_some_and(|c| Arc::ptr_eq(c, &input.counters)))
+        };
+        self.inputs.retain(is_read);
+    }
+
     fn append(&mut self, relation: &str, rows: &RecordBatch, tick: Tick) {
         for input in self.inputs.iter_mut().filter(|input| input.relation == relation) {
             // A reader of files may have left out columns that no view reads: names tell, not places.
@@ -209,7 +260,9 @@ impl Running {
             }
         }
     }
+}
 
+impl Running {
     fn close(&mut self, name: &str, tick: Tick) -> ClosedView {
         let (rows, errors) = self.arrangement.chunks();
         let changes = if self.is_watched { self.arrangement.take_changes() } else { vec![] };
@@ -219,16 +272,14 @@ impl Running {
 }
 
 /// Builds the dataflow of a view and gives it its history, of which each worker takes its share.
-fn build(
-    worker: &mut Worker,
-    install: &Install,
-    views: &mut BTreeMap<String, Running>,
-) -> Result<Running, String> {
+fn build(worker: &mut Worker, install: &Install, dataflows: &mut Dataflows) -> Result<Running, String> {
     let (dataflow, index) = (worker.next_dataflow_index(), worker.index());
     let probe = Handle::new();
     let mut inputs: Vec<TableInput> = vec![];
     let mut constants: Vec<(RecordBatch, TableInput)> = vec![];
-    let Operators { plan, nodes, result } = install.operators.as_ref();
+    let Operators { plan, nodes, result, imports } = install.operators.as_ref();
+    let imports: Vec<(&Import, Option<Outlet>)> =
+        imports.iter().map(|import| (import, dataflows.outlet(import.from))).collect();
     let counters = nodes.iter().map(|operator| operator.counters[index].clone());
     let mut counters: HashMap<NodeId, Arc<Counters>> = counters.enumerate().collect();
     let mut outlets: HashMap<NodeId, Outlet> = HashMap::new();
@@ -240,7 +291,7 @@ fn build(
             Collection { rows, errors: empty(scope) }
         };
         let mut sources = |relation: &str, columns: &[usize], counters: Arc<Counters>| {
-            if let Some(view) = views.get_mut(relation) {
+            if let Some(view) = dataflows.views.get_mut(relation) {
                 let collection = view.arrangement.import(scope, install.as_of);
                 return crate::delta::map::project(scope, collection, columns, counters);
             }
@@ -262,10 +313,19 @@ fn build(
             constants.push((rows.clone(), input));
             collection
         };
+        let mut imported = HashMap::new();
+        for (import, outlet) in &imports {
+            let schema = plan.schemas[import.node].clone();
+            let collection = outlet
+                .as_ref()
+                .and_then(|outlet| outlet.import(scope, schema, install.start, import.needs_snapshot))
+                .ok_or_else(|| format!("what it shares with other views is gone: {:?}", import.from))?;
+            imported.insert(import.node, collection);
+        }
         let environment = Environment {
             sources: &mut sources,
             constants: &mut constant_rows,
-            imports: HashMap::new(),
+            imports: imported,
             start: install.start,
             counters: &mut counters,
             outlets: &mut outlets,
@@ -283,9 +343,10 @@ fn build(
             return Err(reason);
         }
     };
-    let mut running = Running { dataflow, inputs, probe, arrangement, is_watched: false };
-    running.fill(worker, install, constants);
-    Ok(running)
+    let number = install.operators.dataflow();
+    let mut dataflow = Dataflow { number, index: dataflow, inputs, counters, outlets };
+    dataflow.fill(worker, install, constants);
+    Ok(Running { dataflow, probe, arrangement, is_watched: false })
 }
 
 /// The names of the columns of a stream table at `columns`; `None` if there is no such table.

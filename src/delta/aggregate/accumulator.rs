@@ -50,7 +50,7 @@ pub enum Function {
 }
 
 /// One aggregate of a [`GroupBySpec`](super::GroupBySpec).
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct AggregateSpec {
     /// What is computed.
     pub function: Function,
