@@ -129,3 +129,53 @@ fn nameless(expression: &Arc<dyn PhysicalExpr>) -> Option<Arc<dyn PhysicalExpr>>
     };
     expression.clone().transform(rename).ok().map(|transformed| transformed.data)
 }
+
+#[cfg(test)]
+mod tests {
+    use arrow::datatypes::{DataType, Field, SchemaRef};
+    use datafusion::common::ScalarValue;
+    use datafusion::logical_expr::Operator;
+    use datafusion::physical_expr::expressions::{BinaryExpr, Literal};
+
+    use super::*;
+    use crate::delta::testing::{plan, schema};
+
+    fn greater(column: &str, index: usize, than: i64) -> Arc<dyn PhysicalExpr> {
+        let than = Arc::new(Literal::new(ScalarValue::Int64(Some(than))));
+        Arc::new(BinaryExpr::new(Arc::new(Column::new(column, index)), Operator::Gt, than))
+    }
+
+    fn filter(predicate: Arc<dyn PhysicalExpr>, schema: SchemaRef) -> (Node, SchemaRef) {
+        let map = RowMap { predicate: Some(predicate), projection: None, schema: schema.clone() };
+        (Node::Map { input: 0, map }, schema)
+    }
+
+    fn distinct(predicate: Arc<dyn PhysicalExpr>, horizon_ms: Option<u64>) -> Plan {
+        let node = Node::Distinct { input: 1, retracts: false, horizon_ms };
+        plan(1, vec![filter(predicate, schema()), (node, schema())])
+    }
+
+    #[test]
+    fn the_same_steps_over_the_same_relation_are_equal_whatever_columns_are_called() {
+        let one = distinct(greater("n", 0, 5), None);
+        let pairs = equal(&one, 2, &distinct(greater("m", 0, 5), None), 2).unwrap();
+        assert_eq!(pairs, [(2, 2), (1, 1), (0, 0)]);
+        for other in [
+            distinct(greater("n", 0, 6), None),
+            distinct(greater("n", 2, 5), None),
+            distinct(greater("n", 0, 5), Some(1000)),
+        ] {
+            assert_eq!(equal(&one, 2, &other, 2), None);
+        }
+        // A step more or less, and another relation.
+        assert_eq!(equal(&one, 2, &one, 1), None);
+        let mut other = distinct(greater("n", 0, 5), None);
+        other.nodes[0] = Node::Source { relation: "1".to_owned(), columns: vec![0, 1, 2] };
+        assert_eq!(equal(&one, 2, &other, 2), None);
+        // Rows of other types.
+        let fields = vec![Field::new("n", DataType::Int32, true)];
+        let mut other = distinct(greater("n", 0, 5), None);
+        other.schemas[0] = Arc::new(Schema::new(fields));
+        assert_eq!(equal(&one, 2, &other, 2), None);
+    }
+}

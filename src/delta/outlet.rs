@@ -187,3 +187,201 @@ fn with_schema(rows: RecordBatch, schema: &SchemaRef) -> RecordBatch {
     RecordBatch::try_new_with_options(schema.clone(), rows.columns().to_vec(), &options)
         .expect("columns of the types of the plan that reads them")
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+    use std::sync::{Arc, Mutex};
+
+    use arrow::datatypes::{DataType, Field, Schema};
+    use rand::rngs::StdRng;
+    use rand::{Rng, SeedableRng};
+    use timely::dataflow::InputHandle;
+    use timely::dataflow::operators::generic::operator::empty;
+    use timely::dataflow::operators::probe::Handle;
+    use timely::worker::Worker;
+
+    use super::*;
+    use crate::delta::aggregate::{AggregateSpec, Function, GroupBySpec};
+    use crate::delta::arrange::Arrangement;
+    use crate::delta::chunk::{ArrowChunk, rows_at};
+    use crate::delta::join::{JoinSpec, Unpaired};
+    use crate::delta::plan::{Environment, Node, NodeId, Plan};
+    use crate::delta::testing::{History, bag, history, plan, rows_of, schema};
+    use crate::delta::updates::Run;
+
+    /// A plan whose last node is the operator to be shared.
+    fn join(pairs: bool, unpaired: [Unpaired; 2]) -> Plan {
+        let sides = [0, 1].map(|side| pairs || unpaired[side] != Unpaired::Dropped);
+        let columns = schema().fields().iter().cloned().collect::<Vec<_>>();
+        let mut fields: Vec<Arc<Field>> =
+            sides.iter().filter(|s| **s).flat_map(|_| columns.clone()).collect();
+        if unpaired.contains(&Unpaired::Marked) {
+            fields.push(Arc::new(Field::new("mark", DataType::Boolean, true)));
+        }
+        let schema_of_pairs = Arc::new(Schema::new(fields));
+        let spec = JoinSpec {
+            keys: [vec![0], vec![0]],
+            null_equals_null: false,
+            condition: None,
+            pairs,
+            unpaired,
+            inputs: [schema(), schema()],
+            schema: schema_of_pairs.clone(),
+            retracts: [true; 2],
+            horizon_ms: None,
+        };
+        plan(2, vec![(Node::Join { left: 0, right: 1, spec }, schema_of_pairs)])
+    }
+
+    fn aggregate(group_columns: usize) -> Plan {
+        let count = AggregateSpec {
+            function: Function::Count,
+            arguments: vec![],
+            filter: None,
+            is_distinct: false,
+            output: DataType::Int64,
+        };
+        let mut fields = schema().fields()[..group_columns].to_vec();
+        fields.push(Arc::new(Field::new("count", DataType::Int64, false)));
+        let output = Arc::new(Schema::new(fields));
+        let spec = GroupBySpec {
+            group_columns,
+            aggregates: vec![count],
+            input: schema(),
+            schema: output.clone(),
+            retracts: true,
+            until: vec![],
+            horizon_ms: None,
+        };
+        plan(2, vec![(Node::Aggregate { input: 0, spec }, output)])
+    }
+
+    fn plans() -> Vec<Plan> {
+        use Unpaired::*;
+        let distinct = Node::Distinct { input: 0, retracts: true, horizon_ms: None };
+        vec![
+            plan(2, vec![(distinct, schema())]),
+            aggregate(0),
+            aggregate(2),
+            join(true, [Dropped, Dropped]),
+            join(true, [Padded, Padded]),
+            join(false, [IfMatched, Dropped]),
+            join(false, [Dropped, IfUnmatched]),
+            join(false, [Marked, Dropped]),
+        ]
+    }
+
+    struct Built {
+        index: usize,
+        inputs: Vec<InputHandle<Tick, NoopBuilder<Updates>>>,
+        arrangement: Arrangement,
+        outlets: HashMap<NodeId, Outlet>,
+        probe: Handle<Tick>,
+    }
+
+    /// The dataflow of `plan`, reading its last node from `outlet` where one is given.
+    fn build(worker: &mut Worker, plan: &Plan, start: Tick, outlet: Option<(&Outlet, bool)>) -> Built {
+        let (index, probe) = (worker.next_dataflow_index(), Handle::new());
+        let mut inputs: Vec<_> = (0..2).map(|_| InputHandle::new_with_builder()).collect();
+        let mut outlets = HashMap::new();
+        let arrangement = worker.dataflow::<Tick, _, _>(|scope| {
+            let edges: Vec<_> = inputs.iter_mut().map(|input| input.to_stream(scope)).collect();
+            let mut sources = |name: &str, _: &[usize], _: Arc<_>| Collection {
+                rows: edges[name.parse::<usize>().unwrap()].clone(),
+                errors: empty(scope),
+            };
+            let last = plan.nodes.len() - 1;
+            let imported = outlet.map(|(outlet, needs_snapshot)| {
+                (last, outlet.import(scope, plan.schemas[last].clone(), start, needs_snapshot).unwrap())
+            });
+            let environment = Environment {
+                sources: &mut sources,
+                constants: &mut |_, _| unreachable!("no constants here"),
+                imports: imported.into_iter().collect(),
+                start,
+                counters: &mut HashMap::new(),
+                outlets: &mut outlets,
+            };
+            let collection = plan.render(scope, environment).unwrap();
+            Arrangement::new(scope, collection, &probe)
+        });
+        Built { index, inputs, arrangement, outlets, probe }
+    }
+
+    type Answers = Arc<Mutex<HashMap<Tick, [Vec<ArrowChunk>; 2]>>>;
+
+    /// The original from the start, and a reader of it from the tick numbered `late` on, with its present rows unless
+    /// nothing came yet.
+    fn live(worker: &mut Worker, plan: &Plan, history: &History, late: usize, answers: &Answers) {
+        let mut original = build(worker, plan, 0, None);
+        let last = plan.nodes.len() - 1;
+        let mut reader: Option<Built> = None;
+        for (index, (tick, changes)) in history.iter().enumerate() {
+            if index == late {
+                let needs_snapshot = late > 0;
+                let outlet = original.outlets[&last].clone();
+                let built = build(worker, plan, *tick, Some((&outlet, needs_snapshot)));
+                // All that it gets comes from the original.
+                reader = Some(Built { inputs: vec![], ..built });
+            }
+            for (side, changes) in changes.iter().enumerate() {
+                if worker.index() == side % worker.peers() {
+                    let diffs = Run::from_vec(changes.iter().map(|c| c.1).collect());
+                    let rows = rows_of(changes.iter().map(|c| &c.0));
+                    original.inputs[side].send_batch(&mut Updates::at(rows, *tick, diffs));
+                }
+                original.inputs[side].advance_to(tick + 1);
+            }
+            while original.probe.less_than(&(tick + 1))
+                || reader.as_ref().is_some_and(|reader| reader.probe.less_than(&(tick + 1)))
+            {
+                worker.step();
+            }
+            original.arrangement.compact(*tick);
+            if let Some(reader) = &mut reader {
+                let mut answers = answers.lock().unwrap();
+                let entry = answers.entry(*tick).or_default();
+                entry[0].extend(original.arrangement.chunks().0);
+                entry[1].extend(reader.arrangement.chunks().0);
+                reader.arrangement.compact(*tick);
+            }
+        }
+        let Built { index, inputs, arrangement, outlets, .. } = original;
+        drop((inputs, arrangement, outlets));
+        worker.drop_dataflow(index);
+        while reader.as_ref().is_some_and(|reader| !reader.probe.done()) {
+            // What it read from is gone, so nothing can come any more.
+            worker.step();
+        }
+        let reader = reader.unwrap();
+        let index = reader.index;
+        drop(reader);
+        worker.drop_dataflow(index);
+        assert_eq!(worker.installed_dataflows().len(), 0, "nothing is left behind");
+    }
+
+    #[test]
+    fn a_reader_that_comes_later_sees_what_the_original_sees() {
+        for seed in 0..12 {
+            for (number, plan) in plans().into_iter().enumerate() {
+                let mut random = StdRng::seed_from_u64(seed);
+                let history = history(&mut random, 2, true);
+                let late = random.random_range(0..history.len());
+                let workers = 1 + seed as usize % 3;
+                let answers = Answers::default();
+                let (shared, given) = (answers.clone(), (plan, history));
+                let guards = timely::execute(timely::Config::process(workers), move |worker| {
+                    live(worker, &given.0, &given.1, late, &shared);
+                });
+                guards.unwrap().join().into_iter().for_each(|worker| worker.unwrap());
+                let answers = std::mem::take(&mut *answers.lock().unwrap());
+                assert!(!answers.is_empty());
+                for (tick, [original, reader]) in answers {
+                    let (original, reader) = (bag(&rows_at(&original, tick)), bag(&rows_at(&reader, tick)));
+                    assert_eq!(reader, original, "seed {seed}, plan {number}, from {late}, tick {tick}");
+                }
+            }
+        }
+    }
+}
