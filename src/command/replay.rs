@@ -5,7 +5,7 @@ use std::io::Write;
 
 use super::arguments::{Format, ReplayArguments};
 use super::{CommandError, Outcome, output, player};
-use crate::engine::{Answer, Database, Subscription};
+use crate::engine::{Answer, Database, Subscription, Written};
 use crate::sql::statement::{Statement, parse};
 use crate::telemetry::Table;
 
@@ -37,9 +37,13 @@ pub(super) fn run(arguments: &ReplayArguments) -> Result<Outcome, CommandError> 
         subscriptions.iter_mut().try_for_each(|s| write_changes(&mut out, format, s, &mut is_begun))
     })?;
     for statement in asked {
-        if let Answer::Rows { schema, batches } = runtime.block_on(database.execute(statement))? {
-            output::write(&mut out, format, &schema, &batches)?;
-        }
+        let (Answer::Rows { schema, batches }
+        | Answer::Written(Written { returning: Some((schema, batches)), .. })) =
+            runtime.block_on(database.execute(statement))?
+        else {
+            continue;
+        };
+        output::write(&mut out, format, &schema, &batches)?;
     }
     Ok(outcome)
 }
@@ -59,7 +63,11 @@ async fn begin(
     let (mut asked, mut subscriptions, mut stored) = (vec![], vec![], BTreeSet::new());
     for statement in statements {
         match statement {
-            Statement::CreateView(_) | Statement::DropView { .. } | Statement::Subscribe(_) => {
+            Statement::CreateView(_)
+            | Statement::DropView { .. }
+            | Statement::Subscribe(_)
+            | Statement::CreateTable(_)
+            | Statement::DropTable { .. } => {
                 if let Answer::Subscription(subscription) = database.execute(statement).await? {
                     subscriptions.push(subscription);
                 }

@@ -4,7 +4,7 @@ use std::io::{IsTerminal, Write};
 use std::path::PathBuf;
 
 use clap::{Arg, ArgAction, ArgMatches, Command};
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
 use super::{CommandError, Outcome, player};
@@ -65,21 +65,40 @@ pub(super) fn runtime() -> Result<tokio::runtime::Runtime, CommandError> {
 }
 
 async fn serve(config: Config) -> Result<Outcome, CommandError> {
-    let failed = |source| CommandError::System { action: "listen for signals", source };
-    let mut interrupt = signal(SignalKind::interrupt()).map_err(failed)?;
-    let mut terminate = signal(SignalKind::terminate()).map_err(failed)?;
+    let mut signals = Signals::new()?;
     let live = live(&config).await?;
     let servers = Servers::start(config, live).await?;
     let Addresses { otlp_grpc, otlp_http, postgres, flight_sql, http } = servers.addresses;
     tracing::info!(?otlp_grpc, ?otlp_http, ?postgres, ?flight_sql, ?http, "ready");
-    let name = tokio::select! {
-        _ = interrupt.recv() => "SIGINT",
-        _ = terminate.recv() => "SIGTERM",
-    };
+    let name = signals.next().await;
     tracing::info!(signal = name, "stopping: no more connections, what was accepted is finished");
     servers.stop().await;
     tracing::info!("stopped");
     Ok(Outcome::Complete)
+}
+
+/// The signals that ask a server to stop.
+pub(super) struct Signals {
+    interrupt: Signal,
+    terminate: Signal,
+}
+
+impl Signals {
+    /// Those that come from now on.
+    pub fn new() -> Result<Self, CommandError> {
+        let failed = |source| CommandError::System { action: "listen for signals", source };
+        let interrupt = signal(SignalKind::interrupt()).map_err(failed)?;
+        let terminate = signal(SignalKind::terminate()).map_err(failed)?;
+        Ok(Signals { interrupt, terminate })
+    }
+
+    /// The name of the next.
+    pub async fn next(&mut self) -> &'static str {
+        tokio::select! {
+            _ = self.interrupt.recv() => "SIGINT",
+            _ = self.terminate.recv() => "SIGTERM",
+        }
+    }
 }
 
 /// A running database as `config` wants it.

@@ -89,6 +89,14 @@ impl Shell {
                 Answer::Rows { schema, batches } => {
                     output::write(&mut std::io::stdout().lock(), self.format, &schema, &batches)?;
                 }
+                Answer::Written(written) => {
+                    if let Some((schema, batches)) = &written.returning {
+                        output::write(&mut std::io::stdout().lock(), self.format, schema, batches)?;
+                    }
+                    if self.format == Format::Table {
+                        println!("{}", written.tag());
+                    }
+                }
                 Answer::Done(tag) if self.format == Format::Table => println!("{tag}"),
                 Answer::Done(_) => {}
                 Answer::Subscription(_) => {

@@ -5,11 +5,12 @@ use std::sync::{Arc, LazyLock};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use timely::dataflow::operators::Concatenate;
 use timely::dataflow::{Scope, Stream};
+use timely::progress::Timestamp;
 
 use super::updates::{Tick, Updates};
 
 /// A stream of updates.
-pub type Edge<'scope> = Stream<'scope, Tick, Updates>;
+pub type Edge<'scope, T = Tick> = Stream<'scope, T, Updates>;
 
 /// The schema of errors: one column, the message.
 pub static ERRORS: LazyLock<SchemaRef> =
@@ -20,16 +21,16 @@ pub static ERRORS: LazyLock<SchemaRef> =
 /// An error stands for a row that could not be computed: while one is present the collection has no
 /// answer, as the same query would have none.
 #[derive(Clone)]
-pub struct Collection<'scope> {
+pub struct Collection<'scope, T: Timestamp = Tick> {
     /// Changes of rows.
-    pub rows: Edge<'scope>,
+    pub rows: Edge<'scope, T>,
     /// Changes of errors, in the schema [`ERRORS`].
-    pub errors: Edge<'scope>,
+    pub errors: Edge<'scope, T>,
 }
 
-impl<'scope> Collection<'scope> {
+impl<'scope, T: Timestamp> Collection<'scope, T> {
     /// The rows and errors of all of `parts`.
-    pub fn concatenate(scope: Scope<'scope, Tick>, parts: Vec<Collection<'scope>>) -> Self {
+    pub fn concatenate(scope: Scope<'scope, T>, parts: Vec<Self>) -> Self {
         let (rows, errors): (Vec<_>, Vec<_>) = parts.into_iter().map(|p| (p.rows, p.errors)).unzip();
         Collection { rows: scope.concatenate(rows), errors: scope.concatenate(errors) }
     }

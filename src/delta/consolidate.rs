@@ -21,7 +21,8 @@ impl Consolidate {
         Consolidate { schema }
     }
 
-    fn consolidate(&self, parts: Vec<Part>) -> DataFusionResult<Changes> {
+    /// `parts` as one part or none each, without what cancels out.
+    pub(super) fn consolidate(&self, parts: Vec<Part>) -> DataFusionResult<Changes> {
         let mut keys = Keys::exact(&self.schema)?;
         let mut sums: Vec<Diff> = vec![];
         let mut first: Vec<Vec<(u32, usize)>> = vec![vec![]; parts.len()];

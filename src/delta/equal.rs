@@ -57,9 +57,13 @@ fn same_step(left: &Node, right: &Node) -> bool {
         (Node::Aggregate { spec: a, .. }, Node::Aggregate { spec: b, .. }) => same_groups(a, b),
         (Node::Join { spec: a, .. }, Node::Join { spec: b, .. }) => same_join(a, b),
         (
-            Node::TemporalFilter { bounds: a, columns: x, .. },
-            Node::TemporalFilter { bounds: b, columns: y, .. },
+            Node::TemporalFilter { condition: a, columns: x, .. },
+            Node::TemporalFilter { condition: b, columns: y, .. },
         ) => a == b && x == y,
+        (Node::Single { spec: a, .. }, Node::Single { spec: b, .. }) => {
+            a.key_columns == b.key_columns && same_types(&a.schema, &b.schema)
+        }
+        // Of the others it is not known.
         _ => false,
     }
 }

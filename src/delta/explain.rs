@@ -4,31 +4,60 @@ use std::fmt::Write;
 
 use super::aggregate::{AggregateSpec, Function, GroupBySpec};
 use super::join::{JoinSpec, Unpaired};
+use super::order::OrderColumn;
+use super::partition::PartitionSpec;
 use super::plan::{Node, NodeId, Plan};
-use super::temporal_filter::{Bound, Comparison};
+use super::recursion::{ROUNDS_MAX, import};
+use super::temporal_condition::{Bound, Condition};
 
-/// A line of text, with the node that it is about; one that refers to an earlier line has none.
+/// A line of text, with the number of the operator that it is about; one that refers to an earlier line, or says
+/// what those below are, has none.
 pub(super) type Line = (Option<NodeId>, String);
 
 /// The tree under the result of `plan`, one node a line; a node with several readers is written out once
 /// and referred to by its number after that.
 pub(super) fn lines(plan: &Plan) -> Vec<Line> {
     let mut lines = vec![];
-    let mut is_written = vec![false; plan.nodes.len()];
     if let Some(result) = plan.nodes.len().checked_sub(1) {
-        write_node(plan, result, 0, &mut is_written, &mut lines);
+        Tree { plan, first: 0, is_written: vec![false; plan.nodes.len()], lines: &mut lines }
+            .write(result, 0);
     }
     lines
 }
 
-fn write_node(plan: &Plan, id: NodeId, depth: usize, is_written: &mut [bool], lines: &mut Vec<Line>) {
-    let indent = "  ".repeat(depth);
-    if std::mem::replace(&mut is_written[id], true) {
-        return lines.push((None, format!("{indent}see #{id}")));
-    }
-    lines.push((Some(id), format!("{indent}#{id} {}", describe(plan, id))));
-    for input in Plan::inputs(&plan.nodes[id]) {
-        write_node(plan, input, depth + 1, is_written, lines);
+/// A plan that is being written: the whole one, or the body of a recursion.
+struct Tree<'a> {
+    plan: &'a Plan,
+    /// The number of its first operator.
+    first: NodeId,
+    is_written: Vec<bool>,
+    lines: &'a mut Vec<Line>,
+}
+
+impl Tree<'_> {
+    fn write(&mut self, id: NodeId, depth: usize) {
+        let (indent, number) = ("  ".repeat(depth), self.first + id);
+        if std::mem::replace(&mut self.is_written[id], true) {
+            return self.lines.push((None, format!("{indent}see #{number}")));
+        }
+        let text = describe(self.plan, id, self.first);
+        self.lines.push((Some(number), format!("{indent}#{number} {text}")));
+        let plan = self.plan;
+        let Node::Recursion { base, imports, spec } = &plan.nodes[id] else {
+            return Plan::inputs(&plan.nodes[id]).into_iter().for_each(|input| self.write(input, depth + 1));
+        };
+        let label = |name: &str| (None, format!("{indent}  {name}"));
+        self.lines.push(label("first round"));
+        self.write(*base, depth + 2);
+        for (index, id) in imports.iter().enumerate() {
+            self.lines.push(label(&import(index)));
+            self.write(*id, depth + 2);
+        }
+        self.lines.push(label("each further round"));
+        let is_written = vec![false; spec.body.nodes.len()];
+        let first = plan.first_within(id);
+        Tree { plan: &spec.body, first, is_written, lines: self.lines }
+            .write(spec.body.nodes.len() - 1, depth + 2);
     }
 }
 
@@ -37,13 +66,15 @@ fn columns(plan: &Plan, id: NodeId, columns: impl IntoIterator<Item = usize>) ->
     names.join(", ")
 }
 
-/// The first word about a node: what kind of operator it is.
-pub(super) fn name(plan: &Plan, id: NodeId) -> String {
-    let text = describe(plan, id);
+/// The first word about the operator numbered `number`: what kind it is.
+pub(super) fn name(plan: &Plan, number: NodeId) -> String {
+    let (plan, id) = plan.locate(number);
+    let text = describe(plan, id, 0);
     text.split(' ').next().unwrap_or_default().to_owned()
 }
 
-fn describe(plan: &Plan, id: NodeId) -> String {
+/// What node `id` of `plan` does, whose first operator is numbered `first`.
+fn describe(plan: &Plan, id: NodeId, first: NodeId) -> String {
     match &plan.nodes[id] {
         Node::Source { relation, .. } => {
             format!("Source {relation} [{}]", columns(plan, id, 0..plan.schemas[id].fields().len()))
@@ -70,19 +101,29 @@ fn describe(plan: &Plan, id: NodeId) -> String {
                 Some(ms) => format!("rows seen within {}", seconds(ms)),
                 None => GROWS.to_owned(),
             };
-            format!("Distinct by=[all columns] {}", state(&[*input], kept, &bound, &[*retracts]))
+            let from = retractions(&[(first + input, *retracts)]);
+            format!("Distinct by=[all columns] state=({kept}) bound=({bound}) {from}")
         }
-        Node::Aggregate { input, spec } => group_by(plan, *input, spec),
-        Node::Join { left, right, spec } => join(plan, *left, *right, spec),
-        Node::TemporalFilter { input, bounds, .. } => {
-            let condition = conditions(plan, *input, bounds);
-            let leaves =
-                |bound: &Bound| matches!(bound.comparison, Comparison::Before | Comparison::BeforeOrAt);
-            let bound = match bounds.iter().any(leaves) {
-                true => "current and future rows",
-                false => "future rows",
-            };
-            format!("TemporalFilter [{condition}] state=({bound}) bound=({bound})")
+        Node::Aggregate { input, spec } => group_by(plan, *input, spec, first),
+        Node::Partition { input, spec } => partition(plan, *input, spec, first),
+        Node::Join { left, right, spec } => join(plan, *left, *right, spec, first),
+        Node::Single { input, spec } => {
+            let key = columns(plan, *input, 0..spec.key_columns);
+            format!("Single by=[{key}] state=(each distinct row) bound=({GROWS})")
+        }
+        Node::Unnest { input, spec } => {
+            let unnested =
+                spec.lists.iter().map(|l| l.index_in_input_schema).chain(spec.structs.iter().copied());
+            format!("Unnest [{}]", columns(plan, *input, unnested))
+        }
+        Node::Recursion { spec, .. } => {
+            let kept = if spec.is_distinct { "(each row and the rounds that give it)" } else { "none" };
+            let union = if spec.is_distinct { "distinct" } else { "all" };
+            format!("Recursion {} union={union} state={kept} bound=(rows of {ROUNDS_MAX} rounds)", spec.name)
+        }
+        Node::TemporalFilter { input, condition, .. } => {
+            let condition = temporal(plan, *input, condition);
+            format!("TemporalFilter [{condition}] state=({TO_COME}) bound=({TO_COME})")
         }
     }
 }
@@ -90,24 +131,36 @@ fn describe(plan: &Plan, id: NodeId) -> String {
 /// What bounds state that nothing bounds.
 const GROWS: &str = "grows with the input";
 
+/// What a filter on time keeps: rows that will come or go.
+const TO_COME: &str = "rows that come or go later";
+
 fn seconds(ms: u64) -> String {
     format!("{}s", ms as f64 / 1000.0)
 }
 
-/// What an operator keeps, what bounds it, and which of its inputs may take rows back.
-fn state(inputs: &[NodeId], kept: &str, bound: &str, retracts: &[bool]) -> String {
-    let from: Vec<String> = inputs
-        .iter()
-        .zip(retracts)
-        .filter(|(_, retracts)| **retracts)
-        .map(|(input, _)| format!("#{input}"))
-        .collect();
-    let retractions =
-        if from.is_empty() { "none".to_owned() } else { format!("from {}", from.join(" and ")) };
-    format!("state=({kept}) bound=({bound}) retractions={retractions}")
+/// Which of its inputs, by number, may take rows back from an operator.
+fn retractions(inputs: &[(NodeId, bool)]) -> String {
+    let from: Vec<String> =
+        inputs.iter().filter(|(_, retracts)| *retracts).map(|(input, _)| format!("#{input}")).collect();
+    let from = if from.is_empty() { "none".to_owned() } else { format!("from {}", from.join(" and ")) };
+    format!("retractions={from}")
 }
 
-fn group_by(plan: &Plan, input: NodeId, spec: &GroupBySpec) -> String {
+fn partition(plan: &Plan, input: NodeId, spec: &PartitionSpec, first: NodeId) -> String {
+    let bound = match spec.horizon_ms.filter(|_| !spec.retracts) {
+        Some(ms) => format!("partitions with a row in the last {}", seconds(ms)),
+        None => GROWS.to_owned(),
+    };
+    format!(
+        "Partition by=[{}] order=[{}] compute=[{}] state=(all rows in order) bound=({bound}) {}",
+        columns(plan, input, spec.partition.iter().copied()),
+        order(plan, input, &spec.order),
+        spec.function,
+        retractions(&[(first + input, spec.retracts)])
+    )
+}
+
+fn group_by(plan: &Plan, input: NodeId, spec: &GroupBySpec, first: NodeId) -> String {
     let aggregates: Vec<String> = spec.aggregates.iter().map(|a| aggregate(plan, input, a)).collect();
     let bound = match (spec.group_columns, spec.until.is_empty()) {
         (0, _) => "one entry".to_owned(),
@@ -127,25 +180,36 @@ fn group_by(plan: &Plan, input: NodeId, spec: &GroupBySpec) -> String {
         None => bound,
     };
     format!(
-        "Aggregate by=[{}] aggregates=[{}] {}",
+        "Aggregate by=[{}] aggregates=[{}] state=({kept}) bound=({bound}) {}",
         columns(plan, input, 0..spec.group_columns),
         aggregates.join(", "),
-        state(&[input], kept, &bound, &[spec.retracts])
+        retractions(&[(first + input, spec.retracts)])
     )
 }
 
 /// `now() < a and now() <= b`.
 fn conditions(plan: &Plan, input: NodeId, bounds: &[Bound]) -> String {
-    let condition = |b: &Bound| {
-        let comparison = match b.comparison {
-            Comparison::Before => "<",
-            Comparison::BeforeOrAt => "<=",
-            Comparison::After => ">",
-            Comparison::AfterOrAt => ">=",
+    temporal(plan, input, &Condition::And(bounds.iter().map(|b| Condition::Bound(*b)).collect()))
+}
+
+fn temporal(plan: &Plan, input: NodeId, condition: &Condition) -> String {
+    let mut text = String::new();
+    let _ = condition.write(&|column| columns(plan, input, [column]), &mut text);
+    text
+}
+
+/// `ts DESC, name NULLS FIRST`, as PostgreSQL reads it.
+fn order(plan: &Plan, input: NodeId, order: &[OrderColumn]) -> String {
+    let column = |order: &OrderColumn| {
+        let direction = if order.options.descending { " DESC" } else { "" };
+        let nulls = match (order.options.descending, order.options.nulls_first) {
+            (true, false) => " NULLS LAST",
+            (false, true) => " NULLS FIRST",
+            _ => "",
         };
-        format!("now() {comparison} {}", columns(plan, input, [b.column]))
+        format!("{}{direction}{nulls}", columns(plan, input, [order.column]))
     };
-    bounds.iter().map(condition).collect::<Vec<_>>().join(" and ")
+    order.iter().map(column).collect::<Vec<_>>().join(", ")
 }
 
 fn aggregate(plan: &Plan, input: NodeId, spec: &AggregateSpec) -> String {
@@ -160,7 +224,7 @@ fn aggregate(plan: &Plan, input: NodeId, spec: &AggregateSpec) -> String {
     format!("{function}({distinct}{}){filter}", columns(plan, input, spec.arguments.iter().copied()))
 }
 
-fn join(plan: &Plan, left: NodeId, right: NodeId, spec: &JoinSpec) -> String {
+fn join(plan: &Plan, left: NodeId, right: NodeId, spec: &JoinSpec, first: NodeId) -> String {
     let kind = match (spec.pairs, spec.unpaired) {
         (true, [Unpaired::Dropped, Unpaired::Dropped]) => "inner",
         (true, [Unpaired::Padded, Unpaired::Padded]) => "full",
@@ -186,6 +250,7 @@ fn join(plan: &Plan, left: NodeId, right: NodeId, spec: &JoinSpec) -> String {
             format!("{passing} rows of the last {}, {lasting} rows that are there", seconds(ms))
         }
     };
-    let state = state(&[left, right], "rows of both sides", &bound, &spec.retracts);
-    format!("Join {kind} on=[{}]{condition} {state}", keys.join(", "))
+    let from = retractions(&[(first + left, spec.retracts[0]), (first + right, spec.retracts[1])]);
+    let keys = keys.join(", ");
+    format!("Join {kind} on=[{keys}]{condition} state=(rows of both sides) bound=({bound}) {from}")
 }

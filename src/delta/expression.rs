@@ -105,7 +105,7 @@ fn evaluate(
 }
 
 /// Runs `f`; a function of a library that panics over a row is an error of that row, as any other.
-fn guarded<T>(f: impl FnOnce() -> DataFusionResult<T>) -> DataFusionResult<T> {
+pub(super) fn guarded<T>(f: impl FnOnce() -> DataFusionResult<T>) -> DataFusionResult<T> {
     catch_unwind(AssertUnwindSafe(f)).unwrap_or_else(|panic| {
         let text = panic.downcast_ref::<String>().map(String::as_str);
         let text = text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("no reason given");

@@ -11,26 +11,26 @@ use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
 
 use super::collection::Collection;
 use super::expression::RowMap;
-use super::operator::error_updates;
+use super::operator::{Time, error_updates};
 use super::stats::{Counters, Stopwatch};
-use super::updates::{Tick, Updates};
+use super::updates::Updates;
 
 /// Each row of `input` put through `map`.
 ///
 /// Multiplicity: that of the input. State: none, so late and retracted rows are rows like others. A
 /// row that fails becomes an error with its diff, and is no error any more once retracted.
-pub fn map<'scope>(
-    scope: Scope<'scope, Tick>,
-    input: Collection<'scope>,
+pub fn map<'scope, T: Time>(
+    scope: Scope<'scope, T>,
+    input: Collection<'scope, T>,
     map: RowMap,
     counters: Arc<Counters>,
-) -> Collection<'scope> {
+) -> Collection<'scope, T> {
     let mut builder = OperatorBuilder::new("Map".to_owned(), scope);
     let (rows_out, rows) = builder.new_output::<Updates>();
     let (errors_out, errors) = builder.new_output::<Updates>();
     let mut handle = builder.new_input(input.rows, Pipeline);
-    let mut rows_out = OutputBuilder::<_, NoopBuilder<Updates>>::from(rows_out);
-    let mut errors_out = OutputBuilder::<_, NoopBuilder<Updates>>::from(errors_out);
+    let mut rows_out = OutputBuilder::<T, NoopBuilder<Updates>>::from(rows_out);
+    let mut errors_out = OutputBuilder::<T, NoopBuilder<Updates>>::from(errors_out);
     builder.build(move |_| {
         move |_frontiers| {
             let mut stopwatch = Stopwatch::new(&counters);
@@ -54,17 +54,17 @@ pub fn map<'scope>(
 }
 
 /// The columns of `input` at `columns`, in that order.
-pub fn project<'scope>(
-    scope: Scope<'scope, Tick>,
-    input: Collection<'scope>,
+pub fn project<'scope, T: Time>(
+    scope: Scope<'scope, T>,
+    input: Collection<'scope, T>,
     columns: &[usize],
     counters: Arc<Counters>,
-) -> Collection<'scope> {
+) -> Collection<'scope, T> {
     let columns = columns.to_vec();
     let mut builder = OperatorBuilder::new("Project".to_owned(), scope);
     let (rows_out, rows) = builder.new_output::<Updates>();
     let mut handle = builder.new_input(input.rows, Pipeline);
-    let mut rows_out = OutputBuilder::<_, NoopBuilder<Updates>>::from(rows_out);
+    let mut rows_out = OutputBuilder::<T, NoopBuilder<Updates>>::from(rows_out);
     builder.build(move |_| {
         move |_frontiers| {
             handle.for_each(|capability, updates| {

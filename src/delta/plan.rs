@@ -17,9 +17,14 @@ use super::expression::RowMap;
 use super::join::{Join, JoinSpec};
 use super::operator::{Site, by_tick};
 use super::outlet::Outlet;
+use super::partition::{Partition, PartitionSpec};
+use super::recursion::{Nest, Recursion};
 use super::route::Route;
+use super::single::{Single, SingleSpec};
 use super::stats::Counters;
-use super::temporal_filter::{Bound, TemporalFilter};
+use super::temporal_condition::Condition;
+use super::temporal_filter::TemporalFilter;
+use super::unnest::{self, UnnestSpec};
 use super::updates::Tick;
 use super::{map, negate};
 
@@ -76,13 +81,43 @@ pub enum Node {
         /// How they are joined.
         spec: JoinSpec,
     },
+    /// The only row of each key; an error where there are several.
+    Single {
+        /// Whose rows.
+        input: NodeId,
+        /// How.
+        spec: SingleSpec,
+    },
+    /// Rows made of the elements of lists.
+    Unnest {
+        /// What is unnested.
+        input: NodeId,
+        /// How.
+        spec: UnnestSpec,
+    },
+    /// A function of the rows of each partition.
+    Partition {
+        /// What is partitioned.
+        input: NodeId,
+        /// How, and what is computed.
+        spec: PartitionSpec,
+    },
+    /// What an iteration gives in all.
+    Recursion {
+        /// The rows of its first round; the last column is the round.
+        base: NodeId,
+        /// What a round reads beside the rows of the round before.
+        imports: Vec<NodeId>,
+        /// How a round follows from the one before.
+        spec: Arc<Recursion>,
+    },
     /// Rows while they are current.
     TemporalFilter {
-        /// What is filtered; the bounds are its last columns.
+        /// What is filtered; the columns of the condition are its last.
         input: NodeId,
         /// When a row is current.
-        bounds: Vec<Bound>,
-        /// How many columns the result has: those before the bounds.
+        condition: Condition,
+        /// How many columns the result has: those before the condition's.
         columns: usize,
     },
 }
@@ -97,16 +132,16 @@ pub struct Plan {
 }
 
 /// Opens columns of a relation; each use counts the rows that it gives.
-pub type Sources<'a, 'scope> = dyn FnMut(&str, &[usize], Arc<Counters>) -> Collection<'scope> + 'a;
+pub type Sources<'a, 'scope, T> = dyn FnMut(&str, &[usize], Arc<Counters>) -> Collection<'scope, T> + 'a;
 
 /// What a dataflow is built with on one worker.
-pub struct Environment<'a, 'scope> {
+pub struct Environment<'a, 'scope, T: Nest = Tick> {
     /// The relations it reads, by name.
-    pub sources: &'a mut Sources<'a, 'scope>,
+    pub sources: &'a mut Sources<'a, 'scope, T>,
     /// Rows that are there from the first tick on.
-    pub constants: &'a mut dyn FnMut(&RecordBatch, Arc<Counters>) -> Collection<'scope>,
+    pub constants: &'a mut dyn FnMut(&RecordBatch, Arc<Counters>) -> Collection<'scope, T>,
     /// What takes the place of nodes, because another dataflow computes them.
-    pub imports: HashMap<NodeId, Collection<'scope>>,
+    pub imports: HashMap<NodeId, Collection<'scope, T>>,
     /// The first tick at which it has a result.
     pub start: Tick,
     /// The counters of each node.
@@ -153,10 +188,14 @@ impl Plan {
             Node::Map { input, .. }
             | Node::Distinct { input, .. }
             | Node::Aggregate { input, .. }
+            | Node::Single { input, .. }
+            | Node::Unnest { input, .. }
+            | Node::Partition { input, .. }
             | Node::TemporalFilter { input, .. } => vec![*input],
             Node::Negate(input) | Node::Consolidate(input) => vec![*input],
             Node::Union(inputs) => inputs.clone(),
             Node::Join { left, right, .. } => vec![*left, *right],
+            Node::Recursion { base, imports, .. } => [*base].into_iter().chain(imports.clone()).collect(),
         }
     }
 
@@ -171,13 +210,47 @@ impl Plan {
                 Node::Aggregate { spec, .. } => {
                     Aggregate::new(spec.clone(), Arc::default())?;
                 }
+                Node::Single { spec, .. } => {
+                    Single::new(spec.clone(), Arc::default())?;
+                }
                 Node::Join { spec, .. } => {
                     Join::new(spec.clone(), Arc::default())?;
                 }
+                Node::Partition { spec, .. } => {
+                    Partition::new(spec.clone(), Arc::default())?;
+                }
+                Node::Recursion { spec, .. } => spec.check()?,
                 _ => {}
             }
         }
         Ok(())
+    }
+
+    /// The number of the first operator within recursion `id`: operators are numbered as the nodes are, those
+    /// within recursions after all of these.
+    pub(super) fn first_within(&self, id: NodeId) -> NodeId {
+        let nodes_within = |node: &Node| match node {
+            Node::Recursion { spec, .. } => spec.body.nodes.len(),
+            _ => 0,
+        };
+        self.nodes.len() + self.nodes[..id].iter().map(nodes_within).sum::<usize>()
+    }
+
+    /// How many operators it has, those within recursions among them.
+    pub fn operators(&self) -> usize {
+        self.first_within(self.nodes.len())
+    }
+
+    /// The plan that the operator numbered `number` is part of, this one or the body of a recursion, and its node there.
+    pub fn locate(&self, number: NodeId) -> (&Plan, NodeId) {
+        let within = self.nodes.iter().enumerate().find_map(|(id, node)| match node {
+            Node::Recursion { spec, .. } => {
+                let inner = number.checked_sub(self.first_within(id))?;
+                (inner < spec.body.nodes.len()).then_some((&spec.body, inner))
+            }
+            _ => None,
+        });
+        within.unwrap_or((self, number))
     }
 
     /// The nodes that the result is computed from, itself among them, where those in `given` are there
@@ -196,14 +269,14 @@ impl Plan {
     }
 
     /// Builds the operators of this plan in `scope`.
-    pub fn render<'scope>(
+    pub fn render<'scope, T: Nest>(
         &self,
-        scope: Scope<'scope, Tick>,
-        environment: Environment<'_, 'scope>,
-    ) -> DataFusionResult<Collection<'scope>> {
+        scope: Scope<'scope, T>,
+        environment: Environment<'_, 'scope, T>,
+    ) -> DataFusionResult<Collection<'scope, T>> {
         let Environment { sources, constants, imports, start, counters, outlets } = environment;
         let needed = self.needed(|id| imports.contains_key(&id));
-        let mut built: HashMap<NodeId, Collection<'scope>> = imports;
+        let mut built: HashMap<NodeId, Collection<'scope, T>> = imports;
         for (id, node) in self.nodes.iter().enumerate() {
             if built.contains_key(&id) || !needed[id] {
                 continue;
@@ -241,16 +314,33 @@ impl Plan {
                     by_tick(site("Aggregate"), vec![(input(of), route)], first, operator)
                 }
                 Node::Join { left, right, spec } => {
-                    let route = |keys: &Vec<usize>| match keys.is_empty() {
-                        true => Route::First,
-                        false => Route::Columns(keys.clone()),
-                    };
-                    let inputs =
-                        vec![(input(left), route(&spec.keys[0])), (input(right), route(&spec.keys[1]))];
+                    let inputs = vec![(input(left), by(&spec.keys[0])), (input(right), by(&spec.keys[1]))];
                     by_tick(site("Join"), inputs, None, Join::new(spec.clone(), counted.clone())?)
                 }
-                Node::TemporalFilter { input: of, bounds, columns } => {
-                    let operator = TemporalFilter::new(bounds.clone(), *columns, counted.clone());
+                Node::Single { input: of, spec } => {
+                    let operator = Single::new(spec.clone(), counted.clone())?;
+                    // Without keys there is always a row, on the first worker, from the start.
+                    let (route, first) = match spec.key_columns {
+                        0 => (Route::First, (scope.worker().index() == 0).then_some(start)),
+                        n => (Route::Columns((0..n).collect()), None),
+                    };
+                    by_tick(site("Single"), vec![(input(of), route)], first, operator)
+                }
+                Node::Unnest { input: of, spec } => unnest::unnest(scope, input(of), spec.clone(), counted),
+                Node::Partition { input: of, spec } => {
+                    let inputs = vec![(input(of), by(&spec.partition))];
+                    by_tick(site("Partition"), inputs, None, Partition::new(spec.clone(), counted.clone())?)
+                }
+                Node::Recursion { base, imports, spec } => {
+                    let imports = imports.iter().map(input).collect();
+                    let first = self.first_within(id);
+                    let within = (0..spec.body.nodes.len())
+                        .map(|inner| (inner, counters.entry(first + inner).or_default().clone()));
+                    let mut within = within.collect();
+                    T::recursion(scope, spec, input(base), imports, counted, &mut within)?
+                }
+                Node::TemporalFilter { input: of, condition, columns } => {
+                    let operator = TemporalFilter::new(condition.clone(), *columns, counted.clone());
                     by_tick(site("TemporalFilter"), vec![(input(of), Route::Local)], None, operator)
                 }
             };
@@ -260,16 +350,21 @@ impl Plan {
     }
 }
 
+/// By the values of `keys`; all to one place where there are none.
+fn by(keys: &[usize]) -> Route {
+    if keys.is_empty() { Route::First } else { Route::Columns(keys.to_vec()) }
+}
+
 impl Plan {
-    /// The tree under the result, one node a line, with the node that each is about; a line that refers
-    /// to an earlier one has none.
+    /// The tree under the result, one node a line, with the number of the operator that each is about; a line that
+    /// refers to an earlier one has none.
     pub fn lines(&self) -> Vec<(Option<NodeId>, String)> {
         super::explain::lines(self)
     }
 
-    /// What kind of operator a node is, as its line in [`lines`](Self::lines) begins.
-    pub fn name(&self, node: NodeId) -> String {
-        super::explain::name(self, node)
+    /// What kind of operator that of this number is, as its line in [`lines`](Self::lines) begins.
+    pub fn name(&self, number: NodeId) -> String {
+        super::explain::name(self, number)
     }
 }
 

@@ -5,7 +5,7 @@ use timely::dataflow::channels::Message;
 use timely::dataflow::channels::pushers::exchange::Distributor;
 
 use super::hash::hash_columns;
-use super::updates::{Run, Tick, Updates};
+use super::updates::Updates;
 
 /// How an operator's input is spread over the workers.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -66,13 +66,5 @@ impl Distributor<Updates> for Router {
 fn send<T: Clone, P: Push<Message<T, Updates>>>(mut updates: Updates, time: &T, pusher: &mut P) {
     if !updates.is_empty() {
         Message::push_at(&mut updates, time.clone(), pusher);
-    }
-}
-
-/// The earliest time of `updates`, under which they can be sent.
-pub(crate) fn earliest(updates: &Updates) -> Tick {
-    match &updates.times {
-        Run::Constant(time) => *time,
-        Run::Each(times) => times.iter().copied().min().unwrap_or_default(),
     }
 }

@@ -1,56 +1,37 @@
 //! Rows while they are current: filters on `now()`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use arrow::array::{Array, AsArray, RecordBatch, UInt32Array};
-use arrow::datatypes::TimestampNanosecondType;
+use arrow::array::{RecordBatch, UInt32Array};
 
 use super::operator::{Changes, Operator, Part};
 use super::row_store::bytes_of;
 use super::stats::Counters;
+use super::temporal_condition::Condition;
 use super::updates::{Diff, Run, Tick, take_rows};
 
 /// Rows that come due within this many milliseconds are kept together.
 const BUCKET_MS: Tick = 1000;
 
-/// Released rows are sent in portions of this many.
-const RELEASE_ROWS_MAX: usize = 8192;
+/// Rows that come due are released in portions of this many, between which other operators work: when the clock
+/// jumps, what is due takes no more memory on its way than it did while it waited.
+pub const RELEASE_ROWS_MAX: usize = 8192;
 
-/// How `now()` compares with a timestamp column.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Comparison {
-    /// `now() < column`: the row is current until then.
-    Before,
-    /// `now() <= column`.
-    BeforeOrAt,
-    /// `now() > column`: the row is current after that.
-    After,
-    /// `now() >= column`.
-    AfterOrAt,
-}
-
-/// One condition on `now()`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Bound {
-    /// A column of type timestamp in nanoseconds; a row with a null there is never current.
-    pub column: usize,
-    /// How `now()` compares with it.
-    pub comparison: Comparison,
-}
-
-/// Rows of the input while all bounds hold, `now()` being the tick.
+/// Rows of the input while a condition holds, `now()` being the tick.
 ///
-/// Input: rows whose last columns are the bounds. Output: the columns before those; a row is inserted
+/// Input: rows whose last columns are those of the condition. Output: the columns before those; a row is inserted
 /// when it becomes current and retracted when it ceases to be. State: current and future rows, by
-/// when they come due. A row that comes when it is no longer current is counted as late and gives
+/// when they come due. A row that comes when it will not be current any more is counted as late and gives
 /// nothing; a retraction undoes what its row did and will do.
 pub struct TemporalFilter {
-    bounds: Vec<Bound>,
+    condition: Condition,
     /// How many columns the result has.
     columns: usize,
     calendar: BTreeMap<Tick, Bucket>,
+    /// What is due at the present tick and not sent yet.
+    releasing: VecDeque<Releasing>,
     counters: Arc<Counters>,
 }
 
@@ -67,25 +48,35 @@ struct Scheduled {
     diffs: Vec<Diff>,
 }
 
+/// Those of some rows that are due, from the `next` on.
+struct Releasing {
+    scheduled: Scheduled,
+    picks: Vec<u32>,
+    next: usize,
+}
+
 impl TemporalFilter {
-    /// A filter by `bounds` that keeps the first `columns` columns.
-    pub fn new(bounds: Vec<Bound>, columns: usize, counters: Arc<Counters>) -> Self {
-        TemporalFilter { bounds, columns, calendar: BTreeMap::new(), counters }
+    /// A filter by `condition` that keeps the first `columns` columns.
+    pub fn new(condition: Condition, columns: usize, counters: Arc<Counters>) -> Self {
+        let (calendar, releasing) = (BTreeMap::new(), VecDeque::new());
+        TemporalFilter { condition, columns, calendar, releasing, counters }
     }
 
     fn accept(&mut self, tick: Tick, (rows, diffs): Part, changes: &mut Changes) {
-        let spans = spans(&self.bounds, &rows);
+        let stretches = self.condition.stretches(&rows);
         let columns: Vec<usize> = (0..self.columns).collect();
-        let rows = rows.project(&columns).expect("bounds come after the columns of the result");
+        let rows = rows.project(&columns).expect("the condition's columns come after those of the result");
         let mut current: Vec<u32> = vec![];
         let mut later: BTreeMap<Tick, Vec<(u32, Tick, Diff)>> = BTreeMap::new();
         let mut late = 0;
-        for (row, (from, until)) in spans.into_iter().enumerate() {
-            late += (until <= tick && from < until && diffs.get(row) > 0) as u64;
-            if until <= tick || until <= from {
+        for (index, stretch) in stretches.iter().enumerate() {
+            let diff = diffs.get(stretch.row as usize);
+            if stretch.until <= tick {
+                let is_last = stretches.get(index + 1).is_none_or(|next| next.row != stretch.row);
+                late += (is_last && diff > 0) as u64;
                 continue;
             }
-            let (row, diff) = (row as u32, diffs.get(row));
+            let (row, from, until) = (stretch.row, stretch.from, stretch.until);
             match from <= tick {
                 true => current.push(row),
                 false => later.entry(from / BUCKET_MS).or_default().push((row, from, diff)),
@@ -119,57 +110,53 @@ impl TemporalFilter {
         entry.parts.push(scheduled);
     }
 
-    /// Releases all that is due at or before `tick`.
-    fn release(&mut self, tick: Tick, changes: &mut Changes) {
+    /// Takes all that is due at or before `tick` out of the calendar, to be sent in portions.
+    fn release(&mut self, tick: Tick) {
         while let Some(entry) = self.calendar.first_entry().filter(|e| e.get().earliest <= tick) {
             let (key, bucket) = entry.remove_entry();
-            for part in bucket.parts {
-                let (due, rest): (Vec<u32>, Vec<u32>) =
-                    (0..part.due.len() as u32).partition(|row| part.due[*row as usize] <= tick);
-                for portion in due.chunks(RELEASE_ROWS_MAX) {
-                    let diffs = portion.iter().map(|row| part.diffs[*row as usize]).collect();
-                    changes.push(take_rows(&part.rows, &portion.to_vec().into()), Run::from_vec(diffs));
-                }
+            for scheduled in bucket.parts {
+                let (picks, rest): (Vec<u32>, Vec<u32>) =
+                    (0..scheduled.due.len() as u32).partition(|row| scheduled.due[*row as usize] <= tick);
                 if !rest.is_empty() {
                     let scheduled = Scheduled {
-                        due: rest.iter().map(|row| part.due[*row as usize]).collect(),
-                        diffs: rest.iter().map(|row| part.diffs[*row as usize]).collect(),
-                        rows: take_rows(&part.rows, &UInt32Array::from(rest)),
+                        due: rest.iter().map(|row| scheduled.due[*row as usize]).collect(),
+                        diffs: rest.iter().map(|row| scheduled.diffs[*row as usize]).collect(),
+                        rows: take_rows(&scheduled.rows, &UInt32Array::from(rest)),
                     };
                     self.schedule(key, scheduled);
                 }
+                if !picks.is_empty() {
+                    self.releasing.push_back(Releasing { scheduled, picks, next: 0 });
+                }
             }
         }
     }
 
-    fn bytes(&self) -> usize {
+    /// The next portion of what is due: at most [`RELEASE_ROWS_MAX`] rows.
+    fn portion(&mut self, changes: &mut Changes) {
+        let mut room = RELEASE_ROWS_MAX;
+        while let Some(releasing) = self.releasing.front_mut().filter(|_| room > 0) {
+            let end = releasing.picks.len().min(releasing.next + room);
+            let picks = &releasing.picks[releasing.next..end];
+            room -= picks.len();
+            let diffs = picks.iter().map(|row| releasing.scheduled.diffs[*row as usize]).collect();
+            let rows = take_rows(&releasing.scheduled.rows, &picks.to_vec().into());
+            changes.push(rows, Run::from_vec(diffs));
+            releasing.next = end;
+            if end == releasing.picks.len() {
+                self.releasing.pop_front();
+            }
+        }
+    }
+
+    fn note_state(&self) {
         let parts = self.calendar.values().flat_map(|b| &b.parts);
-        parts.map(|p| bytes_of(&p.rows) + p.due.len() * 16).sum()
+        let parts = parts.chain(self.releasing.iter().map(|r| &r.scheduled));
+        let sizes = parts.map(|p| (p.due.len(), bytes_of(&p.rows) + p.due.len() * 16));
+        let (rows, bytes) = sizes.fold((0, 0), |sum, size| (sum.0 + size.0, sum.1 + size.1));
+        self.counters.state_rows(rows);
+        self.counters.state_bytes(bytes);
     }
-}
-
-/// From when and until when (exclusive) each row of `rows` is current, by `bounds` on its columns.
-pub(super) fn spans(bounds: &[Bound], rows: &RecordBatch) -> Vec<(Tick, Tick)> {
-    let mut spans = vec![(0, Tick::MAX); rows.num_rows()];
-    for bound in bounds {
-        let column = rows.column(bound.column).as_primitive::<TimestampNanosecondType>();
-        for (row, span) in spans.iter_mut().enumerate() {
-            if column.is_null(row) {
-                *span = (Tick::MAX, 0);
-                continue;
-            }
-            let nanos = column.value(row);
-            let (floor, ceil) = (nanos.div_euclid(1_000_000), -(-i128::from(nanos)).div_euclid(1_000_000));
-            let at_or_after = |ms: i128| Tick::try_from(ms).unwrap_or(0);
-            match bound.comparison {
-                Comparison::Before => span.1 = span.1.min(at_or_after(ceil)),
-                Comparison::BeforeOrAt => span.1 = span.1.min(at_or_after(i128::from(floor) + 1)),
-                Comparison::After => span.0 = span.0.max(at_or_after(i128::from(floor) + 1)),
-                Comparison::AfterOrAt => span.0 = span.0.max(at_or_after(ceil)),
-            }
-        }
-    }
-    spans
 }
 
 impl Operator for TemporalFilter {
@@ -178,11 +165,22 @@ impl Operator for TemporalFilter {
         for part in inputs.swap_remove(0) {
             self.accept(tick, part, &mut changes);
         }
-        self.release(tick, &mut changes);
-        self.counters.state_bytes(self.bytes());
-        let parts = self.calendar.values().flat_map(|bucket| &bucket.parts);
-        self.counters.state_rows(parts.map(|part| part.due.len()).sum());
+        self.release(tick);
+        self.portion(&mut changes);
+        self.note_state();
         changes
+    }
+
+    fn rest(&mut self) -> Option<Changes> {
+        if self.releasing.is_empty() {
+            return None;
+        }
+        let mut changes = Changes::default();
+        self.portion(&mut changes);
+        if self.releasing.is_empty() {
+            self.note_state();
+        }
+        Some(changes)
     }
 
     fn due(&self) -> Option<Tick> {
@@ -192,10 +190,19 @@ impl Operator for TemporalFilter {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Mutex;
+
     use expect_test::expect;
+    use timely::container::NoopBuilder;
+    use timely::dataflow::InputHandle;
+    use timely::dataflow::operators::core::InspectCore;
+    use timely::dataflow::operators::generic::operator::empty;
+    use timely::dataflow::operators::probe::{Handle, Probe};
 
     use super::*;
-    use crate::delta::plan::Node;
+    use crate::delta::collection::Collection;
+    use crate::delta::plan::{Environment, Node};
+    use crate::delta::temporal_condition::{Bound, Comparison};
     use crate::delta::testing::{Bag, Row, oracle, plan, render, row_texts, rows_of, schema};
     use crate::delta::updates::Updates;
 
@@ -213,8 +220,8 @@ mod tests {
     #[test]
     fn a_row_goes_when_it_is_due_and_late_ones_are_counted() {
         let counters: Arc<Counters> = Arc::default();
-        let bound = Bound { column: 2, comparison: Comparison::Before };
-        let mut filter = TemporalFilter::new(vec![bound], 1, counters.clone());
+        let bound = Bound { column: 2, comparison: Comparison::Before, months: 0 };
+        let mut filter = TemporalFilter::new(Condition::Bound(bound), 1, counters.clone());
         expect![[r#"
             1 @1000 +1
             2 @1000 +1
@@ -242,30 +249,101 @@ mod tests {
         if bag.is_empty() { String::new() } else { format!("{bag:?}") }
     }
 
+    fn is_current(comparison: Comparison, at: Option<i64>, tick: Tick) -> Option<bool> {
+        at.map(|at| match comparison {
+            Comparison::Before => (tick as i64) < at,
+            Comparison::BeforeOrAt => tick as i64 <= at,
+            Comparison::After => tick as i64 > at,
+            Comparison::AfterOrAt => tick as i64 >= at,
+        })
+    }
+
+    /// Random histories of rows of which those are current that `expected` says.
+    fn check(columns: usize, condition: Condition, expected: impl Fn(&Row, Tick) -> bool) {
+        let node = Node::TemporalFilter { input: 0, condition, columns };
+        let output = Arc::new(schema().project(&(0..columns).collect::<Vec<_>>()).unwrap());
+        oracle(&plan(1, vec![(node, output)]), 1, true, |inputs, tick| {
+            let mut bag = Bag::new();
+            for row in inputs[0].iter().filter(|row| expected(row, tick)) {
+                *bag.entry(row_texts(row)[..columns].to_vec()).or_default() += 1;
+            }
+            bag
+        });
+    }
+
     #[test]
     fn equals_recomputation() {
         let comparisons =
             [Comparison::Before, Comparison::BeforeOrAt, Comparison::After, Comparison::AfterOrAt];
         for comparison in comparisons {
-            let bounds = vec![Bound { column: 2, comparison }];
-            let node = Node::TemporalFilter { input: 0, bounds, columns: 2 };
-            let output = Arc::new(schema().project(&[0, 1]).unwrap());
-            oracle(&plan(1, vec![(node, output)]), 1, true, |inputs, tick| {
-                let mut bag = Bag::new();
-                for row in &inputs[0] {
-                    let Some(at) = row.2 else { continue };
-                    let is_current = match comparison {
-                        Comparison::Before => (tick as i64) < at,
-                        Comparison::BeforeOrAt => tick as i64 <= at,
-                        Comparison::After => tick as i64 > at,
-                        Comparison::AfterOrAt => tick as i64 >= at,
-                    };
-                    if is_current {
-                        *bag.entry(row_texts(row)[..2].to_vec()).or_default() += 1;
-                    }
-                }
-                bag
-            });
+            let condition = Condition::Bound(Bound { column: 2, comparison, months: 0 });
+            check(2, condition, |row, tick| is_current(comparison, row.2, tick) == Some(true));
         }
+    }
+
+    #[test]
+    fn rows_that_are_current_more_than_once_equal_recomputation() {
+        let bound = |comparison| Condition::Bound(Bound { column: 2, comparison, months: 0 });
+        // Current but at one tick, and unknown where there is no time.
+        let but_at = Condition::Or(vec![bound(Comparison::Before), bound(Comparison::After)]);
+        check(2, but_at.clone(), |row, tick| row.2.is_some_and(|at| at != tick as i64));
+        let known = Condition::Not(Box::new(Condition::IsTrue(Box::new(but_at))));
+        check(2, known, |row, tick| row.2.is_none_or(|at| at == tick as i64));
+    }
+
+    #[test]
+    fn a_jump_of_the_clock_releases_in_portions() {
+        const ROWS: i64 = 1_000_000;
+        const BATCH: i64 = 50_000;
+        let condition = Condition::And(vec![Condition::Bound(Bound {
+            column: 2,
+            comparison: Comparison::AfterOrAt,
+            months: 0,
+        })]);
+        let plan = plan(1, vec![(Node::TemporalFilter { input: 0, condition, columns: 2 }, schema())]);
+        let (sizes, turns) = timely::execute_directly(move |worker| {
+            let probe = Handle::new();
+            let mut input = InputHandle::<Tick, NoopBuilder<Updates>>::new_with_builder();
+            let sizes: Arc<Mutex<Vec<(Tick, usize)>>> = Arc::default();
+            let seen = sizes.clone();
+            worker.dataflow::<Tick, _, _>(|scope| {
+                let rows = input.to_stream(scope);
+                let environment = Environment {
+                    sources: &mut |_, _, _| Collection { rows: rows.clone(), errors: empty(scope) },
+                    constants: &mut |_, _| unreachable!("the plan has none"),
+                    imports: Default::default(),
+                    start: 0,
+                    counters: &mut Default::default(),
+                    outlets: &mut Default::default(),
+                };
+                let result = plan.render(scope, environment).unwrap();
+                let note = move |updates: &Updates| {
+                    seen.lock().unwrap().push((updates.times.get(0), updates.len()));
+                };
+                let told = result.rows.inspect_container(move |event| {
+                    if let Ok((_, updates)) = event {
+                        note(updates);
+                    }
+                });
+                told.probe_with(&probe);
+            });
+            for first in (0..ROWS).step_by(BATCH as usize) {
+                let rows: Vec<Row> = (first..first + BATCH).map(|n| row(n, 10_000 + n % 7_200_000)).collect();
+                input.send_batch(&mut Updates::insert(rows_of(rows.iter()), 1000));
+            }
+            input.advance_to(1001);
+            worker.step_while(|| probe.less_than(&1001));
+            assert_eq!(sizes.lock().unwrap().len(), 0, "nothing is due yet");
+            input.advance_to(8_000_001);
+            let mut turns = 0;
+            while probe.less_than(&8_000_001) {
+                worker.step();
+                turns += 1;
+            }
+            (sizes.lock().unwrap().clone(), turns)
+        });
+        assert_eq!(sizes.iter().map(|s| s.1).sum::<usize>(), ROWS as usize);
+        assert!(sizes.iter().all(|(tick, rows)| *tick == 8_000_000 && *rows <= RELEASE_ROWS_MAX));
+        assert!(turns >= ROWS as usize / RELEASE_ROWS_MAX, "others work between portions: {turns} turns");
     }
 }

@@ -6,9 +6,10 @@ use arrow::array::{Array, RecordBatch, StringArray, UInt32Array};
 use arrow::compute::take_record_batch;
 
 use crate::delta::chunk::{ArrowChunk, rows_at};
-use crate::delta::updates::{Diff, Run, Tick};
+use crate::delta::updates::{Diff, Run, Tick, Updates};
 use crate::sql::catalog::Contents;
 use crate::sql::error::SqlError;
+use crate::sql::write::Part;
 
 /// The most rows that copies of equal rows may become when a view is read.
 const REPEATED_ROWS_MAX: i64 = 100_000_000;
@@ -30,6 +31,14 @@ impl ViewContents {
     pub fn extend(&mut self, rows: Vec<ArrowChunk>, errors: Vec<ArrowChunk>) {
         self.rows.extend(rows);
         self.errors.extend(errors);
+    }
+
+    /// The same after `parts` have changed it.
+    pub fn changed_by(&self, parts: &[Part]) -> Self {
+        let updates = |(rows, diffs): &Part| Updates::at(rows.clone(), self.tick, diffs.clone());
+        let changes = ArrowChunk::form(&parts.iter().map(updates).collect::<Vec<_>>());
+        let rows = self.rows.iter().cloned().chain(changes).collect();
+        ViewContents { rows, errors: self.errors.clone(), ..ViewContents::new(&self.view, self.tick) }
     }
 
     /// Distinct rows with their multiplicities.

@@ -9,12 +9,12 @@ use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 
 use super::collector::StateCollector;
 use super::reader::{NamedQueries, Reader};
-use super::{Change, Engine, EngineError, State, Subscription, View};
+use super::{Engine, EngineError, State, Subscription, View, Written};
 use crate::observe::Metrics;
 use crate::sql::catalog::{Catalog, Kind, recast};
 use crate::sql::error::SqlError;
 use crate::sql::session::{Session, missing};
-use crate::sql::statement::{CreateView, Statement, Subscribe, parse, parse_query};
+use crate::sql::statement::{CreateView, Statement, parse, parse_query};
 use crate::telemetry::Table;
 
 /// The most views, maintained or not.
@@ -34,6 +34,8 @@ pub enum Answer {
     },
     /// Nothing but that it is done: PostgreSQL's command tag.
     Done(&'static str),
+    /// What was done to a table, with the rows of RETURNING.
+    Written(Written),
     /// A view's rows, then its changes as they come.
     Subscription(Subscription),
 }
@@ -152,7 +154,11 @@ impl Database {
             Statement::ShowColumns(name) => self.show_columns(&name).await,
             Statement::ShowCreate(name) => self.show_create(&name),
             Statement::ExplainDataflow(target) => self.explain(&target).await,
-            Statement::Subscribe(options) => self.subscribe(options),
+            Statement::Subscribe(options) => self.subscribe(options).await,
+            Statement::CreateTable(_)
+            | Statement::DropTable { .. }
+            | Statement::Truncate(_)
+            | Statement::Write(_) => self.change_tables(statement).await,
         }
     }
 
@@ -169,7 +175,10 @@ impl Database {
             },
             Statement::ShowViewStats(Some(name)) => vec![name.clone()],
             Statement::ShowTables | Statement::ShowViews | Statement::ShowViewStats(None) => vec![],
-            Statement::DropView { names, .. } => names.clone(),
+            Statement::DropView { names, .. } | Statement::DropTable { names, .. } => names.clone(),
+            Statement::Truncate(names) => names.clone(),
+            Statement::Write(write) => write.relations(),
+            Statement::CreateTable(create) => self.relations_of(create)?,
         };
         for name in names {
             Box::pin(self.ensure(&name)).await?;
@@ -179,7 +188,8 @@ impl Database {
 
     /// Creates the built-in view `name`, unless it exists or is none.
     async fn ensure(&mut self, name: &str) -> Result<(), SqlError> {
-        if self.queries.load().contains_key(name) || self.engine.views().contains_key(name) {
+        let is_table = self.engine.table_definition(name).is_some();
+        if is_table || self.queries.load().contains_key(name) || self.engine.views().contains_key(name) {
             return Ok(());
         }
         // Taken out first, so that one that reads itself ends with an error and not in a loop.
@@ -302,7 +312,7 @@ impl Database {
     }
 
     /// The views that read `name`.
-    fn readers(&self, name: &str) -> Result<Vec<String>, SqlError> {
+    pub(super) fn readers(&self, name: &str) -> Result<Vec<String>, SqlError> {
         let maintained = self.engine.views().iter().map(|(reader, view)| (reader, &view.query));
         let mut readers = BTreeSet::new();
         let queries = self.queries.load();
@@ -368,32 +378,6 @@ impl Database {
         texts(["name", "statement"], vec![[name.to_owned(), format!("CREATE {kind} {name} AS {query}")]])
     }
 
-    fn subscribe(&mut self, options: Subscribe) -> Result<Answer, SqlError> {
-        let name = options.relation.clone();
-        let Some(view) = self.engine.views().get(&name) else {
-            let catalog = self.catalog();
-            return Err(match catalog.contains_key(&name) {
-                true => SqlError::Syntax(format!(
-                    "\"{name}\" is no materialized view, and only those have a stream of changes; create one of it"
-                )),
-                false => missing(&name, &catalog),
-            });
-        };
-        let schema = view.schema.clone();
-        let changes = self.engine.subscribe(&name).map_err(engine_error)?;
-        let state = self.published.load();
-        let mut snapshot = vec![];
-        if let (true, Some(contents)) = (options.snapshot, state.view(&name)) {
-            contents.check()?;
-            let chunks = contents.counted().iter().flat_map(|(rows, diffs)| {
-                let updates = crate::delta::updates::Updates::at(rows.clone(), state.tick, diffs.clone());
-                crate::delta::chunk::ArrowChunk::form(&[updates])
-            });
-            snapshot.push(Change { tick: state.tick, chunks: chunks.collect(), error: None });
-        }
-        Ok(Answer::Subscription(Subscription { schema, snapshot, changes, options }))
-    }
-
     /// The stream tables that `statement` reads, not counting those that only views read.
     pub async fn streams_read(&self, statement: &Statement) -> Result<Vec<Table>, SqlError> {
         let Statement::Query(statement) = statement else { return Ok(vec![]) };
@@ -415,7 +399,7 @@ impl Database {
 }
 
 /// `schema` under other column names, where some are given.
-fn renamed(schema: &SchemaRef, names: &[String]) -> Result<SchemaRef, SqlError> {
+pub(super) fn renamed(schema: &SchemaRef, names: &[String]) -> Result<SchemaRef, SqlError> {
     let own: Vec<String> = schema.fields().iter().map(|f| f.name().clone()).collect();
     let all = if names.is_empty() { &own } else { names };
     let mut seen = BTreeSet::new();
@@ -455,8 +439,8 @@ fn plain_query(view: &CreateView) -> Result<String, SqlError> {
     })
 }
 
-fn engine_error(error: EngineError) -> SqlError {
-    SqlError::Engine(error.to_string())
+pub(super) fn engine_error(error: EngineError) -> SqlError {
+    error.into()
 }
 
 /// Rows of text under `names`.

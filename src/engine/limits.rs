@@ -47,7 +47,7 @@ impl Limits {
         Ok(Turn { limits: self.clone(), deadline, _place: place })
     }
 
-    fn too_long(&self) -> SqlError {
+    pub(super) fn too_long(&self) -> SqlError {
         SqlError::Timeout {
             limit: format!("{:?} (limits.statement_timeout)", self.timeout.unwrap_or_default()),
             hint: "narrow it down, or make a materialized view of it",

@@ -3,6 +3,8 @@
 //! One thread owns the [`Database`]: it takes in what arrives, closes ticks by the stream clock, and
 //! carries out the statements that change something. Queries run beside it on a [`Reader`].
 
+mod writes;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -17,6 +19,7 @@ use super::clock::{ClockOptions, SourceId, StreamClock};
 use super::collector::IntakeCollector;
 use super::limits::{Limits, Rows};
 use super::reader::Reader;
+use super::writer::{Request, Written};
 use super::{Answer, Database, EngineError, channels};
 use crate::delta::row_store::bytes_of;
 use crate::observe::Metrics;
@@ -27,6 +30,13 @@ use crate::telemetry::{Batch, Table};
 
 /// Small batches are joined up to this many rows before workers get them.
 const JOINED_ROWS: usize = 8192;
+
+/// The least time between two ticks that are closed for writes alone: ticks are milliseconds, and may not outrun
+/// the clock.
+const WRITE_TICK: Duration = Duration::from_millis(1);
+
+/// Writes that may share a tick.
+const WAITING_MAX: usize = 256;
 
 /// The unit in which the bytes of the intake are counted.
 const PERMIT_BYTES: usize = 1024;
@@ -104,9 +114,13 @@ pub(super) struct Item {
     space: OwnedSemaphorePermit,
 }
 
+/// Where what became of rows is told, once queries see them.
+type WriteReply = oneshot::Sender<Result<Written, SqlError>>;
+
 pub(super) enum Control {
     Execute(Box<Statement>, oneshot::Sender<Result<Answer, SqlError>>),
     Prepare(Box<Statement>, oneshot::Sender<Result<(), SqlError>>),
+    Write(Box<Request>, WriteReply),
     Stop(oneshot::Sender<()>),
 }
 
@@ -139,6 +153,8 @@ impl Live {
             behind: None,
             held: vec![],
             held_bytes: 0,
+            waiting: vec![],
+            last_close: Instant::now(),
             metrics: metrics.clone(),
         };
         std::thread::Builder::new()
@@ -155,6 +171,7 @@ impl Live {
                 let mut rows = self.rows(Question::plain(*query), vec![]).await?;
                 Ok(Answer::Rows { schema: rows.schema(), batches: rows.all().await? })
             }
+            Statement::Write(write) => Ok(Answer::Written(self.write(write, vec![]).await?)),
             other => self.ask(|reply| Control::Execute(Box::new(other), reply)).await?,
         }
     }
@@ -286,6 +303,9 @@ struct Owner {
     /// The space of what no closed tick holds: it is in memory, wherever it waits.
     held: Vec<OwnedSemaphorePermit>,
     held_bytes: usize,
+    /// What was done to tables at the open tick, and who waits for queries to see it.
+    waiting: Vec<(WriteReply, Written)>,
+    last_close: Instant,
     metrics: Arc<Metrics>,
 }
 
@@ -310,6 +330,10 @@ impl Owner {
                     }
                     other => self.carry_out(other).await,
                 },
+                // Behind the statements that are there already: they share the tick.
+                () = tokio::time::sleep_until((self.last_close + WRITE_TICK).into()), if !self.waiting.is_empty() => {
+                    self.close()
+                }
                 Some(item) = items.recv() => self.take(item),
                 else => return,
             };
@@ -336,6 +360,9 @@ impl Owner {
     }
 
     async fn carry_out(&mut self, control: Control) -> Result<(), EngineError> {
+        if let Control::Write(request, reply) = control {
+            return self.write(*request, reply).await;
+        }
         // A view that is created now reads what came before.
         self.flush()?;
         match control {
@@ -345,7 +372,7 @@ impl Owner {
             Control::Prepare(statement, reply) => {
                 let _ = reply.send(self.database.prepare(&statement).await);
             }
-            Control::Stop(_) => {}
+            Control::Write(..) | Control::Stop(_) => {}
         }
         self.database.engine.check()
     }
@@ -406,6 +433,10 @@ impl Owner {
         let tick = self.database.engine.close(now)?;
         self.held.clear();
         self.held_bytes = 0;
+        self.last_close = Instant::now();
+        for (reply, written) in self.waiting.drain(..) {
+            let _ = reply.send(Ok(written));
+        }
         self.metrics.closed(tick, begin.elapsed(), self.database.engine.views().len());
         if let Some(oldest) = self.oldest.take() {
             self.metrics.visible(oldest.elapsed());

@@ -8,6 +8,7 @@
 
 mod channels;
 mod clock;
+mod closing;
 mod collector;
 mod contents;
 mod database;
@@ -18,23 +19,28 @@ mod operators;
 mod reader;
 mod sharing;
 mod state;
+mod stream;
 mod subscription;
 mod system_tables;
+mod tables;
 mod view_stats;
 mod worker;
+mod writer;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use arrow::array::RecordBatch;
-use arrow::compute::concat_batches;
+use arrow::datatypes::SchemaRef;
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
 use tokio::sync::mpsc;
 
 pub use self::clock::{ClockOptions, SOURCES_MAX, SourceId, StreamClock};
+pub use self::closing::OPEN_ROWS_MAX;
+use self::contents::ViewContents;
 pub use self::database::{Answer, BuiltIns, Database};
 pub use self::limits::{Limits, Rows, Turn};
 pub use self::live::{IntakeError, Live, LiveOptions, Source};
@@ -43,18 +49,21 @@ pub use self::reader::{NamedQueries, Reader};
 use self::sharing::Dataflows;
 use self::state::StreamState;
 pub use self::state::{State, View};
+use self::stream::Stream;
 pub use self::subscription::{Change, Subscription, change_schema};
+pub use self::tables::TABLES_MAX;
+use self::tables::UserTable;
+use self::view_stats::{Figures, ViewFigures};
 use self::worker::{Closed, Command, Install};
+pub use self::writer::Written;
 use crate::delta::chunk::ArrowChunk;
-use crate::delta::row_store::bytes_of;
-use crate::delta::updates::Tick;
+use crate::delta::plan::Plan;
+use crate::delta::updates::{Diff, Run, Tick};
+use crate::sql::error::SqlError;
 use crate::telemetry::{Batch, Table};
 
 /// The most workers.
 pub const WORKERS_MAX: usize = 64;
-
-/// Stored batches are joined up to this many rows.
-const STORED_BATCH_ROWS: usize = 65_536;
 
 /// How long the control side waits for a worker before it looks whether one is lost.
 const LOST_CHECK: Duration = Duration::from_millis(100);
@@ -77,13 +86,19 @@ pub enum EngineError {
     #[error("a worker stopped: the engine serves nothing from here on; see the log for its panic")]
     WorkerLost,
     /// A dataflow could not be built.
-    #[error("view \"{view}\" cannot be built: {reason}")]
+    #[error("relation \"{view}\" cannot be built: {reason}")]
     Build {
-        /// Its view.
+        /// Its view or table.
         view: String,
         /// Why.
         reason: String,
     },
+}
+
+impl From<EngineError> for SqlError {
+    fn from(error: EngineError) -> Self {
+        SqlError::Engine(error.to_string())
+    }
 }
 
 /// The control side of the workers.
@@ -91,12 +106,16 @@ pub struct Engine {
     workers: Vec<Sender<Command>>,
     threads: Option<timely::communication::WorkerGuards<()>>,
     is_lost: Arc<AtomicBool>,
-    streams: BTreeMap<Table, Stream>,
+    /// The tables whose rows only come: telemetry, and what users created append-only.
+    streams: BTreeMap<String, Stream>,
+    tables: BTreeMap<String, UserTable>,
     views: BTreeMap<String, View>,
-    /// What runs for each of them, and how fast its rows change.
+    /// What runs for each view and each ordinary table, and how fast its rows change.
     running: BTreeMap<String, (Arc<Operators>, Rate)>,
     dataflows: Dataflows,
     subscriptions: BTreeMap<String, Vec<mpsc::Sender<Change>>>,
+    /// By view: rows that came when a subscription had told their window.
+    corrected_rows: BTreeMap<String, Arc<AtomicU64>>,
     next_worker: usize,
     /// The last closed tick.
     closed: Tick,
@@ -108,19 +127,6 @@ pub struct Engine {
     stored_bytes_max: usize,
 }
 
-/// What is kept of a stream table.
-#[derive(Default)]
-struct Stream {
-    /// Whether rows are kept for queries and for views to come.
-    is_stored: bool,
-    stored: Arc<Vec<RecordBatch>>,
-    open: Vec<RecordBatch>,
-    rows: u64,
-    /// Bytes of the stored rows, and rows that were stored once and had to go.
-    stored_bytes: usize,
-    evicted_rows: u64,
-}
-
 impl Engine {
     /// Starts `workers` worker threads.
     pub fn start(workers: usize) -> Result<Self, EngineError> {
@@ -128,16 +134,18 @@ impl Engine {
         let (senders, receivers): (Vec<_>, Vec<_>) = (0..workers).map(|_| channels::commands()).unzip();
         let threads = worker::start(receivers, is_lost.clone())
             .map_err(|reason| EngineError::Start { workers, reason })?;
-        let stream = || Stream { is_stored: true, ..Stream::default() };
+        let stream = |table: Table| (table.name().to_owned(), Stream::new(table.schema(), None));
         let mut engine = Engine {
             workers: senders,
             threads: Some(threads),
             is_lost,
-            streams: Table::all().into_iter().map(|table| (table, stream())).collect(),
+            streams: Table::all().into_iter().map(stream).collect(),
+            tables: BTreeMap::new(),
             views: BTreeMap::new(),
             running: BTreeMap::new(),
             dataflows: Dataflows::default(),
             subscriptions: BTreeMap::new(),
+            corrected_rows: BTreeMap::new(),
             next_worker: 0,
             closed: 0,
             open: 0,
@@ -166,8 +174,10 @@ impl Engine {
 
     /// Keeps rows of the stream tables in `tables` alone; of the others only views see them.
     pub fn store_only(&mut self, tables: &[Table]) {
-        for (table, stream) in &mut self.streams {
-            stream.is_stored = tables.contains(table);
+        for table in Table::all() {
+            if let Some(stream) = self.streams.get_mut(table.name()) {
+                stream.is_stored = tables.contains(&table);
+            }
         }
     }
 
@@ -192,24 +202,30 @@ impl Engine {
 
     /// Adds rows to a stream table, at the open tick.
     pub fn append(&mut self, batch: &Batch) -> Result<(), EngineError> {
-        let rows = batch.rows.num_rows();
-        if rows == 0 {
-            return Ok(());
-        }
-        let Some(stream) = self.streams.get_mut(&batch.table) else { return Ok(()) };
-        stream.rows += rows as u64;
-        self.open_rows += rows;
+        self.append_rows(batch.table.name(), &batch.rows)
+    }
+
+    /// Adds `rows` to the stream `name`, at the open tick.
+    fn append_rows(&mut self, name: &str, rows: &RecordBatch) -> Result<(), EngineError> {
+        let count = rows.num_rows();
+        let Some(stream) = self.streams.get_mut(name).filter(|_| count > 0) else { return Ok(()) };
+        stream.rows += count as u64;
+        self.open_rows += count;
         if stream.is_stored {
-            stream.open.push(batch.rows.clone());
+            stream.open.push(rows.clone());
         }
-        let relation = batch.table.name();
-        let is_read = self.views.values().any(|v| v.plan.relations().contains(&relation));
-        if is_read {
-            self.next_worker = (self.next_worker + 1) % self.workers.len();
-            let command = Command::Append { relation, rows: batch.rows.clone(), tick: self.open_tick() };
-            self.workers[self.next_worker].send(command).map_err(|_| EngineError::WorkerLost)?;
+        match self.views.values().any(|v| v.plan.relations().contains(&name)) {
+            true => self.send_rows(name, rows.clone(), Run::Constant(1)),
+            false => Ok(()),
         }
-        Ok(())
+    }
+
+    /// Hands rows of `relation` to one of the workers, at the open tick.
+    fn send_rows(&mut self, relation: &str, rows: RecordBatch, diffs: Run<Diff>) -> Result<(), EngineError> {
+        self.next_worker = (self.next_worker + 1) % self.workers.len();
+        let tick = self.open_tick();
+        let command = Command::Append { relation: relation.to_owned(), rows, diffs, tick };
+        self.workers[self.next_worker].send(command).map_err(|_| EngineError::WorkerLost)
     }
 
     /// Closes the open tick: it ends at `clock_ms`, or as soon as time allows where the clock has not
@@ -225,6 +241,9 @@ impl Engine {
         for stream in self.streams.values_mut() {
             stream.store(self.stored_bytes_max);
         }
+        for table in self.tables.values_mut() {
+            table.open.clear();
+        }
         self.publish(closed);
         Ok(tick)
     }
@@ -232,21 +251,31 @@ impl Engine {
     /// Installs `view`, which must not exist, fills it from what is stored, and closes a tick.
     pub fn create_view(&mut self, name: &str, view: View) -> Result<(), EngineError> {
         let relations = view.plan.relations();
-        let stored = |relation: &str| {
-            let stream = self.streams.iter().find(|(table, _)| table.name() == relation);
-            stream.map(|(_, s)| s.stored.iter().chain(&s.open).cloned().collect::<Vec<_>>())
+        let stream = |name: &str| self.streams.get(name).map(|s| (s.schema.clone(), s.kept()));
+        let streams = relations.iter().filter_map(|r| Some(((*r).to_owned(), stream(r)?))).collect();
+        self.install(name, view.plan.clone(), streams)?;
+        self.views.insert(name.to_owned(), view);
+        self.close(self.closed + 1)?;
+        Ok(())
+    }
+
+    /// Builds the dataflow of a view or of a table, which must not exist.
+    fn install(
+        &mut self,
+        name: &str,
+        plan: Arc<Plan>,
+        streams: BTreeMap<String, (SchemaRef, Vec<RecordBatch>)>,
+    ) -> Result<(), EngineError> {
+        let is_stored = |relation: &str| match self.streams.get(relation) {
+            Some(stream) => stream.is_whole(),
+            None => self.views.contains_key(relation) || self.tables.contains_key(relation),
         };
-        let history: BTreeMap<String, Vec<RecordBatch>> =
-            relations.iter().filter_map(|r| Some(((*r).to_owned(), stored(r)?))).collect();
-        let is_stored = |relation: &str| {
-            let stream = self.streams.iter().find(|(table, _)| table.name() == relation);
-            stream.map_or(self.views.contains_key(relation), |(_, stream)| stream.is_whole())
-        };
-        let operators = self.dataflows.add(view.plan.clone(), self.workers.len(), is_stored);
+        let operators = self.dataflows.add(plan, self.workers.len(), is_stored);
+        let dataflow = operators.dataflow();
         let install = Arc::new(Install {
             name: name.to_owned(),
             operators: operators.clone(),
-            history,
+            streams,
             start: self.open_tick(),
             as_of: self.closed,
         });
@@ -254,32 +283,36 @@ impl Engine {
         self.broadcast(|| Command::Install { install: install.clone(), reply: sender.clone() })?;
         drop(sender);
         let results: Vec<Result<(), String>> = self.gather(receiver)?;
-        if let Some(Err(reason)) = results.into_iter().find(|r| r.is_err()) {
-            self.retire(name, operators.dataflow())?;
+        if let Some(reason) = results.into_iter().find_map(Result::err) {
+            self.retire(name, dataflow)?;
             return Err(EngineError::Build { view: name.to_owned(), reason });
         }
-        self.views.insert(name.to_owned(), view);
         self.running.insert(name.to_owned(), (operators, Rate::new(Instant::now())));
-        self.close(self.closed + 1)?;
         Ok(())
+    }
+
+    /// Takes the dataflow of a view or of a table away, but for what other views read from it.
+    fn uninstall(&mut self, name: &str) -> Result<(), EngineError> {
+        match self.running.remove(name) {
+            Some((operators, _)) => self.retire(name, operators.dataflow()),
+            None => Ok(()),
+        }
+    }
+
+    fn retire(&mut self, name: &str, dataflow: u64) -> Result<(), EngineError> {
+        let live = self.running.values().map(|(operators, _)| operators.dataflow());
+        let needed = Arc::new(self.dataflows.retire(dataflow, live));
+        self.broadcast(|| Command::Drop { name: name.to_owned(), needed: needed.clone() })
     }
 
     /// Takes a view away, with its operators and their memory.
     pub fn drop_view(&mut self, name: &str) -> Result<(), EngineError> {
         self.views.remove(name);
         self.subscriptions.remove(name);
-        if let Some((operators, _)) = self.running.remove(name) {
-            self.retire(name, operators.dataflow())?;
-        }
+        self.corrected_rows.remove(name);
+        self.uninstall(name)?;
         self.close(self.closed + 1)?;
         Ok(())
-    }
-
-    /// Takes the dataflow of view `name` away, but for what other views read from it.
-    fn retire(&mut self, name: &str, dataflow: u64) -> Result<(), EngineError> {
-        let live = self.running.values().map(|(operators, _)| operators.dataflow());
-        let needed = Arc::new(self.dataflows.retire(dataflow, live));
-        self.broadcast(|| Command::Drop { name: name.to_owned(), needed: needed.clone() })
     }
 
     /// The views, by name.
@@ -293,6 +326,11 @@ impl Engine {
         self.subscriptions.entry(name.to_owned()).or_default().push(sender);
         self.broadcast(|| Command::Watch { name: name.to_owned() })?;
         Ok(receiver)
+    }
+
+    /// The count of rows of view `name` that came when a subscription had told their window.
+    fn corrected_rows(&mut self, name: &str) -> Arc<AtomicU64> {
+        self.corrected_rows.entry(name.to_owned()).or_default().clone()
     }
 
     fn broadcast(&self, command: impl Fn() -> Command) -> Result<(), EngineError> {
@@ -324,12 +362,11 @@ impl Engine {
 
     /// Makes what the workers hand over at a tick visible, all at once.
     fn publish(&mut self, closed: Vec<Closed>) {
-        let mut tables: BTreeMap<String, contents::ViewContents> = BTreeMap::new();
+        let mut tables: BTreeMap<String, ViewContents> = BTreeMap::new();
         let mut changes: BTreeMap<String, Vec<ArrowChunk>> = BTreeMap::new();
         for view in closed.into_iter().flat_map(|c| c.views) {
-            let table = tables
-                .entry(view.name.clone())
-                .or_insert_with(|| contents::ViewContents::new(&view.name, self.closed));
+            let table =
+                tables.entry(view.name.clone()).or_insert_with(|| ViewContents::new(&view.name, self.closed));
             table.extend(view.rows, view.errors);
             changes.entry(view.name).or_default().extend(view.changes);
         }
@@ -342,56 +379,31 @@ impl Engine {
         }
         self.subscriptions.retain(|_, subscribers| !subscribers.is_empty());
         let streams = self.streams.iter();
-        let streams = streams.map(|(table, stream)| StreamState::of(*table, stream)).collect();
+        let streams = streams.map(|(name, stream)| StreamState::of(name, stream)).collect();
         let now = Instant::now();
-        self.running.values_mut().for_each(|(operators, rate)| {
+        for (operators, rate) in self.running.values_mut() {
             rate.observe(operators.result.counts().rows_out, now);
-        });
-        let state = State::new(self.closed, streams, &self.views, tables, &self.running);
+        }
+        let figures = |contents: &_| self.figures(contents);
+        let state = State::new(self.closed, streams, &self.tables, &self.views, tables, figures);
         self.published.store(Arc::new(state));
     }
-}
 
-impl Stream {
-    /// Whether all rows that ever came can be read still.
-    fn is_whole(&self) -> bool {
-        self.rows == 0 || (self.is_stored && self.evicted_rows == 0)
-    }
-
-    /// Moves the rows of the tick just closed behind the others; small batches are joined, and the
-    /// oldest dropped while all together take more than `bytes_max`.
-    fn store(&mut self, bytes_max: usize) {
-        if self.open.is_empty() {
-            return;
-        }
-        let stored = Arc::make_mut(&mut self.stored);
-        for batch in self.open.drain(..) {
-            self.stored_bytes += bytes_of(&batch);
-            match stored.last_mut() {
-                // Joined to its predecessor while both are small, each row is copied but a few times.
-                Some(last)
-                    if last.num_rows() <= batch.num_rows()
-                        && last.num_rows() + batch.num_rows() <= STORED_BATCH_ROWS =>
-                {
-                    match concat_batches(&batch.schema(), [&*last, &batch]) {
-                        Ok(joined) => {
-                            self.stored_bytes -= bytes_of(last) + bytes_of(&batch);
-                            self.stored_bytes += bytes_of(&joined);
-                            *last = joined;
-                        }
-                        Err(_) => stored.push(batch),
-                    }
-                }
-                _ => stored.push(batch),
-            }
-        }
-        let mut evicted = 0;
-        while self.stored_bytes > bytes_max && evicted < stored.len() {
-            self.stored_bytes -= bytes_of(&stored[evicted]);
-            self.evicted_rows += stored[evicted].num_rows() as u64;
-            evicted += 1;
-        }
-        stored.drain(..evicted);
+    /// What is told of the views, whose rows are `contents`.
+    fn figures(&self, contents: &BTreeMap<String, Arc<ViewContents>>) -> Figures {
+        let figures = self.views.iter().filter_map(|(name, view)| {
+            let (operators, rate) = self.running.get(name)?;
+            let corrected_rows = self.corrected_rows.get(name);
+            Some(ViewFigures {
+                name: name.clone(),
+                horizon_ms: view.horizon_ms,
+                contents: contents.get(name)?.clone(),
+                operators: operators.clone(),
+                updates_per_second: rate.per_second(),
+                corrected_rows: corrected_rows.map_or(0, |rows| rows.load(Ordering::Relaxed)),
+            })
+        });
+        Figures { tick: self.closed, views: figures.collect() }
     }
 }
 

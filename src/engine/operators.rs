@@ -53,7 +53,7 @@ pub(super) struct Import {
 #[derive(Clone)]
 pub(super) struct Operators {
     pub plan: Arc<Plan>,
-    /// Behind each node of the plan, wherever it runs.
+    /// Behind each operator of the plan by its number, wherever it runs.
     pub nodes: Vec<Operator>,
     /// What keeps the result; always its own.
     pub result: Operator,
@@ -65,8 +65,8 @@ impl Operators {
     /// Operators of `dataflow` for each node of `plan`.
     pub fn new(dataflow: u64, plan: Arc<Plan>, workers: usize) -> Self {
         let operator = |node| Operator::new(dataflow, node, workers);
-        let nodes = (0..plan.nodes.len()).map(operator).collect();
-        Operators { result: operator(plan.nodes.len()), nodes, plan, imports: vec![] }
+        let nodes = (0..plan.operators()).map(operator).collect();
+        Operators { result: operator(plan.operators()), nodes, plan, imports: vec![] }
     }
 
     /// The number of its dataflow.
@@ -94,10 +94,13 @@ impl Operators {
     /// What each node has counted. One that only passes on what it gets counts nothing of its own.
     pub fn counts(&self) -> Vec<Counts> {
         let mut counts: Vec<Counts> = vec![];
-        for (node, operator) in self.plan.nodes.iter().zip(&self.nodes) {
+        for (number, operator) in self.nodes.iter().enumerate() {
             let mut own = operator.counts();
-            if matches!(node, Node::Union(_) | Node::Negate(_)) {
-                own.rows_in = Plan::inputs(node).into_iter().map(|input| counts[input].rows_out).sum();
+            let (plan, node) = self.plan.locate(number);
+            if let node @ (Node::Union(_) | Node::Negate(_)) = &plan.nodes[node] {
+                let first = number - self.plan.locate(number).1;
+                own.rows_in =
+                    Plan::inputs(node).into_iter().map(|input| counts[first + input].rows_out).sum();
                 own.rows_out = own.rows_in;
             }
             counts.push(own);

@@ -17,6 +17,7 @@ use crate::sql::error::SqlError;
 use crate::sql::question::{Description, Parameter, Question};
 use crate::sql::session::Session;
 use crate::sql::statement::Parsed;
+use crate::sql::write::{Evaluated, Write};
 
 /// The system table of the engine's own metrics.
 const ENGINE_METRICS: &str = "engine_metrics";
@@ -87,13 +88,17 @@ impl Reader {
     /// Whether all relations that `statement` names are there: else those that come with the engine are
     /// to be created first.
     pub fn knows(&self, statement: &Parsed) -> Result<bool, SqlError> {
+        Ok(self.knows_all(&self.session.references(statement)?))
+    }
+
+    /// Whether the relations `names` are all there.
+    pub(super) fn knows_all(&self, names: &[String]) -> bool {
         let queries = self.queries.load();
         let state = self.published.load();
-        let names = self.session.references(statement)?;
         let is_known = |name: &String| {
             name == ENGINE_METRICS || state.catalog.contains_key(name) || queries.contains_key(name)
         };
-        Ok(names.iter().all(is_known))
+        names.iter().all(is_known)
     }
 
     /// The rows of a query at the last closed tick, within the limits of the reader.
@@ -122,6 +127,26 @@ impl Reader {
         let turn = self.limits.begin().await?;
         let (tick, catalog) = self.catalog();
         turn.within(self.session.describe(question, known, &catalog, tick)).await
+    }
+
+    /// What `write` comes to over the state published last, within the limits of the reader.
+    pub async fn evaluate(&self, write: &Write, parameters: &[Parameter]) -> Result<Evaluated, SqlError> {
+        self.check()?;
+        let turn = self.limits.begin().await?;
+        let (tick, catalog) = self.catalog();
+        turn.within(self.session.evaluate(write, parameters, &catalog, tick)).await
+    }
+
+    /// The parameters of `write`, some of whose types are known, and the columns of its RETURNING.
+    pub async fn describe_write(
+        &self,
+        write: &Write,
+        known: &[Option<DataType>],
+    ) -> Result<Description, SqlError> {
+        self.check()?;
+        let turn = self.limits.begin().await?;
+        let (tick, catalog) = self.catalog();
+        turn.within(self.session.describe_write(write, known, &catalog, tick)).await
     }
 
     /// As [`rows`](Self::rows), all of them at once.

@@ -79,7 +79,7 @@ impl Dataflows {
         }
         self.running.iter().find_map(|(dataflow, running)| {
             let operators = &running.operators;
-            (0..operators.nodes.len()).find_map(|of| {
+            (0..operators.plan.nodes.len()).find_map(|of| {
                 let id = OperatorId { dataflow: *dataflow, node: of };
                 let computes = running.left.as_ref().is_none_or(|left| left.contains(&of));
                 if operators.nodes[of].id != id || !computes || !keeps_state(&operators.plan.nodes[of]) {
@@ -139,6 +139,10 @@ impl Dataflows {
 fn keeps_state(node: &Node) -> bool {
     matches!(
         node,
-        Node::Distinct { .. } | Node::Aggregate { .. } | Node::Join { .. } | Node::TemporalFilter { .. }
+        Node::Distinct { .. }
+            | Node::Aggregate { .. }
+            | Node::Join { .. }
+            | Node::Single { .. }
+            | Node::TemporalFilter { .. }
     )
 }

@@ -6,16 +6,16 @@ use std::sync::Arc;
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 
-use super::Stream;
 use super::contents::ViewContents;
-use super::operators::{Operators, Rate};
+use super::stream::Stream;
 use super::system_tables;
-use super::view_stats::{Figures, OPERATOR_STATS, VIEW_STATS, ViewFigures, operator_stats, view_stats};
+use super::tables::UserTable;
+use super::view_stats::{Figures, OPERATOR_STATS, VIEW_STATS, operator_stats, view_stats};
 use crate::delta::plan::Plan;
 use crate::delta::updates::Tick;
 use crate::sql::catalog::{Catalog, Contents, Kind, Relation};
 use crate::sql::error::SqlError;
-use crate::telemetry::Table;
+use crate::sql::table::TableDefinition;
 
 /// A maintained query.
 #[derive(Clone)]
@@ -37,7 +37,7 @@ pub struct View {
 pub struct State {
     /// The tick.
     pub tick: Tick,
-    /// The streams, the views and the system tables.
+    /// The streams, the tables, the views and the system tables.
     pub catalog: Catalog,
     views: BTreeMap<String, Arc<ViewContents>>,
     /// What the operators of the views hold and cost.
@@ -46,7 +46,10 @@ pub struct State {
 
 /// A stream table at one tick.
 pub(super) struct StreamState {
-    pub table: Table,
+    pub name: String,
+    pub schema: SchemaRef,
+    /// What a user said of it; `None` for telemetry.
+    pub definition: Option<Arc<TableDefinition>>,
     pub is_stored: bool,
     pub stored: Arc<Vec<RecordBatch>>,
     pub stored_bytes: usize,
@@ -57,9 +60,11 @@ pub(super) struct StreamState {
 }
 
 impl StreamState {
-    pub fn of(table: Table, stream: &Stream) -> Self {
+    pub fn of(name: &str, stream: &Stream) -> Self {
         StreamState {
-            table,
+            name: name.to_owned(),
+            schema: stream.schema.clone(),
+            definition: stream.definition.clone(),
             is_stored: stream.is_stored,
             stored: stream.stored.clone(),
             stored_bytes: stream.stored_bytes,
@@ -79,11 +84,11 @@ impl Contents for Stored {
 }
 
 /// A stream table whose rows are not kept.
-struct NotStored(Table);
+struct NotStored(String);
 
 impl Contents for NotStored {
     fn read(&self) -> Result<Vec<RecordBatch>, SqlError> {
-        Err(SqlError::Engine(format!("rows of \"{}\" are not stored here", self.0.name())))
+        Err(SqlError::Engine(format!("rows of \"{}\" are not stored here", self.0)))
     }
 }
 
@@ -91,46 +96,45 @@ impl State {
     pub(super) fn new(
         tick: Tick,
         streams: Vec<StreamState>,
+        user_tables: &BTreeMap<String, UserTable>,
         views: &BTreeMap<String, View>,
         tables: BTreeMap<String, ViewContents>,
-        running: &BTreeMap<String, (Arc<Operators>, Rate)>,
+        figures: impl FnOnce(&BTreeMap<String, Arc<ViewContents>>) -> Figures,
     ) -> Self {
         let mut catalog = Catalog::new();
         for stream in &streams {
             let contents: Arc<dyn Contents> = match stream.is_stored {
                 true => Arc::new(Stored(stream.stored.clone())),
-                false => Arc::new(NotStored(stream.table)),
+                false => Arc::new(NotStored(stream.name.clone())),
             };
-            catalog.insert(
-                stream.table.name().to_owned(),
-                Relation { schema: stream.table.schema(), kind: Kind::Stream(contents) },
-            );
+            let kind = match &stream.definition {
+                Some(definition) => Kind::Table { contents, definition: definition.clone() },
+                None => Kind::Stream(contents),
+            };
+            catalog.insert(stream.name.clone(), Relation { schema: stream.schema.clone(), kind });
         }
         let tables: BTreeMap<String, Arc<ViewContents>> =
             tables.into_iter().map(|(name, contents)| (name, Arc::new(contents))).collect();
+        for (name, table) in user_tables {
+            let Some(contents) = tables.get(name) else { continue };
+            let (contents, definition) = (contents.clone(), table.definition.clone());
+            let schema = definition.schema.clone();
+            catalog.insert(name.clone(), Relation { schema, kind: Kind::Table { contents, definition } });
+        }
         for (name, view) in views {
             let Some(contents) = tables.get(name) else { continue };
             let kind =
                 Kind::View { contents: contents.clone(), retracts: view.retracts, query: view.query.clone() };
             catalog.insert(name.clone(), Relation { schema: view.schema.clone(), kind });
         }
-        let figures = running.iter().filter_map(|(name, (operators, rate))| {
-            Some(ViewFigures {
-                name: name.clone(),
-                horizon_ms: views.get(name)?.horizon_ms,
-                contents: tables.get(name)?.clone(),
-                operators: operators.clone(),
-                updates_per_second: rate.per_second(),
-            })
-        });
-        let figures = Arc::new(Figures { tick, views: figures.collect() });
+        let figures = Arc::new(figures(&tables));
         catalog.insert(VIEW_STATS.to_owned(), view_stats(figures.clone()));
         catalog.insert(OPERATOR_STATS.to_owned(), operator_stats(figures.clone()));
         catalog.insert(system_tables::STREAM_STATS.to_owned(), system_tables::stream_stats(&streams));
         State { tick, catalog, views: tables, figures }
     }
 
-    /// The distinct rows of a view with their multiplicities, for a snapshot. Empty for one that is
+    /// The distinct rows of a view or of an ordinary table with their multiplicities, for a snapshot. Empty for one that is
     /// not there.
     pub(super) fn view(&self, name: &str) -> Option<&Arc<ViewContents>> {
         self.views.get(name)

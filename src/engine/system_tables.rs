@@ -11,7 +11,7 @@ use crate::sql::catalog::{Kind, Relation, Rows};
 /// The system table of the streams.
 pub(super) const STREAM_STATS: &str = "stream_stats";
 
-/// The relation `stream_stats`: how many rows each stream table has taken in, how many of them are
+/// The relation `stream_stats`: how many rows each stream and each append-only table has taken in, how many of them are
 /// stored for queries, in how many bytes, and how many were stored and had to go.
 pub(super) fn stream_stats(streams: &[StreamState]) -> Relation {
     const COUNTS: [&str; 4] = ["row_count", "stored_rows", "stored_bytes", "evicted_rows"];
@@ -22,7 +22,7 @@ pub(super) fn stream_stats(streams: &[StreamState]) -> Relation {
         Arc::new(Int64Array::from_iter_values(streams.iter().map(|s| f(s) as i64)))
     };
     let columns: Vec<ArrayRef> = vec![
-        Arc::new(StringArray::from_iter_values(streams.iter().map(|s| s.table.name()))),
+        Arc::new(StringArray::from_iter_values(streams.iter().map(|s| &s.name))),
         number(&|s| s.rows),
         number(&|s| s.stored.iter().map(|b| b.num_rows() as u64).sum()),
         number(&|s| s.stored_bytes as u64),

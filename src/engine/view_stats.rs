@@ -30,6 +30,8 @@ pub(super) struct ViewFigures {
     pub contents: Arc<ViewContents>,
     pub operators: Arc<Operators>,
     pub updates_per_second: f64,
+    /// Rows that came when a subscription had told their window.
+    pub corrected_rows: u64,
 }
 
 impl ViewFigures {
@@ -111,6 +113,7 @@ pub(super) fn view_stats(figures: Arc<Figures>) -> Relation {
         number("late_rows", false),
         number("expired_rows", false),
         number("horizon_ms", true),
+        number("corrected_rows", false),
     ]));
     let stats = ViewStats { schema: schema.clone(), figures };
     Relation { schema, kind: Kind::System(Arc::new(stats)) }
@@ -165,6 +168,7 @@ impl Contents for ViewStats {
             integers(sums.iter().map(|s| s.operators.late_rows)),
             integers(sums.iter().map(|s| s.operators.expired_rows)),
             Arc::new(Int64Array::from_iter(views.iter().map(|v| v.horizon_ms.map(|ms| ms as i64)))),
+            integers(views.iter().map(|view| view.corrected_rows)),
         ];
         Ok(vec![RecordBatch::try_new(self.schema.clone(), columns)?])
     }

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use arrow::array::RecordBatch;
+use arrow::datatypes::SchemaRef;
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
 use timely::container::NoopBuilder;
 use timely::dataflow::InputHandle;
@@ -22,8 +23,7 @@ use crate::delta::collection::Collection;
 use crate::delta::outlet::Outlet;
 use crate::delta::plan::{Environment, NodeId};
 use crate::delta::stats::Counters;
-use crate::delta::updates::{Tick, Updates};
-use crate::telemetry::Table;
+use crate::delta::updates::{Diff, Run, Tick, Updates};
 
 /// How long a worker with nothing to do sleeps between looks at its spines.
 const IDLE: Duration = Duration::from_millis(100);
@@ -33,8 +33,8 @@ const IDLE_MERGE_EFFORT: isize = 1000;
 
 /// What a worker is told.
 pub(super) enum Command {
-    /// Rows of a stream table, at the open tick.
-    Append { relation: &'static str, rows: RecordBatch, tick: Tick },
+    /// Rows of a stream or of a user's table, at the open tick.
+    Append { relation: String, rows: RecordBatch, diffs: Run<Diff>, tick: Tick },
     /// Finish all that happens up to and at `tick`, and hand over what readers may see.
     Close { tick: Tick, reply: Sender<Closed> },
     /// Build a view's dataflow.
@@ -52,8 +52,8 @@ pub(super) struct Install {
     pub name: String,
     /// Its plan, and what each operator counts.
     pub operators: Arc<Operators>,
-    /// What is stored of the streams that it reads, the open tick included.
-    pub history: BTreeMap<String, Vec<RecordBatch>>,
+    /// The streams that it reads: their columns, and what is stored of them, the open tick included.
+    pub streams: BTreeMap<String, (SchemaRef, Vec<RecordBatch>)>,
     /// The open tick: history counts as its input.
     pub start: Tick,
     /// The closed tick, at which other views are imported.
@@ -151,8 +151,8 @@ fn run(worker: &mut Worker, commands: &Receiver<Command>, is_lost: &AtomicBool) 
             Err(RecvTimeoutError::Disconnected) => return,
         };
         match command {
-            Command::Append { relation, rows, tick } => {
-                dataflows.all().for_each(|dataflow| dataflow.append(relation, &rows, tick));
+            Command::Append { relation, rows, diffs, tick } => {
+                dataflows.all().for_each(|dataflow| dataflow.append(&relation, &rows, &diffs, tick));
                 worker.step();
             }
             Command::Close { tick, reply } => {
@@ -186,10 +186,10 @@ fn run(worker: &mut Worker, commands: &Receiver<Command>, is_lost: &AtomicBool) 
 }
 
 impl TableInput {
-    /// `rows` at `tick`.
-    fn send(&mut self, rows: RecordBatch, tick: Tick) {
+    /// `rows` at `tick`, each with its diff.
+    fn send(&mut self, rows: RecordBatch, diffs: Run<Diff>, tick: Tick) {
         self.counters.gave(rows.num_rows());
-        self.input.send_batch(&mut Updates::insert(rows, tick));
+        self.input.send_batch(&mut Updates::at(rows, tick, diffs));
     }
 }
 
@@ -235,13 +235,13 @@ impl Dataflow {
         self.inputs.retain(is_read);
     }
 
-    fn append(&mut self, relation: &str, rows: &RecordBatch, tick: Tick) {
+    fn append(&mut self, relation: &str, rows: &RecordBatch, diffs: &Run<Diff>, tick: Tick) {
         for input in self.inputs.iter_mut().filter(|input| input.relation == relation) {
             // A reader of files may have left out columns that no view reads: names tell, not places.
             let columns = input.columns.iter();
             let places: Result<Vec<usize>, _> = columns.map(|c| rows.schema().index_of(c)).collect();
             let rows = places.and_then(|places| rows.project(&places));
-            input.send(rows.expect("a batch with the columns of its table"), tick);
+            input.send(rows.expect("a batch with the columns of its table"), diffs.clone(), tick);
         }
     }
 
@@ -249,13 +249,13 @@ impl Dataflow {
     fn fill(&mut self, worker: &mut Worker, install: &Install, constants: Vec<(RecordBatch, TableInput)>) {
         for (rows, mut input) in constants {
             if worker.index() == 0 && rows.num_rows() > 0 {
-                input.send(rows, install.start);
+                input.send(rows, Run::Constant(1), install.start);
             }
             self.inputs.push(input);
         }
-        for (relation, batches) in &install.history {
+        for (relation, (_, batches)) in &install.streams {
             for rows in batches.iter().skip(worker.index()).step_by(worker.peers()) {
-                self.append(relation, rows, install.start);
+                self.append(relation, rows, &Run::Constant(1), install.start);
                 worker.step();
             }
         }
@@ -297,7 +297,7 @@ fn build(worker: &mut Worker, install: &Install, dataflows: &mut Dataflows) -> R
             }
             let mut input = Input::new_with_builder();
             let collection = open(&mut input);
-            match column_names(relation, columns) {
+            match install.streams.get(relation).map(|(schema, _)| column_names(schema, columns)) {
                 Some(columns) => {
                     inputs.push(TableInput { relation: relation.to_owned(), columns, input, counters });
                 }
@@ -349,9 +349,7 @@ fn build(worker: &mut Worker, install: &Install, dataflows: &mut Dataflows) -> R
     Ok(Running { dataflow, probe, arrangement, is_watched: false })
 }
 
-/// The names of the columns of a stream table at `columns`; `None` if there is no such table.
-fn column_names(relation: &str, columns: &[usize]) -> Option<Vec<String>> {
-    let table = Table::all().into_iter().find(|t| t.name() == relation)?;
-    let schema = table.schema();
-    Some(columns.iter().map(|c| schema.field(*c).name().clone()).collect())
+/// The names of the columns of `schema` at `columns`.
+fn column_names(schema: &SchemaRef, columns: &[usize]) -> Vec<String> {
+    columns.iter().map(|c| schema.field(*c).name().clone()).collect()
 }

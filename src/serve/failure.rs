@@ -2,7 +2,7 @@
 
 use datafusion::error::DataFusionError;
 
-use crate::sql::error::SqlError;
+use crate::sql::error::{SqlError, WriteError};
 
 /// The kind of an error of a statement.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,6 +21,16 @@ pub(super) enum Failure {
     Value,
     /// A row could not be computed.
     Data,
+    /// A null where there may be none.
+    NotNull,
+    /// A key that is there already.
+    Unique,
+    /// A text that is too long for its column.
+    TooLong,
+    /// Somebody else changed the rows.
+    Conflict,
+    /// Rows of what is no table, or of one that only grows.
+    WrongObject,
     /// It took too long.
     Timeout,
     /// The answer is too large.
@@ -50,6 +60,7 @@ impl Failure {
             SqlError::Ended { .. } => Failure::Ended,
             SqlError::Timeout { .. } => Failure::Timeout,
             SqlError::Limit { .. } => Failure::TooLarge,
+            SqlError::Write(error) => of_write(error),
             SqlError::Engine(_) => Failure::Stopped,
         }
     }
@@ -64,6 +75,11 @@ impl Failure {
             Failure::InUse => "dependent_objects_still_exist",
             Failure::Value => "invalid_parameter_value",
             Failure::Data => "data_exception",
+            Failure::NotNull => "not_null_violation",
+            Failure::Unique => "unique_violation",
+            Failure::TooLong => "string_data_right_truncation",
+            Failure::Conflict => "serialization_failure",
+            Failure::WrongObject => "wrong_object_type",
             Failure::Timeout => "query_canceled",
             Failure::TooLarge => "program_limit_exceeded",
             Failure::OutOfMemory => "out_of_memory",
@@ -71,6 +87,22 @@ impl Failure {
             Failure::Stopped => "cannot_connect_now",
             Failure::Internal => "internal_error",
         }
+    }
+}
+
+fn of_write(error: &WriteError) -> Failure {
+    match error {
+        WriteError::Null { .. } => Failure::NotNull,
+        WriteError::Duplicate { .. } => Failure::Unique,
+        WriteError::TooLong { .. } => Failure::TooLong,
+        WriteError::Type { .. }
+        | WriteError::NoColumn { .. }
+        | WriteError::ColumnTwice(_)
+        | WriteError::NoKey { .. } => Failure::Syntax,
+        WriteError::NotTable { .. } | WriteError::AppendOnly { .. } => Failure::WrongObject,
+        WriteError::Twice { .. } => Failure::Data,
+        WriteError::Full { .. } => Failure::TooLarge,
+        WriteError::Changed { .. } => Failure::Conflict,
     }
 }
 

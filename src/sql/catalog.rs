@@ -15,6 +15,7 @@ use datafusion::logical_expr::Expr;
 use datafusion::physical_plan::ExecutionPlan;
 
 use super::error::SqlError;
+use super::table::TableDefinition;
 
 /// Where the rows of a relation come from when a query reads it.
 pub trait Contents: Send + Sync {
@@ -27,6 +28,13 @@ pub trait Contents: Send + Sync {
 pub enum Kind {
     /// A table that telemetry flows into: rows only come.
     Stream(Arc<dyn Contents>),
+    /// A table that a user created.
+    Table {
+        /// Its rows.
+        contents: Arc<dyn Contents>,
+        /// Its columns and its key.
+        definition: Arc<TableDefinition>,
+    },
     /// A maintained query.
     View {
         /// Its rows.
@@ -56,6 +64,7 @@ impl Relation {
     pub fn kind_name(&self) -> &'static str {
         match self.kind {
             Kind::Stream(_) => "stream",
+            Kind::Table { .. } => "table",
             Kind::View { .. } => "materialized view",
             Kind::Query(_) => "view",
             Kind::System(_) => "system table",

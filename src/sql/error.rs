@@ -89,9 +89,136 @@ pub enum SqlError {
         /// What to do.
         hint: &'static str,
     },
+    /// Rows of a table cannot be changed so.
+    #[error(transparent)]
+    Write(#[from] WriteError),
     /// The engine is gone.
     #[error("the engine has stopped: {0}")]
     Engine(String),
+}
+
+/// Why rows of a table were not changed: nothing of the statement was done.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum WriteError {
+    /// A null where there may be none.
+    #[error("null value in column \"{column}\" of relation \"{table}\" violates not-null constraint")]
+    Null {
+        /// The table.
+        table: String,
+        /// The column.
+        column: String,
+    },
+    /// A key would be there twice.
+    #[error(
+        "duplicate key value violates unique constraint \"{constraint}\": key ({columns}) = ({values}) already exists"
+    )]
+    Duplicate {
+        /// The name of the constraint.
+        constraint: String,
+        /// The columns of the key.
+        columns: String,
+        /// Their values.
+        values: String,
+    },
+    /// A text has more characters than its column takes.
+    #[error("value too long for type character varying({length_max}) of column \"{column}\"")]
+    TooLong {
+        /// The column.
+        column: String,
+        /// How many it takes.
+        length_max: u64,
+    },
+    /// A value cannot be made one of the column's type.
+    #[error("column \"{column}\" is of type {expected} but expression is of type {found}; cast it")]
+    Type {
+        /// The column.
+        column: String,
+        /// Its type.
+        expected: String,
+        /// The value's.
+        found: String,
+    },
+    /// The table has no such column.
+    #[error("column \"{column}\" of relation \"{table}\" does not exist")]
+    NoColumn {
+        /// The table.
+        table: String,
+        /// What was named.
+        column: String,
+    },
+    /// A column is given two values.
+    #[error("column \"{0}\" is assigned more than once")]
+    ColumnTwice(String),
+    /// What is to be changed is no table of a user.
+    #[error(
+        "cannot change rows of \"{relation}\": it is a {kind}, and only those of tables that CREATE TABLE made can be changed"
+    )]
+    NotTable {
+        /// What was named.
+        relation: String,
+        /// What it is.
+        kind: &'static str,
+    },
+    /// Rows of the table only come.
+    #[error("cannot {command} rows of \"{table}\": it is append-only, and takes INSERT and COPY alone")]
+    AppendOnly {
+        /// The statement's command.
+        command: &'static str,
+        /// The table.
+        table: String,
+    },
+    /// ON CONFLICT without a key that conflicts.
+    #[error("there is no primary key of \"{table}\" that matches ON CONFLICT")]
+    NoKey {
+        /// The table.
+        table: String,
+    },
+    /// One row would be changed by several.
+    #[error(
+        "{command} cannot change a row a second time: several rows of its source match it; aggregate them to one"
+    )]
+    Twice {
+        /// The statement's command.
+        command: &'static str,
+    },
+    /// The table has reached its limit.
+    #[error(
+        "table \"{table}\" would take {bytes} bytes, and a table has {bytes_max} at most (engine.stored_bytes_max); delete rows, or make it append-only"
+    )]
+    Full {
+        /// The table.
+        table: String,
+        /// What it would take.
+        bytes: usize,
+        /// The limit.
+        bytes_max: usize,
+    },
+    /// Somebody else was faster.
+    #[error("could not serialize access to \"{table}\" due to a concurrent change; try again")]
+    Changed {
+        /// The table.
+        table: String,
+    },
+}
+
+impl WriteError {
+    /// PostgreSQL's code of the condition.
+    pub fn sqlstate(&self) -> &'static str {
+        match self {
+            WriteError::Null { .. } => "23502",
+            WriteError::Duplicate { .. } => "23505",
+            WriteError::TooLong { .. } => "22001",
+            WriteError::Type { .. } => "42804",
+            WriteError::NoColumn { .. } => "42703",
+            WriteError::ColumnTwice(_) => "42701",
+            WriteError::NotTable { .. } => "42809",
+            WriteError::AppendOnly { .. } => "0A000",
+            WriteError::NoKey { .. } => "42P10",
+            WriteError::Twice { .. } => "21000",
+            WriteError::Full { .. } => "54000",
+            WriteError::Changed { .. } => "40001",
+        }
+    }
 }
 
 impl SqlError {

@@ -65,7 +65,10 @@ impl Question {
 }
 
 /// The types of the parameters of `plan`, those of `known` first; `None` where nothing says.
-fn types(plan: &LogicalPlan, known: &[Option<DataType>]) -> Result<Vec<Option<DataType>>, SqlError> {
+pub(super) fn types(
+    plan: &LogicalPlan,
+    known: &[Option<DataType>],
+) -> Result<Vec<Option<DataType>>, SqlError> {
     let inferred = plan.get_parameter_types()?;
     let around = types_around(plan)?;
     let mut types = known.to_vec();

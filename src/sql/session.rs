@@ -22,10 +22,10 @@ use datafusion::sql::parser::Statement;
 
 use super::catalog::{Catalog, Kind, RelationTable};
 use super::error::SqlError;
-use super::functions;
 use super::lower::{self, Lowered};
 use super::pg_catalog::{Client, Listed, Listing, PgCatalog};
 use super::question::{Description, Parameter, Question, parameter_types, with_parameters};
+use super::{from, functions, json, subquery, ties, windows};
 
 /// The catalog, which clients call the database.
 pub const CATALOG: &str = "undercurrent";
@@ -73,13 +73,17 @@ impl Session {
             memory_pool: Arc::new(GreedyMemoryPool::new(memory_bytes_max)),
             ..RuntimeEnv::default()
         };
-        let context = SessionContext::new_with_config_rt(config, Arc::new(runtime));
+        let mut context = SessionContext::new_with_config_rt(config, Arc::new(runtime));
         functions::register(&context);
+        windows::register(&context);
+        // A session of DataFusion takes any function.
+        let _ = json::register(&mut context);
         let state = context.state();
         // Answers an aggregate over an aggregate from statistics, and loses columns on the way; counting rows
         // that are in memory costs nothing.
         let rules = state.physical_optimizers().iter().filter(|rule| rule.name() != "aggregate_statistics");
-        let rules = rules.cloned().collect();
+        let checks = super::recursion::CheckRounds;
+        let rules = rules.cloned().chain([Arc::new(checks) as _]).collect();
         let builder = SessionStateBuilder::new_from_existing(state).with_physical_optimizer_rules(rules);
         let base = builder.with_optimizer_rules(logical_rules().collect()).build();
         Session { base, pg_catalog: Arc::default() }
@@ -94,6 +98,7 @@ impl Session {
     ) -> Result<(SessionState, LogicalPlan), SqlError> {
         let state = self.state(tick);
         let plan = Box::pin(bind(&state, statement, catalog, 0)).await?;
+        let plan = ties::break_ties(plan, &state)?;
         Ok((state, plan))
     }
 
@@ -106,7 +111,8 @@ impl Session {
         tick: u64,
     ) -> Result<(SessionState, LogicalPlan), SqlError> {
         let (state, plan) = self.bind_question(question, catalog, tick).await?;
-        Ok((state, with_parameters(plan, parameters)?))
+        let plan = ties::break_ties(with_parameters(plan, parameters)?, &state)?;
+        Ok((state, plan))
     }
 
     async fn bind_question(
@@ -181,10 +187,12 @@ impl Session {
             .verify_plan(&plan)?;
         refuse_system_tables(&plan, catalog)?;
         lower::refuse_unoptimized(&plan)?;
+        ties::refuse_open(&plan)?;
         let plan = lower::keep_at_groups(lower::replace_now(plan)?)?;
         let plan = view_optimizer(state, &plan)?.optimize(&plan)?;
         let retracts = |name: &str| match catalog.get(name).map(|r| &r.kind) {
             Some(Kind::View { retracts, .. }) => *retracts,
+            Some(Kind::Table { definition, .. }) => !definition.is_append_only,
             _ => false,
         };
         lower::lower(&plan, &lower::Options { retracts: &retracts, horizon_ms })
@@ -209,6 +217,17 @@ impl Session {
             }
         }
         Ok(None)
+    }
+
+    /// The type of a column that is declared as `data_type`, and the most characters of its texts.
+    pub async fn storable(
+        &self,
+        data_type: &datafusion::sql::sqlparser::ast::DataType,
+    ) -> Result<(DataType, Option<u64>), SqlError> {
+        let (name, length_max) = super::table::storable(data_type)?;
+        let query = super::statement::parse_query(&format!("SELECT CAST(NULL AS {name})"))?;
+        let (_, plan) = self.plan(query, &Catalog::new(), 0).await?;
+        Ok((plan.schema().field(0).data_type().clone(), length_max))
     }
 
     /// The names of the relations that `statement` reads directly.
@@ -250,7 +269,7 @@ impl Session {
         for (name, relation) in catalog {
             let mut listed = Listed { schema: relation.schema.clone(), kind: 'r', definition: None };
             match &relation.kind {
-                Kind::Stream(_) | Kind::System(_) => {}
+                Kind::Stream(_) | Kind::System(_) | Kind::Table { .. } => {}
                 Kind::View { query, .. } => (listed.kind, listed.definition) = ('m', Some(query.clone())),
                 Kind::Query(query) => {
                     (listed.kind, listed.definition) = ('v', Some(query.clone()));
@@ -302,13 +321,14 @@ fn logical_rules() -> impl Iterator<Item = Arc<dyn OptimizerRule + Send + Sync>>
 /// Registers what `statement` reads in `state`, views first, and plans it.
 async fn bind(
     state: &SessionState,
-    statement: Statement,
+    mut statement: Statement,
     catalog: &Catalog,
     depth: usize,
 ) -> Result<LogicalPlan, SqlError> {
     if depth > VIEW_DEPTH_MAX {
         return Err(SqlError::Syntax(format!("views on views deeper than {VIEW_DEPTH_MAX}")));
     }
+    from::rewrite(&mut statement, &|name| catalog.contains_key(name))?;
     let schema = state
         .catalog_list()
         .catalog(CATALOG)
@@ -323,7 +343,10 @@ async fn bind(
         }
         let Some(relation) = catalog.get(name) else { return Err(missing(name, catalog)) };
         let table: Arc<dyn datafusion::catalog::TableProvider> = match &relation.kind {
-            Kind::Stream(contents) | Kind::System(contents) | Kind::View { contents, .. } => {
+            Kind::Stream(contents)
+            | Kind::System(contents)
+            | Kind::View { contents, .. }
+            | Kind::Table { contents, .. } => {
                 Arc::new(RelationTable { schema: relation.schema.clone(), contents: contents.clone() })
             }
             Kind::Query(query) => {
@@ -336,7 +359,12 @@ async fn bind(
     }
     let plan = state.statement_to_plan(statement).await.map_err(flatten)?;
     refuse_large(&plan)?;
-    Ok(plan)
+    super::recursion::refuse_in_subqueries(&plan)?;
+    if !subquery::occur_in(&plan)? {
+        return Ok(plan);
+    }
+    // What a subquery reads outside is computed twice, and must be the same twice.
+    subquery::rewrite(ties::break_ties(plan, state)?).map_err(flatten)
 }
 
 /// Refuses a plan that views on views have made very large: each stands in it as often as it is named.
@@ -382,7 +410,7 @@ fn refuse_system_tables(plan: &LogicalPlan, catalog: &Catalog) -> Result<(), Sql
             if name.ends_with("()") {
                 function = Some(name.to_owned());
             }
-            // What the catalog lacks is the working table of WITH RECURSIVE, refused under its own name.
+            // What the catalog lacks is the working table of WITH RECURSIVE.
             if matches!(catalog.get(name).map(|r| &r.kind), Some(Kind::System(_) | Kind::Query(_))) {
                 found = Some(name.to_owned());
             }

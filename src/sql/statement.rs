@@ -10,7 +10,9 @@ use datafusion::sql::sqlparser::dialect::PostgreSqlDialect;
 use datafusion::sql::sqlparser::tokenizer::{Location, Token, Tokenizer, Word};
 
 use super::error::SqlError;
-use super::nesting;
+use super::table::{self, CreateTable, create_table};
+use super::write::Write;
+use super::{nesting, rewrite};
 
 /// One statement, ready to be carried out.
 #[derive(Debug, Clone)]
@@ -40,6 +42,49 @@ pub enum Statement {
     ExplainDataflow(String),
     /// SUBSCRIBE TO a relation or a query.
     Subscribe(Subscribe),
+    /// CREATE TABLE.
+    CreateTable(Box<CreateTable>),
+    /// DROP TABLE.
+    DropTable {
+        /// The tables.
+        names: Vec<String>,
+        /// Whether a missing one is fine.
+        if_exists: bool,
+    },
+    /// TRUNCATE of tables.
+    Truncate(Vec<String>),
+    /// INSERT, UPDATE and DELETE.
+    Write(Write),
+}
+
+impl Statement {
+    /// Whether it changes what there is, so that it takes a client that may.
+    pub fn changes_something(&self) -> bool {
+        match self {
+            Statement::CreateView(_)
+            | Statement::DropView { .. }
+            | Statement::CreateTable(_)
+            | Statement::DropTable { .. }
+            | Statement::Truncate(_)
+            | Statement::Write(_) => true,
+            Statement::Query(_)
+            | Statement::ShowTables
+            | Statement::ShowViews
+            | Statement::ShowViewStats(_)
+            | Statement::ShowColumns(_)
+            | Statement::ShowCreate(_)
+            | Statement::ExplainDataflow(_)
+            | Statement::Subscribe(_) => false,
+        }
+    }
+
+    /// Whether it answers with a command tag alone, and not with rows.
+    pub fn is_command(&self) -> bool {
+        match self {
+            Statement::Write(write) => !write.is_returning(),
+            other => other.changes_something(),
+        }
+    }
 }
 
 /// `CREATE [OR REPLACE] [MATERIALIZED] VIEW`.
@@ -72,6 +117,8 @@ pub struct Subscribe {
     pub snapshot: bool,
     /// Whether a tick without changes is told too.
     pub progress: bool,
+    /// Whether each row is told once, when the window that it is in has ended: `EMIT ON WINDOW CLOSE`.
+    pub on_window_close: bool,
 }
 
 /// The statements of `sql`, separated by semicolons; comments between them are skipped.
@@ -83,7 +130,8 @@ pub fn parse(sql: &str) -> Result<Vec<Statement>, SqlError> {
 pub fn parse_query(sql: &str) -> Result<Parsed, SqlError> {
     let mut parsed = parse_datafusion(sql)?;
     match (parsed.pop_back(), parsed.is_empty()) {
-        (Some(Parsed::Statement(statement)), true) if matches!(*statement, ast::Statement::Query(_)) => {
+        (Some(Parsed::Statement(mut statement)), true) if matches!(*statement, ast::Statement::Query(_)) => {
+            rewrite::rewrite(&mut statement)?;
             Ok(Parsed::Statement(statement))
         }
         _ => Err(SqlError::Syntax(format!("\"{}\" is not a single query", shorten(sql)))),
@@ -93,7 +141,8 @@ pub fn parse_query(sql: &str) -> Result<Parsed, SqlError> {
 fn parse_datafusion(sql: &str) -> Result<std::collections::VecDeque<Parsed>, SqlError> {
     nesting::check(sql)?;
     let dialect = PostgreSqlDialect {};
-    let parser: Result<DFParser, _> = DFParserBuilder::new(sql).with_dialect(&dialect).build();
+    let tokens = rewrite::readable(sql)?;
+    let parser: Result<DFParser, _> = DFParserBuilder::new(tokens).with_dialect(&dialect).build();
     Ok(parser?.parse_statements()?)
 }
 
@@ -268,7 +317,9 @@ fn after_word(sql: &str, word: &str) -> Result<String, SqlError> {
 fn subscribe(words: &mut Words) -> Result<Statement, SqlError> {
     words.take(&["to"]);
     let relation = words.name()?;
-    let mut subscribe = Subscribe { relation, snapshot: true, progress: false };
+    let mut subscribe = Subscribe { relation, snapshot: true, progress: false, on_window_close: false };
+    let emit = ["emit", "on", "window", "close"];
+    subscribe.on_window_close = words.take(&emit);
     if words.take(&["with"]) {
         let open = words.take_token(&Token::LParen);
         loop {
@@ -296,10 +347,15 @@ fn subscribe(words: &mut Words) -> Result<Statement, SqlError> {
             return Err(SqlError::Syntax("syntax error: \")\" expected after the options".to_owned()));
         }
     }
+    subscribe.on_window_close |= words.take(&emit);
     Ok(Statement::Subscribe(subscribe))
 }
 
-fn standard(statement: ast::Statement) -> Result<Statement, SqlError> {
+fn standard(mut statement: ast::Statement) -> Result<Statement, SqlError> {
+    // The query of a view is kept as it was written, and rewritten when it is planned.
+    if !matches!(statement, ast::Statement::CreateView(_)) {
+        rewrite::rewrite(&mut statement)?;
+    }
     match statement {
         ast::Statement::CreateView(view) => {
             let options = match &view.options {
@@ -327,6 +383,21 @@ fn standard(statement: ast::Statement) -> Result<Statement, SqlError> {
             let names = names.iter().map(object_name).collect::<Result<_, _>>()?;
             Ok(Statement::DropView { names, if_exists })
         }
+        ast::Statement::CreateTable(table) => Ok(Statement::CreateTable(Box::new(create_table(table)?))),
+        ast::Statement::Drop { object_type: ObjectType::Table, if_exists, names, cascade, .. } => {
+            if cascade {
+                return Err(SqlError::Syntax(
+                    "DROP TABLE ... CASCADE is not supported; drop the views that read it first".to_owned(),
+                ));
+            }
+            Ok(Statement::DropTable { names: table::names(names.iter())?, if_exists })
+        }
+        ast::Statement::Truncate(truncate) => {
+            Ok(Statement::Truncate(table::names(truncate.table_names.iter().map(|t| &t.name))?))
+        }
+        ast::Statement::Insert(insert) => Ok(Statement::Write(Write::Insert(Box::new(insert)))),
+        ast::Statement::Update(update) => Ok(Statement::Write(Write::Update(Box::new(update)))),
+        ast::Statement::Delete(delete) => Ok(Statement::Write(Write::Delete(Box::new(delete)))),
         statement @ (ast::Statement::Query(_)
         | ast::Statement::Explain { .. }
         | ast::Statement::ExplainTable { .. }
@@ -337,17 +408,17 @@ fn standard(statement: ast::Statement) -> Result<Statement, SqlError> {
             let text = other.to_string();
             let verb = text.split_whitespace().take(2).collect::<Vec<_>>().join(" ");
             Err(SqlError::Syntax(format!(
-                "{verb} is not supported; statements are SELECT, CREATE [OR REPLACE] [MATERIALIZED] VIEW, DROP VIEW, SHOW, EXPLAIN [DATAFLOW] and SUBSCRIBE"
+                "{verb} is not supported; statements are SELECT, CREATE [OR REPLACE] [MATERIALIZED] VIEW, DROP VIEW, CREATE TABLE, DROP TABLE, TRUNCATE, INSERT, UPDATE, DELETE, SHOW, EXPLAIN [DATAFLOW] and SUBSCRIBE"
             )))
         }
     }
 }
 
-fn identifier(ident: &ast::Ident) -> String {
+pub(super) fn identifier(ident: &ast::Ident) -> String {
     if ident.quote_style.is_some() { ident.value.clone() } else { ident.value.to_lowercase() }
 }
 
-fn object_name(name: &ast::ObjectName) -> Result<String, SqlError> {
+pub(super) fn object_name(name: &ast::ObjectName) -> Result<String, SqlError> {
     let last = name.0.last().and_then(|part| part.as_ident()).map(identifier);
     last.ok_or_else(|| SqlError::Syntax(format!("\"{name}\" is not a name")))
 }

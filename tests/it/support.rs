@@ -4,6 +4,7 @@ use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
 use arrow::datatypes::{DataType, Float64Type, SchemaRef};
 use arrow::util::display::{ArrayFormatter, FormatOptions};
 use serde_json::{Map, Value, json};
+use undercurrent::delta::updates::Run;
 use undercurrent::engine::{Answer, BuiltIns, Database, Engine};
 use undercurrent::sql::error::SqlError;
 use undercurrent::sql::statement::parse;
@@ -37,6 +38,10 @@ impl Server {
         match self.answer(sql)? {
             Answer::Rows { schema, batches } => Ok(Rows::new(&schema, &batches)),
             Answer::Done(tag) => panic!("{tag}: not a query: {sql}"),
+            Answer::Written(written) => match written.returning {
+                Some((schema, batches)) => Ok(Rows::new(&schema, &batches)),
+                None => panic!("{}: not a query: {sql}", written.tag()),
+            },
             Answer::Subscription(_) => panic!("not a query: {sql}"),
         }
     }
@@ -60,6 +65,13 @@ impl Server {
     pub fn append(&mut self, table: Table, rows: &[Value]) {
         if !rows.is_empty() {
             self.database.engine.append(&batch(table, rows)).expect("an engine that runs");
+        }
+    }
+
+    /// Adds rows to the user table `name`, at the open tick.
+    pub fn insert(&mut self, name: &str, rows: RecordBatch) {
+        if let Err(error) = self.database.engine.change(name, rows, Run::Constant(1)) {
+            panic!("{name}: {error}");
         }
     }
 

@@ -12,6 +12,7 @@ use clap::Args;
 
 use self::feed::Feed;
 use self::screen::Screen;
+use super::serve::Signals;
 use super::{CommandError, GenerateError, Outcome, arguments, serve};
 use crate::config::Config;
 use crate::serve::Servers;
@@ -69,7 +70,7 @@ fn parse_duration(text: &str) -> Result<Duration, String> {
     ms.map(Duration::from_millis).ok_or_else(|| "a duration such as 30m or 2h is expected".to_owned())
 }
 
-/// Runs until the simulated time is over, or until Ctrl-C.
+/// Runs until the simulated time is over, or until SIGINT (Ctrl-C) or SIGTERM.
 pub(super) fn run(arguments: &DemoArguments) -> Result<Outcome, CommandError> {
     let settings = Settings {
         seed: arguments.seed,
@@ -90,6 +91,7 @@ async fn live(
     simulator: Simulator,
     config: Config,
 ) -> Result<Outcome, CommandError> {
+    let mut signals = Signals::new()?;
     let live = serve::live(&config).await?;
     let servers = Servers::start(config, live.clone()).await?;
     let stop = Arc::new(AtomicBool::new(false));
@@ -102,20 +104,26 @@ async fn live(
     let ended = loop {
         tokio::select! {
             _ = redraw.tick() => screen.draw().await?,
-            ended = &mut fed => break ended,
-            _ = tokio::signal::ctrl_c() => {
+            ended = &mut fed => break Some(ended),
+            _ = signals.next() => {
                 stop.store(true, Ordering::Relaxed);
-                break Ok(Ok(()));
+                break None;
             }
         }
     };
-    // The last view is of all that was fed.
-    screen.catch_up().await?;
+    // The last view is of all that was fed, unless somebody does not want to wait.
+    if ended.is_some() {
+        tokio::select! {
+            done = screen.catch_up() => done?,
+            _ = signals.next() => {}
+        }
+    }
     screen.draw().await?;
     servers.stop().await;
     match ended {
-        Ok(result) => result.map(|()| Outcome::Complete),
-        Err(_) => {
+        None => Ok(Outcome::Complete),
+        Some(Ok(result)) => result.map(|()| Outcome::Complete),
+        Some(Err(_)) => {
             let source = std::io::Error::other("its thread stopped; see its panic above");
             Err(CommandError::System { action: "simulate", source })
         }

@@ -8,7 +8,7 @@ use arrow::datatypes::{DataType, SchemaRef};
 use datafusion::error::{DataFusionError, Result as DataFusionResult};
 
 use super::count::{BoolAccumulator, CountAccumulator, DistinctAccumulator};
-use super::extreme::ExtremeAccumulator;
+use super::extreme::extreme;
 use super::integer::IntegerAccumulator;
 use super::statistic::StatisticAccumulator;
 use crate::delta::updates::{Diff, Run};
@@ -119,7 +119,7 @@ pub(super) fn new_accumulator(
             Box::new(StatisticAccumulator::<Bins>::new(questions, column))
         }
         Function::Min | Function::Max => {
-            Box::new(ExtremeAccumulator::new(spec.function == Function::Max, column, data_type, retracts)?)
+            extreme(spec.function == Function::Max, column, data_type, retracts)?
         }
         Function::BoolAnd | Function::BoolOr => {
             Box::new(BoolAccumulator::new(spec.function == Function::BoolAnd, column))

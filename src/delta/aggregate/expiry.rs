@@ -8,7 +8,7 @@ use arrow::array::{RecordBatch, UInt32Array};
 use crate::delta::operator::Part;
 use crate::delta::row_store::bytes_of;
 use crate::delta::stats::Counters;
-use crate::delta::temporal_filter::{Bound, spans};
+use crate::delta::temporal_condition::{Bound, spans};
 use crate::delta::updates::{Tick, take_rows};
 
 /// When each group ends: conditions on `now()` over columns that depend on the group alone.

@@ -5,6 +5,7 @@ mod count;
 mod expiry;
 mod extreme;
 mod integer;
+mod ordered;
 mod statistic;
 #[cfg(test)]
 mod tests;
@@ -26,7 +27,7 @@ use super::expression::message;
 use super::keys::{Keys, with_one_zero};
 use super::operator::{Changes, Operator, Part};
 use super::stats::Counters;
-use super::temporal_filter::Bound;
+use super::temporal_condition::Bound;
 use super::updates::{Diff, Run, Tick};
 
 /// An aggregation, as written in a plan: the first `group_columns` columns of the input are the

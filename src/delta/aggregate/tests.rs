@@ -9,7 +9,7 @@ use expect_test::expect;
 
 use super::*;
 use crate::delta::plan::{Node, Plan};
-use crate::delta::temporal_filter::Comparison;
+use crate::delta::temporal_condition::Comparison;
 use crate::delta::testing::{Bag, Row, batch, oracle, plan, render, schema};
 use crate::delta::updates::Updates;
 
@@ -204,7 +204,7 @@ fn ending_plan(retracts: bool, comparison: Comparison) -> Plan {
         input: input.clone(),
         schema: output.clone(),
         retracts,
-        until: vec![Bound { column: 3, comparison }],
+        until: vec![Bound { column: 3, comparison, months: 0 }],
         horizon_ms: None,
     };
     plan(1, vec![(Node::Map { input: 0, map }, input), (Node::Aggregate { input: 1, spec }, output)])

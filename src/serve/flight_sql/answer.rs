@@ -56,17 +56,16 @@ pub(super) fn one(sql: &str) -> Result<Statement, Status> {
     }
 }
 
-/// Whether a statement changes something and has no rows.
-pub(super) fn is_command(statement: &Statement) -> bool {
-    matches!(statement, Statement::CreateView(_) | Statement::DropView { .. })
-}
-
 impl FlightSql {
     /// What `statement` takes and gives.
     pub(super) async fn shape(&self, statement: Statement) -> Result<Shape, Status> {
         let live = &self.context.live;
-        let is_command = is_command(&statement);
+        let is_command = statement.is_command();
         let (columns, parameters) = match statement {
+            Statement::Write(write) => {
+                let described = live.describe_write(&write, &[]).await.map_err(status)?;
+                (nullable(&described.schema), described.parameters)
+            }
             _ if is_command => (SchemaRef::new(Schema::empty()), vec![]),
             Statement::Query(query) => {
                 let described = live.describe(&Question::plain(*query), &[]).await.map_err(status)?;
@@ -82,7 +81,7 @@ impl FlightSql {
             // What these give is small and known only when it is there.
             other => match live.execute(other).await.map_err(status)? {
                 Answer::Rows { schema, .. } => (schema, vec![]),
-                Answer::Done(_) | Answer::Subscription(_) => (SchemaRef::new(Schema::empty()), vec![]),
+                _ => (SchemaRef::new(Schema::empty()), vec![]),
             },
         };
         let parameter =
@@ -91,12 +90,27 @@ impl FlightSql {
         Ok(Shape { columns, parameters: Schema::new(parameters), is_command })
     }
 
-    /// Carries out a statement that has no rows.
-    pub(super) async fn command(&self, statement: Statement) -> Result<(), Status> {
+    /// Carries out a statement whose rows nobody wants, once for each of `rows` of parameters; returns how many
+    /// rows of a table it changed.
+    pub(super) async fn command(
+        &self,
+        statement: Statement,
+        rows: Vec<Vec<Parameter>>,
+    ) -> Result<i64, Status> {
         let mut measured = Measured::begin(self.context.live.metrics(), PROTOCOL);
-        self.context.live.execute(statement).await.map_err(status)?;
+        let live = &self.context.live;
+        let count = match statement {
+            Statement::Write(write) => {
+                let rows = if rows.is_empty() { vec![vec![]] } else { rows };
+                live.write_each(write, rows).await.map_err(status)?.rows as i64
+            }
+            other => {
+                live.execute(other).await.map_err(status)?;
+                0
+            }
+        };
         measured.ok();
-        Ok(())
+        Ok(count)
     }
 
     /// The rows of `statement` under `columns`, where those were told before.
@@ -122,6 +136,12 @@ impl FlightSql {
                 measured.ok();
                 let stop = self.context.stop.clone();
                 return Ok(Response::new(subscribed(Changes { subscription, stop, _place: place })));
+            }
+            Statement::Write(write) => {
+                let written = live.write(write, values.to_vec()).await.map_err(status)?;
+                let (schema, batches) =
+                    written.returning.unwrap_or((SchemaRef::new(Schema::empty()), vec![]));
+                Flow::of(schema, batches)
             }
             other => match live.execute(other).await.map_err(status)? {
                 Answer::Rows { schema, batches } => Flow::of(schema, batches),

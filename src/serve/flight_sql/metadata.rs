@@ -25,7 +25,7 @@ const TABLE_TYPES: [&str; 4] = ["MATERIALIZED VIEW", "SYSTEM TABLE", "TABLE", "V
 
 fn table_type(relation: &Relation) -> &'static str {
     match relation.kind {
-        Kind::Stream(_) => TABLE_TYPES[2],
+        Kind::Stream(_) | Kind::Table { .. } => TABLE_TYPES[2],
         Kind::View { .. } => TABLE_TYPES[0],
         Kind::Query(_) => TABLE_TYPES[3],
         Kind::System(_) => TABLE_TYPES[1],

@@ -26,7 +26,7 @@ use futures::{Stream, TryStreamExt, stream};
 use prost::Message;
 use tonic::{Request, Response, Status, Streaming};
 
-use super::answer::{DataStream, Shape, encoded, is_command, one};
+use super::answer::{DataStream, Shape, encoded, one};
 use super::metadata;
 use super::status::{internal, status};
 use super::{FlightSql, Prepared, Ticketed};
@@ -36,6 +36,9 @@ use crate::sql::statement::Statement;
 
 /// The action that takes the tickets of an answer back.
 const CANCEL_FLIGHT_INFO: &str = "CancelFlightInfo";
+
+/// The most rows of parameters that one update takes.
+const PARAMETER_ROWS_MAX: usize = 100_000;
 
 /// What an update answers that does not count rows.
 const ROWS_UNKNOWN: i64 = -1;
@@ -61,8 +64,8 @@ impl FlightSql {
     ) -> Result<Response<FlightInfo>, Status> {
         let statement = one(&sql)?;
         let info = FlightInfo::new().with_descriptor(request.into_inner());
-        if is_command(&statement) {
-            self.command(statement).await?;
+        if statement.is_command() {
+            self.command(statement, vec![values.to_vec()]).await?;
             return Ok(Response::new(info.try_with_schema(&Schema::empty()).map_err(internal)?));
         }
         let columns = self.shape(statement).await?.columns;
@@ -87,10 +90,22 @@ impl FlightSql {
         Ok(if is_cancelled { CancelStatus::Cancelled } else { CancelStatus::NotCancellable })
     }
 
-    async fn update(&self, statement: Statement) -> Result<i64, Status> {
-        let is_command = is_command(&statement);
-        self.command(statement).await?;
-        Ok(if is_command { 0 } else { ROWS_UNKNOWN })
+    /// The rows of parameters of `request`, in time.
+    async fn received(
+        &self,
+        request: Request<PeekableFlightDataStream>,
+    ) -> Result<Vec<Vec<Parameter>>, Status> {
+        let time = self.context.config.request_timeout;
+        let rows = tokio::time::timeout(time, values(request.into_inner())).await;
+        rows.map_err(|_| {
+            Status::deadline_exceeded(format!("no parameters within {time:?} (limits.request_timeout)"))
+        })?
+    }
+
+    async fn update(&self, statement: Statement, rows: Vec<Vec<Parameter>>) -> Result<i64, Status> {
+        let is_counted = statement.changes_something();
+        let count = self.command(statement, rows).await?;
+        Ok(if is_counted { count } else { ROWS_UNKNOWN })
     }
 }
 
@@ -124,22 +139,24 @@ fn ipc(schema: &Schema) -> Result<Vec<u8>, ArrowError> {
     Ok(bytes.to_vec())
 }
 
-/// The values of parameters that a client sends: one row of them.
-async fn values(data: PeekableFlightDataStream) -> Result<Vec<Parameter>, Status> {
+/// The rows of parameters that a client sends.
+async fn values(data: PeekableFlightDataStream) -> Result<Vec<Vec<Parameter>>, Status> {
     let data = data.map_err(|error| FlightError::Tonic(Box::new(error)));
     let mut batches = FlightRecordBatchStream::new_from_flight_data(data);
-    let mut values = None;
+    let mut rows = vec![];
     while let Some(batch) = batches.try_next().await.map_err(Status::from)? {
         for row in 0..batch.num_rows() {
             let value = |column: &ArrayRef| Parameter::try_from_array(column, row);
             let row = batch.columns().iter().map(value).collect::<Result<_, _>>();
-            if values.replace(row.map_err(|e| status(SqlError::from(e)))?).is_some() {
-                let message = "a query takes one row of parameters; run it once for each";
-                return Err(Status::invalid_argument(message));
+            rows.push(row.map_err(|e| status(SqlError::from(e)))?);
+            if rows.len() > PARAMETER_ROWS_MAX {
+                return Err(Status::resource_exhausted(format!(
+                    "more than {PARAMETER_ROWS_MAX} rows of parameters; send fewer at a time"
+                )));
             }
         }
     }
-    Ok(values.unwrap_or_default())
+    Ok(rows)
 }
 
 #[tonic::async_trait]
@@ -195,16 +212,20 @@ impl FlightSqlService for FlightSql {
         update: CommandStatementUpdate,
         _request: Request<PeekableFlightDataStream>,
     ) -> Result<i64, Status> {
-        self.update(one(&self.text(&update.query)?)?).await
+        self.update(one(&self.text(&update.query)?)?, vec![]).await
     }
 
     async fn do_put_prepared_statement_update(
         &self,
         update: CommandPreparedStatementUpdate,
-        _request: Request<PeekableFlightDataStream>,
+        request: Request<PeekableFlightDataStream>,
     ) -> Result<i64, Status> {
         let prepared = self.prepared.get(&update.prepared_statement_handle)?;
-        self.update(one(&prepared.sql)?).await
+        let mut rows = self.received(request).await?;
+        if rows.is_empty() {
+            rows.push(prepared.values.to_vec());
+        }
+        self.update(one(&prepared.sql)?, rows).await
     }
 
     async fn do_put_prepared_statement_query(
@@ -214,11 +235,12 @@ impl FlightSqlService for FlightSql {
     ) -> Result<DoPutPreparedStatementResult, Status> {
         let handle = query.prepared_statement_handle;
         let Prepared { sql, .. } = self.prepared.get(&handle)?;
-        let time = self.context.config.request_timeout;
-        let values = tokio::time::timeout(time, values(request.into_inner())).await;
-        let values = values.map_err(|_| {
-            Status::deadline_exceeded(format!("no parameters within {time:?} (limits.request_timeout)"))
-        })??;
+        let mut rows = self.received(request).await?;
+        if rows.len() > 1 {
+            let message = "a query takes one row of parameters; run it once for each";
+            return Err(Status::invalid_argument(message));
+        }
+        let values = rows.pop().unwrap_or_default();
         let bytes = sql.len() + values.iter().map(Parameter::size).sum::<usize>();
         self.prepared.replace(&handle, Prepared { sql, values: values.into() }, bytes)?;
         Ok(DoPutPreparedStatementResult { prepared_statement_handle: Some(handle) })

@@ -59,7 +59,11 @@ fn status(failure: Failure) -> StatusCode {
     match failure {
         Failure::Syntax | Failure::Unsupported | Failure::Value => StatusCode::BAD_REQUEST,
         Failure::Missing => StatusCode::NOT_FOUND,
-        Failure::Exists | Failure::InUse | Failure::Ended => StatusCode::CONFLICT,
+        Failure::Exists | Failure::InUse | Failure::Ended | Failure::Unique | Failure::Conflict => {
+            StatusCode::CONFLICT
+        }
+        Failure::WrongObject => StatusCode::BAD_REQUEST,
+        Failure::NotNull | Failure::TooLong => StatusCode::UNPROCESSABLE_ENTITY,
         Failure::Data | Failure::TooLarge => StatusCode::UNPROCESSABLE_ENTITY,
         Failure::Timeout => StatusCode::GATEWAY_TIMEOUT,
         Failure::OutOfMemory | Failure::Stopped => StatusCode::SERVICE_UNAVAILABLE,

@@ -108,7 +108,7 @@ async fn answer(http: &Http, format: Format, asked: &Asked, is_reading: bool) ->
     let measured = Measured::begin(http.context.live.metrics(), PROTOCOL);
     let values = asked.parameters.iter().enumerate().map(value).collect::<Result<Vec<_>, _>>()?;
     let statement = one(&asked.sql)?;
-    if is_reading && changes_something(&statement) {
+    if is_reading && statement.changes_something() {
         let message = "this statement changes something".to_owned();
         return Err(ApiError::new(StatusCode::METHOD_NOT_ALLOWED, "read_only_sql_transaction", message)
             .with_hint("send it with POST"));
@@ -125,16 +125,24 @@ async fn answer(http: &Http, format: Format, asked: &Asked, is_reading: bool) ->
             return Err(ApiError::bad_request(message)
                 .with_hint(format!("GET /api/v1/subscribe?view={view} sends it as events")));
         }
+        Statement::Write(write) => {
+            let written = live.write(write, values).await?;
+            match written.returning {
+                Some((schema, batches)) => (Flow::of(schema, batches), None),
+                None => (Flow::of(empty_schema(), vec![]), Some(written.tag())),
+            }
+        }
         _ if !values.is_empty() => {
-            return Err(ApiError::bad_request("only queries take parameters"));
+            return Err(ApiError::bad_request("only queries, INSERT, UPDATE and DELETE take parameters"));
         }
         other => match live.execute(other).await? {
             Answer::Rows { schema, batches } => (Flow::of(schema, batches), None),
-            Answer::Done(command) => (Flow::of(empty_schema(), vec![]), Some(command)),
+            Answer::Done(command) => (Flow::of(empty_schema(), vec![]), Some(command.to_owned())),
+            Answer::Written(written) => (Flow::of(empty_schema(), vec![]), Some(written.tag())),
             Answer::Subscription(_) => return Err(ApiError::bad_request("a subscription has no end")),
         },
     };
-    respond(format, flow, command, measured).await
+    respond(format, flow, command.as_deref(), measured).await
 }
 
 /// The answer with its first rows, or all of them where they are few: an error before those has a status of its
@@ -198,10 +206,6 @@ impl Rest {
             }
         })
     }
-}
-
-fn changes_something(statement: &Statement) -> bool {
-    matches!(statement, Statement::CreateView(_) | Statement::DropView { .. })
 }
 
 /// The only statement of `sql`.

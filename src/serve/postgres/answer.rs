@@ -10,7 +10,7 @@ use tokio::sync::watch;
 use super::Shared;
 use super::command::Command;
 use super::error::Fault;
-use crate::engine::{Answer, Subscription};
+use crate::engine::{Answer, Subscription, Written};
 use crate::serve::flow::Flow;
 use crate::serve::stopped;
 use crate::serve::subscribers::Place;
@@ -22,9 +22,18 @@ use crate::sql::statement::Statement;
 /// What a statement came to.
 pub(super) enum Outcome {
     /// Rows, and the word before their number when they are complete.
-    Rows(Source, &'static str),
+    Rows(Source, Tag),
     /// It is done: PostgreSQL's command tag.
     Done(String),
+}
+
+/// What tells of rows when they are complete.
+#[derive(Clone)]
+pub(super) enum Tag {
+    /// A word, and the number of rows behind it where clients look for it.
+    Word(&'static str),
+    /// All of it.
+    Whole(String),
 }
 
 /// Where rows come from.
@@ -100,22 +109,27 @@ impl Shared {
         if let Statement::Query(query) = statement {
             return self.rows(Question::plain(query.as_ref().clone()), sql, parameters).await;
         }
+        if let Statement::Write(write) = statement {
+            let written = live.write(write.clone(), parameters).await;
+            return Ok(written_outcome(written.map_err(|error| self.fault(error, sql))?));
+        }
         let place = match statement {
             Statement::Subscribe(_) => Some(self.subscribers.enter().map_err(|e| self.fault(e, sql))?),
             _ => None,
         };
         match live.execute(statement.clone()).await.map_err(|error| self.fault(error, sql))? {
             Answer::Rows { schema, batches } => {
-                Ok(Outcome::Rows(Source::of(schema, batches), tag(statement)))
+                Ok(Outcome::Rows(Source::of(schema, batches), Tag::Word(tag(statement))))
             }
             Answer::Done(tag) => Ok(Outcome::Done(tag.to_owned())),
+            Answer::Written(written) => Ok(written_outcome(written)),
             Answer::Subscription(subscription) => {
                 let source = Source::Changes {
                     subscription: Box::new(subscription),
                     stop: self.context.stop.clone(),
                     _place: place,
                 };
-                Ok(Outcome::Rows(source, "SELECT"))
+                Ok(Outcome::Rows(source, Tag::Word("SELECT")))
             }
         }
     }
@@ -131,7 +145,15 @@ impl Shared {
         let rows = rows.map_err(|error| self.fault(error, sql))?;
         // Whoever reads slowly keeps the place of a query no longer than a statement may take.
         let flow = Flow::start(rows, self.context.config.statement_timeout);
-        Ok(Outcome::Rows(Source::Query(flow), tag))
+        Ok(Outcome::Rows(Source::Query(flow), Tag::Word(tag)))
+    }
+}
+
+fn written_outcome(written: Written) -> Outcome {
+    let tag = written.tag();
+    match written.returning {
+        Some((schema, batches)) => Outcome::Rows(Source::of(schema, batches), Tag::Whole(tag)),
+        None => Outcome::Done(tag),
     }
 }
 

@@ -87,9 +87,7 @@ impl Command {
     pub fn has_rows(&self) -> bool {
         match self {
             Command::Catalog(_) | Command::Show(_) => true,
-            Command::Ours { statement, .. } => {
-                !matches!(statement.as_ref(), Statement::CreateView(_) | Statement::DropView { .. })
-            }
+            Command::Ours { statement, .. } => !statement.is_command(),
             _ => false,
         }
     }

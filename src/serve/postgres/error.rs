@@ -120,6 +120,7 @@ impl Fault {
             SqlError::Limit { what, limit, hint } => {
                 return Fault::error("54000", format!("{what} {limit}")).hint(*hint);
             }
+            SqlError::Write(error) => (error.sqlstate(), None),
             SqlError::Engine(_) => ("XX000", None::<String>),
         };
         let fault = Fault::error(code, error.to_string());

@@ -14,7 +14,7 @@ use pgwire::messages::response::EmptyQueryResponse;
 use tokio::time::Instant;
 
 use super::Shared;
-use super::answer::Outcome;
+use super::answer::{Outcome, Tag};
 use super::columns::{Columns, arrow_type, parameter_type};
 use super::command::{Command, understand};
 use super::cursor::Cursor;
@@ -23,8 +23,9 @@ use super::parameters;
 use super::session::{Session, guarded, missing_statement};
 use super::simple::{complete, copy_out, with_rows};
 use crate::engine::Answer;
-use crate::sql::question::{Parameter, Question};
+use crate::sql::question::{Description, Parameter, Question};
 use crate::sql::statement::{Statement, Subscribe, split};
+use crate::sql::write::Write;
 
 /// The most prepared statements, and the most portals, of one session.
 const PREPARED_MAX: usize = 4_096;
@@ -51,8 +52,8 @@ pub(super) struct Portal {
 enum Progress {
     Bound,
     /// Rows are left, until the time is over.
-    Suspended(Box<Cursor>, &'static str, Instant),
-    Done(&'static str),
+    Suspended(Box<Cursor>, Tag, Instant),
+    Done(Tag),
     /// Its time is over.
     Expired,
 }
@@ -127,6 +128,7 @@ impl Session {
                     Statement::Query(query) => {
                         shared.question(&Question::plain(query.as_ref().clone()), sql, declared).await?
                     }
+                    Statement::Write(write) => shared.write(write, sql, declared).await?,
                     other => (vec![], shared.columns(other, sql).await?),
                 },
                 _ => (vec![], None),
@@ -222,8 +224,9 @@ impl Session {
             let (cursor, tag, deadline) = match std::mem::replace(&mut portal.progress, Progress::Expired) {
                 Progress::Suspended(cursor, tag, deadline) => (cursor, tag, deadline),
                 Progress::Done(tag) => {
+                    let message = with_rows(&tag, 0);
                     portal.progress = Progress::Done(tag);
-                    return complete(sender, with_rows(tag, 0));
+                    return complete(sender, message);
                 }
                 Progress::Expired => {
                     return Err(Fault::error(
@@ -245,7 +248,7 @@ impl Session {
                     };
                     match (outcome, copy) {
                         (Outcome::Done(tag), _) => {
-                            portal.progress = Progress::Done("");
+                            portal.progress = Progress::Done(Tag::Word(""));
                             return complete(sender, tag);
                         }
                         (Outcome::Rows(source, _), Some(format)) => {
@@ -265,8 +268,9 @@ impl Session {
                 portal.progress = Progress::Suspended(cursor, tag, deadline);
                 return sender.put(PgWireBackendMessage::PortalSuspended(PortalSuspended::new()));
             }
+            let message = with_rows(&tag, rows);
             portal.progress = Progress::Done(tag);
-            complete(sender, with_rows(tag, rows))
+            complete(sender, message)
         };
         guarded(receiver, cancellable, timeout, work).await
     }
@@ -296,24 +300,35 @@ impl Shared {
         let known: Vec<Option<DataType>> = declared.iter().map(|t| t.as_ref().and_then(arrow_type)).collect();
         let live = &self.context.live;
         let description = live.describe(question, &known).await.map_err(|error| self.fault(error, sql))?;
-        let mut types = vec![];
-        for (at, inferred) in description.parameters.iter().enumerate() {
-            types.push(match declared.get(at).cloned().flatten() {
-                Some(declared) => declared,
-                None => parameter_type(inferred)?,
-            });
-        }
-        Ok((types, Some(description.schema)))
+        Ok((parameter_types(&description, &declared)?, Some(description.schema)))
+    }
+
+    /// The types of the parameters of a statement that changes rows, the client's own first, and the columns of its
+    /// RETURNING.
+    async fn write(
+        &self,
+        write: &Write,
+        sql: &str,
+        declared: Vec<Option<Type>>,
+    ) -> Result<(Vec<Type>, Option<SchemaRef>), Fault> {
+        let known: Vec<Option<DataType>> = declared.iter().map(|t| t.as_ref().and_then(arrow_type)).collect();
+        let described = self.context.live.describe_write(write, &known).await;
+        let described = described.map_err(|error| self.fault(error, sql))?;
+        let types = parameter_types(&described, &declared)?;
+        Ok((types, write.is_returning().then_some(described.schema)))
     }
 
     /// The columns of a statement of ours that is no query; `None` when it has no rows.
     async fn columns(&self, statement: &Statement, sql: &str) -> Result<Option<SchemaRef>, Fault> {
         if sql_has_parameters(sql) {
-            return Err(Fault::error("0A000", "parameters are taken in queries alone")
-                .hint("Write the value into the statement."));
+            return Err(Fault::error(
+                "0A000",
+                "parameters are taken in queries, INSERT, UPDATE and DELETE alone",
+            )
+            .hint("Write the value into the statement."));
         }
         let statement = match statement {
-            Statement::CreateView(_) | Statement::DropView { .. } => return Ok(None),
+            statement if statement.is_command() => return Ok(None),
             Statement::Subscribe(subscribe) => {
                 Statement::Subscribe(Subscribe { snapshot: false, ..subscribe.clone() })
             }
@@ -323,9 +338,19 @@ impl Shared {
         match self.context.live.execute(statement).await.map_err(|error| self.fault(error, sql))? {
             Answer::Rows { schema, .. } => Ok(Some(schema)),
             Answer::Subscription(subscription) => Ok(Some(subscription.change_schema())),
-            Answer::Done(_) => Ok(None),
+            Answer::Done(_) | Answer::Written(_) => Ok(None),
         }
     }
+}
+
+/// The types of parameters: those that the client names, else those that follow from the statement.
+fn parameter_types(description: &Description, declared: &[Option<Type>]) -> Result<Vec<Type>, Fault> {
+    let inferred = description.parameters.iter().enumerate();
+    let types = inferred.map(|(at, inferred)| match declared.get(at).cloned().flatten() {
+        Some(declared) => Ok(declared),
+        None => parameter_type(inferred),
+    });
+    types.collect()
 }
 
 /// Whether `sql` has a parameter such as `$1`.

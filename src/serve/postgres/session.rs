@@ -13,7 +13,7 @@ use pgwire::messages::{PgWireBackendMessage, PgWireFrontendMessage};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use super::answer::{Outcome, Source, shutdown};
+use super::answer::{Outcome, Source, Tag, shutdown};
 use super::cancel::Cancellable;
 use super::command::Command;
 use super::error::Fault;
@@ -312,7 +312,7 @@ impl Session {
         });
         let batch = RecordBatch::try_new(schema.clone(), columns.collect());
         let batch = batch.map_err(|error| Fault::of(error.into(), ""))?;
-        Ok(Outcome::Rows(Source::of(schema, vec![batch]), "SHOW"))
+        Ok(Outcome::Rows(Source::of(schema, vec![batch]), Tag::Word("SHOW")))
     }
 }
 

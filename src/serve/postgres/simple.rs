@@ -7,7 +7,7 @@ use pgwire::messages::copy::{CopyDone, CopyOutResponse};
 use pgwire::messages::response::{CommandComplete, EmptyQueryResponse};
 
 use super::Shared;
-use super::answer::Outcome;
+use super::answer::{Outcome, Tag};
 use super::command::{Command, understand};
 use super::copy::Format;
 use super::cursor::Cursor;
@@ -59,7 +59,7 @@ impl Session {
                     let mut cursor = Cursor::new(source, &[])?;
                     sender.put(PgWireBackendMessage::RowDescription(cursor.columns.description()))?;
                     let (rows, _) = cursor.send(shared, sender, None, usize::MAX).await?;
-                    complete(sender, with_rows(tag, rows))
+                    complete(sender, with_rows(&tag, rows))
                 }
                 (Outcome::Rows(source, _), Some(format)) => {
                     copy_out(shared, sender, Cursor::new(source, &[])?, format).await
@@ -86,7 +86,7 @@ pub(super) async fn copy_out(
     }
     let (rows, _) = cursor.send(shared, sender, Some(format), usize::MAX).await?;
     sender.put(PgWireBackendMessage::CopyDone(CopyDone::new()))?;
-    complete(sender, with_rows("COPY", rows))
+    complete(sender, with_rows(&Tag::Word("COPY"), rows))
 }
 
 /// Tells that a statement is done.
@@ -95,10 +95,11 @@ pub(super) fn complete(sender: &mut Sender, tag: String) -> Result<(), Fault> {
 }
 
 /// The tag of an answer with rows. Clients look for rows behind a tag that counts them.
-pub(super) fn with_rows(tag: &str, rows: usize) -> String {
+pub(super) fn with_rows(tag: &Tag, rows: usize) -> String {
     match tag {
-        "SELECT" | "COPY" => format!("{tag} {rows}"),
-        other => other.to_owned(),
+        Tag::Word(word @ ("SELECT" | "COPY")) => format!("{word} {rows}"),
+        Tag::Word(other) => (*other).to_owned(),
+        Tag::Whole(tag) => tag.clone(),
     }
 }
 

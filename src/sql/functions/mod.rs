@@ -29,6 +29,7 @@ mod accumulator;
 mod approx_percentile;
 mod groups;
 mod min_max;
+mod single_value;
 mod sum_avg;
 #[cfg(test)]
 mod tests;
@@ -40,6 +41,7 @@ use datafusion::logical_expr::AggregateUDF;
 use datafusion::prelude::SessionContext;
 
 pub use approx_percentile::percentile_question;
+pub use single_value::single_value;
 
 /// The canonical names: what `AggregateUDF::name()` says, whatever alias a query used.
 pub mod names {
@@ -59,6 +61,8 @@ pub mod names {
     pub const STDDEV: &str = "stddev";
     /// The standard deviation of a whole population.
     pub const STDDEV_POP: &str = "stddev_pop";
+    /// The only value there is, of a subquery; no statement can name it.
+    pub const SINGLE_VALUE: &str = "single_value";
     /// A quantile within a relative error.
     pub const APPROX_PERCENTILE: &str = "approx_percentile";
 }

@@ -11,11 +11,12 @@ use datafusion::logical_expr::{Aggregate, Expr, ExprSchemable};
 use datafusion::physical_expr::create_physical_expr;
 
 use super::ending::substitute;
-use super::temporal::{solve, timestamp};
+use super::solve::{solve, unsolved};
+use super::temporal::timestamp;
 use super::{Lowering, cast_to, column};
 use crate::delta::aggregate::{AggregateSpec, Function, GroupBySpec};
 use crate::delta::plan::{Node, NodeId, Plan};
-use crate::delta::temporal_filter::Bound;
+use crate::delta::temporal_condition::Bound;
 use crate::sql::error::SqlError;
 use crate::sql::functions::{names, percentile_question};
 
@@ -56,6 +57,9 @@ impl Lowering<'_> {
                 "one row goes into several groups",
                 "write a UNION ALL of one GROUP BY each",
             ));
+        }
+        if let Some(value) = super::single::argument(query) {
+            return self.single(query, value, schema);
         }
         let input = self.node(&query.input)?;
         let from = query.input.schema();
@@ -110,7 +114,7 @@ impl Lowering<'_> {
     fn retracts_within_horizon(&self, node: NodeId) -> bool {
         match &self.plan.nodes[node] {
             Node::Aggregate { .. } | Node::TemporalFilter { .. } => false,
-            Node::Source { .. } => !self.retracts[node],
+            Node::Source { .. } | Node::Recursion { .. } => !self.retracts[node],
             // A join keeps the rows of a side that retracts for ever, and may take back what it made of them.
             Node::Join { left, right, .. } => !self.retracts[*left] && !self.retracts[*right],
             other => Plan::inputs(other).into_iter().all(|input| self.retracts_within_horizon(input)),
@@ -121,8 +125,12 @@ impl Lowering<'_> {
 /// `condition` on `now()` and the columns of groups, solved for `now()`.
 fn bound(condition: &Expr, query: &Aggregate, inputs: &mut Inputs) -> Result<Bound, SqlError> {
     let condition = substitute(condition, &query.schema, query.group_expr.iter().cloned())?;
-    let (comparison, limit) = solve(&condition, inputs.from)?;
-    Ok(Bound { column: inputs.column(cast_to(limit, inputs.from, &timestamp())?), comparison })
+    let solved = solve(&condition, inputs.from)?;
+    if solved.months != 0 {
+        return Err(unsolved(&condition));
+    }
+    let column = inputs.column(cast_to(solved.limit, inputs.from, &timestamp())?);
+    Ok(Bound { column, comparison: solved.comparison, months: 0 })
 }
 
 fn output_count(function: &Function) -> usize {

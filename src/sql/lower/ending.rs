@@ -9,7 +9,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use datafusion::common::DFSchemaRef;
-use datafusion::common::tree_node::Transformed;
+use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::error::Result as DataFusionResult;
 use datafusion::logical_expr::utils::{conjunction, split_conjunction_owned};
 use datafusion::logical_expr::{
@@ -18,6 +18,7 @@ use datafusion::logical_expr::{
 };
 use datafusion::optimizer::push_down_filter::replace_cols_by_name;
 
+use super::solve::interval;
 use super::temporal::uses_now;
 
 /// The groups of an aggregation while all conditions on `now()` and their columns hold. No rule of the
@@ -85,6 +86,10 @@ fn keep(node: LogicalPlan) -> DataFusionResult<Transformed<LogicalPlan>> {
 /// Whether `condition` compares `now()` so that what is true can only become false.
 fn ends(condition: &Expr) -> bool {
     let Expr::BinaryExpr(BinaryExpr { left, op, right }) = condition else { return false };
+    // Months end row by row, not by one bound.
+    if has_months(condition) {
+        return false;
+    }
     // A subquery becomes a join, which can only happen in a filter.
     if super::find_subquery(condition).map_or(true, |found| found.is_some()) {
         return false;
@@ -95,6 +100,11 @@ fn ends(condition: &Expr) -> bool {
         _ => None,
     };
     matches!(op, Some(Operator::Lt | Operator::LtEq))
+}
+
+fn has_months(condition: &Expr) -> bool {
+    let is_months = |e: &Expr| Ok(interval(e).is_some_and(|interval| interval.months != 0));
+    condition.exists(is_months).unwrap_or(true)
 }
 
 /// `plan` with `condition`, which is over its columns, kept at the aggregation whose groups it is about;

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use arrow::datatypes::{Field, Schema, SchemaRef};
 use datafusion::common::{JoinType, NullEquality};
+use datafusion::logical_expr::utils::{conjunction, split_conjunction_owned};
 use datafusion::logical_expr::{Expr, ExprSchemable, Join, LogicalPlan};
 
 use super::{Lowering, column, relaxed, uses_now};
@@ -23,11 +24,13 @@ impl Lowering<'_> {
         let (pairs, unpaired) = kind(query.join_type);
         let (left, left_keys) = self.keyed(&query.left, query.on.iter().map(|(l, _)| l))?;
         let (right, right_keys) = self.keyed(&query.right, query.on.iter().map(|(_, r)| r))?;
-        let condition = match &query.filter {
-            Some(filter) if uses_now(filter) => return Err(now_in_join()),
-            Some(filter) => Some(self.condition(query, filter, [left, right])?),
-            None => None,
-        };
+        let conditions = query.filter.iter().flat_map(|filter| split_conjunction_owned(filter.clone()));
+        let (temporal, plain): (Vec<_>, Vec<_>) = conditions.partition(uses_now);
+        if !temporal.is_empty() && query.join_type != JoinType::Inner {
+            return Err(now_in_join());
+        }
+        let plain = conjunction(plain);
+        let condition = plain.map(|filter| self.condition(query, &filter, [left, right])).transpose()?;
         let inputs = [self.plan.schemas[left].clone(), self.plan.schemas[right].clone()];
         let retracts = [self.retracts[left], self.retracts[right]];
         // Pairs and matches only come while rows do; a row without a pair may yet find one.
@@ -46,12 +49,15 @@ impl Lowering<'_> {
             horizon_ms: self.options.horizon_ms,
         };
         let output_retracts = retracts[0] || retracts[1] || gives_up;
-        let id = self.push(Node::Join { left, right, spec }, joined.clone(), output_retracts);
-        if joined.fields().len() == schema.fields().len() {
-            return Ok(id);
+        let mut id = self.push(Node::Join { left, right, spec }, joined.clone(), output_retracts);
+        if joined.fields().len() != schema.fields().len() {
+            let columns = kept.iter().map(|place| column(&joined, *place)).collect();
+            id = self.map(id, None, Some(columns), schema);
         }
-        let columns = kept.iter().map(|place| column(&joined, *place)).collect();
-        Ok(self.map(id, None, Some(columns), schema))
+        match conjunction(temporal) {
+            Some(temporal) => self.filter(id, &query.schema, temporal),
+            None => Ok(id),
+        }
     }
 
     /// The node of `query` and the columns that hold `keys`: keys that are no columns are added at the
@@ -152,8 +158,8 @@ fn joined_schema(inputs: &[SchemaRef; 2], pairs: bool, unpaired: [Unpaired; 2]) 
 
 fn now_in_join() -> SqlError {
     SqlError::unsupported(
-        "now() in a join condition",
-        "a pair would come and go with time",
+        "now() in the condition of an outer join",
+        "a pair would come and go with time, and so would the row without one",
         "filter one input by now() before the join",
     )
 }

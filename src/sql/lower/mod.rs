@@ -7,8 +7,12 @@
 //! | filter on `now()` | temporal filter |
 //! | aggregate, distinct | aggregate, distinct |
 //! | join, also from subqueries | join |
+//! | value of a subquery | single |
+//! | unnest | unnest |
 //! | union | union |
 //! | values | constant |
+//! | window functions | partition |
+//! | recursive query | recursion |
 //! | sort without limit | nothing: a collection has no order |
 //!
 //! What has no entry is refused here, before anything runs, with what to write instead. A subplan
@@ -17,7 +21,12 @@
 mod aggregate;
 mod ending;
 mod join;
+mod recursion;
+mod single;
+mod solve;
 mod temporal;
+mod unnest;
+mod window;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -36,6 +45,7 @@ use datafusion::physical_expr::{PhysicalExpr, create_physical_expr};
 
 use self::ending::{CurrentGroups, current_groups};
 pub use self::ending::{keep_at_groups, place};
+pub(super) use self::solve::{interval, unit_step};
 pub use self::temporal::{replace_now, uses_now};
 use super::error::SqlError;
 use crate::delta::expression::RowMap;
@@ -61,13 +71,7 @@ pub struct Lowered {
 
 /// Compiles `query`, an optimised plan in which [`replace_now`] has replaced `now()`.
 pub fn lower(query: &LogicalPlan, options: &Options) -> Result<Lowered, SqlError> {
-    let mut lowering = Lowering {
-        plan: Plan::default(),
-        retracts: vec![],
-        built: HashMap::new(),
-        options,
-        properties: ExecutionProps::new(),
-    };
+    let mut lowering = Lowering::new(options);
     refuse_volatile(query)?;
     let root = lowering.node(query)?;
     // The last node is the result: a shared one may not be the last.
@@ -88,6 +92,18 @@ struct Lowering<'a> {
     built: HashMap<LogicalPlan, NodeId>,
     options: &'a Options<'a>,
     properties: ExecutionProps,
+}
+
+impl<'a> Lowering<'a> {
+    fn new(options: &'a Options<'a>) -> Self {
+        Lowering {
+            plan: Plan::default(),
+            retracts: vec![],
+            built: HashMap::new(),
+            options,
+            properties: ExecutionProps::new(),
+        }
+    }
 }
 
 impl Lowering<'_> {
@@ -148,6 +164,9 @@ impl Lowering<'_> {
                 Ok(self.distinct(id, schema))
             }
             LogicalPlan::Join(join) => self.join(join, schema),
+            LogicalPlan::Unnest(unnest) => self.unnest(unnest, schema),
+            LogicalPlan::Window(window) => self.window(window, schema),
+            LogicalPlan::RecursiveQuery(query) => self.recursion(query, schema),
             LogicalPlan::Union(union) => {
                 let inputs = union.inputs.iter().map(|i| self.node(i)).collect::<Result<Vec<_>, _>>()?;
                 let retracts = inputs.iter().any(|i| self.retracts[*i]);
@@ -279,8 +298,7 @@ fn find_subquery(expression: &Expr) -> DataFusionResult<Option<String>> {
 }
 
 /// Refuses what the optimizer would turn into something that is accepted: the time of planning, made a
-/// constant, would stand still; a scalar subquery that may have several rows becomes a join, which
-/// would repeat rows instead of failing; DISTINCT ON becomes an aggregate that nobody wrote.
+/// constant, would stand still; DISTINCT ON becomes an aggregate that nobody wrote.
 pub fn refuse_unoptimized(query: &LogicalPlan) -> Result<(), SqlError> {
     let mut found = None;
     query.apply_with_subqueries(|node| {
@@ -290,23 +308,11 @@ pub fn refuse_unoptimized(query: &LogicalPlan) -> Result<(), SqlError> {
         node.apply_expressions(|expression| {
             expression.apply(|e| {
                 match e {
-                    Expr::ScalarFunction(call)
-                        if ["current_date", "current_time"].contains(&call.func.name()) =>
-                    {
+                    Expr::ScalarFunction(call) if call.func.name() == "current_time" => {
                         found = Some(SqlError::unsupported(
-                            format!("{}()", call.func.name()),
+                            "current_time",
                             "its value would change with every tick",
                             "compare a timestamp with now(): `WHERE started_at > now() - INTERVAL '1 day'`",
-                        ));
-                    }
-                    Expr::ScalarSubquery(subquery)
-                        if subquery.outer_ref_columns.is_empty()
-                            && subquery.subquery.max_rows().is_none_or(|rows| rows > 1) =>
-                    {
-                        found = Some(SqlError::unsupported(
-                            "a scalar subquery that may have several rows",
-                            "that it has one is not checked at every tick",
-                            "aggregate it to one row, as with max(...)",
                         ));
                     }
                     _ => {}
@@ -346,25 +352,10 @@ fn refusal(query: &LogicalPlan) -> SqlError {
             "the first rows of a changing order are not maintained yet",
             "order and limit when you read the view",
         ),
-        LogicalPlan::Window(_) => SqlError::unsupported(
-            "a window function",
-            "partitions are not recomputed on change yet",
-            "aggregate by `date_bin`, or use the window function when you read the view",
-        ),
         LogicalPlan::Distinct(_) => SqlError::unsupported(
             "DISTINCT ON",
             "which row is the first of its key is not maintained yet",
             "use GROUP BY with min or max",
-        ),
-        LogicalPlan::RecursiveQuery(_) => SqlError::unsupported(
-            "WITH RECURSIVE",
-            "iteration is not maintained yet",
-            "join a fixed number of times",
-        ),
-        LogicalPlan::Unnest(_) => SqlError::unsupported(
-            "unnest",
-            "rows made of list elements are not maintained yet",
-            "unnest when you read the view",
         ),
         other => SqlError::unsupported(
             format!("`{}`", other.display()),

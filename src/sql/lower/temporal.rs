@@ -1,22 +1,26 @@
 //! Filters on `now()`.
+//!
+//! A condition is built of comparisons of `now()` with values of the row, each solved for the tick, by AND, OR and NOT.
+//! What cannot be solved exactly is refused.
 
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, Schema, TimeUnit};
 use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
-use datafusion::common::{DFSchema, DFSchemaRef, ScalarValue};
+use datafusion::common::{DFSchema, DFSchemaRef};
 use datafusion::error::Result as DataFusionResult;
 use datafusion::logical_expr::expr::Placeholder;
-use datafusion::logical_expr::{BinaryExpr, Expr, ExprSchemable, LogicalPlan, Operator, lit};
+use datafusion::logical_expr::{Between, BinaryExpr, Expr, ExprSchemable, LogicalPlan, Operator, cast};
 use datafusion::physical_expr::PhysicalExpr;
 
+use super::solve::{solve, unsolved};
 use super::{Lowering, cast_to, column};
 use crate::delta::plan::{Node, NodeId};
-use crate::delta::temporal_filter::{Bound, Comparison};
+use crate::delta::temporal_condition::{Bound, Comparison, Condition};
 use crate::sql::error::SqlError;
 
 /// What stands for `now()` in a view's plan, so that the optimizer cannot make a constant of it.
-const NOW: &str = "$now";
+pub(super) const NOW: &str = "$now";
 
 /// `query` with every `now()` replaced by what [`lower`](super::lower) reads as the current tick.
 pub fn replace_now(query: LogicalPlan) -> DataFusionResult<LogicalPlan> {
@@ -28,11 +32,13 @@ pub fn replace_now(query: LogicalPlan) -> DataFusionResult<LogicalPlan> {
 
 fn replace(expression: Expr) -> DataFusionResult<Transformed<Expr>> {
     let Expr::ScalarFunction(call) = &expression else { return Ok(Transformed::no(expression)) };
-    if call.func.name() != "now" {
-        return Ok(Transformed::no(expression));
-    }
-    let field = Arc::new(Field::new(NOW, timestamp(), false));
-    Ok(Transformed::yes(Expr::Placeholder(Placeholder { id: NOW.to_owned(), field: Some(field) })))
+    let field = || Arc::new(Field::new(NOW, timestamp(), false));
+    let now = || Expr::Placeholder(Placeholder { id: NOW.to_owned(), field: Some(field()) });
+    Ok(match call.func.name() {
+        "now" => Transformed::yes(now()),
+        "current_date" => Transformed::yes(cast(now(), DataType::Date32)),
+        _ => Transformed::no(expression),
+    })
 }
 
 pub(super) fn timestamp() -> DataType {
@@ -60,121 +66,102 @@ impl Lowering<'_> {
     ) -> Result<NodeId, SqlError> {
         let schema = self.plan.schemas[input].clone();
         let columns = schema.fields().len();
+        let mut solver = Conditions { from, first: columns, columns: vec![] };
+        let condition = match conditions {
+            [one] => solver.condition(one)?,
+            all => Condition::And(all.iter().map(|c| solver.condition(c)).collect::<Result<_, _>>()?),
+        };
         let mut fields = schema.fields().to_vec();
         let mut projection: Vec<_> = (0..columns).map(|i| column(&schema, i)).collect();
-        let mut bounds = vec![];
-        for condition in conditions {
-            let (comparison, limit) = solve(condition, from)?;
-            let limit = cast_to(limit, from, &timestamp())?;
-            bounds.push(Bound { column: fields.len(), comparison });
-            fields.push(Arc::new(Field::new(limit.to_string(), timestamp(), true)));
-            projection.push(self.physical(&limit, from)?);
+        for value in &solver.columns {
+            fields.push(Arc::new(Field::new(value.to_string(), value.get_type(from)?, true)));
+            projection.push(self.physical(value, from)?);
         }
-        let with_bounds = self.map(input, plain, Some(projection), Arc::new(Schema::new(fields)));
-        let node = Node::TemporalFilter { input: with_bounds, bounds, columns };
+        let with_values = self.map(input, plain, Some(projection), Arc::new(Schema::new(fields)));
+        let node = Node::TemporalFilter { input: with_values, condition, columns };
         Ok(self.push(node, schema, true))
     }
 }
 
-/// `condition` as a comparison of `now()` with an expression without it.
-pub(super) fn solve(condition: &Expr, from: &DFSchema) -> Result<(Comparison, Expr), SqlError> {
-    let unsolved = || {
-        SqlError::unsupported(
-            format!("the condition `{}`", condition.to_string().replace(NOW, "now()")),
-            "only comparisons of now(), plus or minus a constant interval, with one value can be maintained",
-            "write it as `started_at > now() - INTERVAL '1 hour'`",
-        )
-    };
-    let Expr::BinaryExpr(BinaryExpr { left, op, right }) = condition else { return Err(unsolved()) };
-    let (side, op, other) = match (uses_now(left), uses_now(right)) {
-        (true, false) => (left, *op, right),
-        (false, true) => (right, op.swap().ok_or_else(unsolved)?, left),
-        _ => return Err(unsolved()),
-    };
-    let comparison = |op| {
-        Some(match op {
-            Operator::Lt => Comparison::Before,
-            Operator::LtEq => Comparison::BeforeOrAt,
-            Operator::Gt => Comparison::After,
-            Operator::GtEq => Comparison::AfterOrAt,
-            _ => return None,
+/// Conditions over rows of `from` as such over columns that stand behind theirs.
+struct Conditions<'a> {
+    from: &'a DFSchema,
+    /// The place of the first added column.
+    first: usize,
+    /// The added columns.
+    columns: Vec<Expr>,
+}
+
+impl Conditions<'_> {
+    fn column(&mut self, value: Expr) -> usize {
+        let found = self.columns.iter().position(|c| *c == value);
+        self.first
+            + found.unwrap_or_else(|| {
+                self.columns.push(value);
+                self.columns.len() - 1
+            })
+    }
+
+    fn condition(&mut self, expression: &Expr) -> Result<Condition, SqlError> {
+        if !uses_now(expression) {
+            let value = cast_to(expression.clone(), self.from, &DataType::Boolean)?;
+            return Ok(Condition::Column(self.column(value)));
+        }
+        let not = |condition| Condition::Not(Box::new(condition));
+        let is_true = |condition| Condition::IsTrue(Box::new(condition));
+        Ok(match expression {
+            Expr::BinaryExpr(BinaryExpr { left, op: Operator::And, right }) => {
+                Condition::And(vec![self.condition(left)?, self.condition(right)?])
+            }
+            Expr::BinaryExpr(BinaryExpr { left, op: Operator::Or, right }) => {
+                Condition::Or(vec![self.condition(left)?, self.condition(right)?])
+            }
+            Expr::Not(inner) => not(self.condition(inner)?),
+            Expr::IsTrue(inner) => is_true(self.condition(inner)?),
+            Expr::IsNotTrue(inner) => not(is_true(self.condition(inner)?)),
+            Expr::IsFalse(inner) => is_true(not(self.condition(inner)?)),
+            Expr::IsNotFalse(inner) => not(is_true(not(self.condition(inner)?))),
+            Expr::Between(Between { expr, negated, low, high }) => {
+                let between = Condition::And(vec![
+                    self.comparison(expr, Operator::GtEq, low)?,
+                    self.comparison(expr, Operator::LtEq, high)?,
+                ]);
+                if *negated { not(between) } else { between }
+            }
+            Expr::BinaryExpr(BinaryExpr { left, op, right }) => match op {
+                Operator::Eq | Operator::NotEq => {
+                    let equal = Condition::And(vec![
+                        self.comparison(left, Operator::GtEq, right)?,
+                        self.comparison(left, Operator::LtEq, right)?,
+                    ]);
+                    if *op == Operator::Eq { equal } else { not(equal) }
+                }
+                _ => self.comparison(left, *op, right)?,
+            },
+            _ => return Err(unsolved(expression)),
         })
-    };
-    let comparison = comparison(op).ok_or_else(unsolved)?;
-    let mut side = side.as_ref().clone();
-    let mut limit = other.as_ref().clone();
-    // now() ± interval ⋚ limit becomes now() ⋚ limit ∓ interval; now() - value ⋚ interval likewise.
-    loop {
-        match side {
-            Expr::Placeholder(_) => return Ok((comparison, limit)),
-            // Ticks are whole milliseconds: a cast to coarser units would round them.
-            Expr::Cast(cast) if matches!(cast.field.data_type(), DataType::Timestamp(unit, _) if *unit != TimeUnit::Second) => {
-                side = *cast.expr
-            }
-            // Of two times the difference is a duration, which SQL compares with an interval by casting it.
-            Expr::Cast(cast) if matches!(cast.field.data_type(), DataType::Interval(_)) => {
-                if has_days(&limit) {
-                    return Err(SqlError::unsupported(
-                        "a difference from now() beside an interval of days",
-                        "a difference of times has no days, and any number of hours is less than one",
-                        "write it as `started_at > now() - INTERVAL '1 day'`",
-                    ));
-                }
-                side = *cast.expr;
-            }
-            Expr::BinaryExpr(BinaryExpr { left, op, right }) if uses_now(&left) && !uses_now(&right) => {
-                let inverse = match op {
-                    Operator::Plus => Operator::Minus,
-                    Operator::Minus => Operator::Plus,
-                    _ => return Err(unsolved()),
-                };
-                if has_months(&right) || has_months(&limit) {
-                    return Err(SqlError::unsupported(
-                        "an interval of months beside now()",
-                        "months differ in length",
-                        "write days",
-                    ));
-                }
-                // An interval on the other side is added to the value, not the value to it.
-                limit = match is_interval(&limit, from)? && inverse == Operator::Plus {
-                    true => binary(cast_to(*right, from, &timestamp())?, inverse, limit),
-                    false => binary(cast_to(limit, from, &timestamp())?, inverse, *right),
-                };
-                side = *left;
-            }
-            _ => return Err(unsolved()),
+    }
+
+    /// `left` compared with `right`, of which one or none depends on the tick.
+    fn comparison(&mut self, left: &Expr, op: Operator, right: &Expr) -> Result<Condition, SqlError> {
+        let (left, right) = (Box::new(left.clone()), Box::new(right.clone()));
+        let whole = Expr::BinaryExpr(BinaryExpr { left, op, right });
+        if !uses_now(&whole) {
+            return Ok(Condition::Column(self.column(whole)));
         }
+        let solved = solve(&whole, self.from)?;
+        let column = self.column(cast_to(solved.limit, self.from, &timestamp())?);
+        Ok(Condition::Bound(Bound { column, comparison: solved.comparison, months: solved.months }))
     }
 }
 
-fn binary(left: Expr, op: Operator, right: Expr) -> Expr {
-    let right = match right {
-        // Timestamps take intervals; a difference of timestamps compares with durations.
-        Expr::Literal(ScalarValue::DurationNanosecond(Some(nanos)), _) => {
-            lit(ScalarValue::new_interval_mdn(0, 0, nanos))
-        }
-        other => other,
-    };
-    Expr::BinaryExpr(BinaryExpr { left: Box::new(left), op, right: Box::new(right) })
-}
-
-fn is_interval(expression: &Expr, from: &DFSchema) -> Result<bool, SqlError> {
-    Ok(matches!(expression.get_type(from)?, DataType::Interval(_) | DataType::Duration(_)))
-}
-
-fn has_months(expression: &Expr) -> bool {
-    match expression {
-        Expr::Literal(ScalarValue::IntervalYearMonth(Some(_)), _) => true,
-        Expr::Literal(ScalarValue::IntervalMonthDayNano(Some(interval)), _) => interval.months != 0,
-        _ => false,
-    }
-}
-
-fn has_days(expression: &Expr) -> bool {
-    match expression {
-        Expr::Literal(ScalarValue::IntervalMonthDayNano(Some(interval)), _) => {
-            interval.days != 0 || interval.months != 0
-        }
-        _ => true,
-    }
+/// How `op` compares what stands left of it.
+pub(super) fn comparison(op: Operator) -> Option<Comparison> {
+    Some(match op {
+        Operator::Lt => Comparison::Before,
+        Operator::LtEq => Comparison::BeforeOrAt,
+        Operator::Gt => Comparison::After,
+        Operator::GtEq => Comparison::AfterOrAt,
+        _ => return None,
+    })
 }

@@ -1,5 +1,7 @@
 //! Random queries.
 
+mod recursion;
+
 use rand::Rng;
 use rand::rngs::StdRng;
 
@@ -89,6 +91,12 @@ impl<'a> Generator<'a> {
     fn query(&mut self, depth: usize) -> Query {
         if depth > 0 && self.random.random_ratio(1, 6) {
             return self.union(depth - 1);
+        }
+        if depth > 0
+            && self.random.random_ratio(1, 12)
+            && let Some(recursion) = self.recursion(depth - 1)
+        {
+            return recursion;
         }
         let source = self.source(depth);
         match self.random.random_range(0..5) {

@@ -1,0 +1,297 @@
+//! Statements that create, change and drop tables.
+
+use std::sync::Arc;
+
+use arrow::array::RecordBatch;
+use arrow::datatypes::{Field, Schema, SchemaRef};
+
+use super::{Answer, Database, TABLES_MAX};
+use crate::delta::keys::Keys;
+use crate::delta::updates::Run;
+use crate::sql::catalog::{Catalog, Kind, recast};
+use crate::sql::error::{SqlError, WriteError};
+use crate::sql::question::Parameter;
+use crate::sql::session::missing;
+use crate::sql::statement::{Statement, parse_query};
+use crate::sql::table::{ColumnDefinition, CreateTable, TableDefinition};
+use crate::sql::write::{Evaluated, Part, Write};
+
+/// What a statement did to a table.
+#[derive(Clone, Debug)]
+pub struct Written {
+    /// PostgreSQL's word for it.
+    pub command: &'static str,
+    /// How many rows it added, changed or took away.
+    pub rows: u64,
+    /// The rows of RETURNING, with their columns.
+    pub returning: Option<(SchemaRef, Vec<RecordBatch>)>,
+}
+
+impl Written {
+    /// What all of `done` come to.
+    fn of(command: &'static str, done: Vec<Evaluated>) -> Self {
+        let mut written = Written { command, rows: 0, returning: None };
+        for evaluated in done {
+            written.rows += evaluated.rows;
+            match (&mut written.returning, evaluated.returning) {
+                (Some((_, all)), Some((_, rows))) => all.extend(rows),
+                (returning, own) => *returning = returning.take().or(own),
+            }
+        }
+        written
+    }
+
+    /// PostgreSQL's command tag.
+    pub fn tag(&self) -> String {
+        match self.command {
+            "INSERT" => format!("INSERT 0 {}", self.rows),
+            other => format!("{other} {}", self.rows),
+        }
+    }
+}
+
+/// What the thread that owns the database is asked to do to tables.
+pub(super) enum Request {
+    /// A statement that depends on what the tables hold, once for each row of parameters.
+    Evaluate(Write, Vec<Vec<Parameter>>),
+    /// What statements were evaluated to, in their order, with the command that tells of them all.
+    Commit(&'static str, Vec<Evaluated>),
+}
+
+impl Database {
+    /// Does all that `request` asks for at the open tick, or nothing.
+    pub(super) async fn carry_out(&mut self, request: Request) -> Result<Written, SqlError> {
+        let (command, evaluated) = match request {
+            Request::Commit(command, evaluated) => (command, evaluated),
+            Request::Evaluate(write, parameters) => {
+                let mut done: Vec<Evaluated> = vec![];
+                for parameters in parameters {
+                    match self.evaluate_and_apply(&write, &parameters).await {
+                        Ok(evaluated) => done.push(evaluated),
+                        Err(error) => {
+                            self.undo(done)?;
+                            return Err(error);
+                        }
+                    }
+                }
+                return Ok(Written::of(write.command(), done));
+            }
+        };
+        evaluated.iter().try_for_each(|evaluated| self.check_unchanged(evaluated))?;
+        // What comes to append-only tables cannot be taken back, and cannot fail.
+        let (last, first): (Vec<_>, Vec<_>) =
+            evaluated.iter().cloned().partition(|evaluated| evaluated.definition.is_append_only);
+        let mut done = vec![];
+        for evaluated in first.into_iter().chain(last) {
+            if let Err(error) = self.apply(command, &evaluated) {
+                self.undo(done)?;
+                return Err(error);
+            }
+            done.push(evaluated);
+        }
+        Ok(Written::of(command, evaluated))
+    }
+
+    async fn evaluate_and_apply(
+        &mut self,
+        write: &Write,
+        parameters: &[Parameter],
+    ) -> Result<Evaluated, SqlError> {
+        let (tick, catalog) = self.catalog_for_writes();
+        let evaluated = self.session.evaluate(write, parameters, &catalog, tick).await?;
+        self.apply(write.command(), &evaluated)?;
+        Ok(evaluated)
+    }
+
+    /// Takes back what was done last: nobody has seen it.
+    fn undo(&mut self, done: Vec<Evaluated>) -> Result<(), SqlError> {
+        for evaluated in done.into_iter().rev() {
+            let parts = evaluated.parts.into_iter().rev();
+            let parts = parts.map(|(rows, diffs)| (rows, diffs.map(|diff| -diff))).collect();
+            self.engine.apply(&evaluated.table, parts)?;
+        }
+        Ok(())
+    }
+
+    /// Fails where a table is not what it was when `evaluated` was, and that matters.
+    fn check_unchanged(&self, evaluated: &Evaluated) -> Result<(), WriteError> {
+        let table = &evaluated.table;
+        let is_same =
+            self.engine.table_definition(table).is_some_and(|d| Arc::ptr_eq(d, &evaluated.definition));
+        let changed_at = self.engine.changed_at(table);
+        match is_same && evaluated.based_on.is_none_or(|tick| changed_at <= tick) {
+            true => Ok(()),
+            false => Err(WriteError::Changed { table: table.clone() }),
+        }
+    }
+
+    /// Does what a statement was evaluated to, at the open tick.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Engine::change`](super::Engine::change).
+    fn apply(&mut self, command: &'static str, evaluated: &Evaluated) -> Result<(), SqlError> {
+        let Evaluated { table, definition, parts, .. } = evaluated;
+        if definition.is_append_only && ["UPDATE", "DELETE"].contains(&command) {
+            return Err(WriteError::AppendOnly { command, table: table.clone() }.into());
+        }
+        self.engine.apply(table, parts.clone())
+    }
+
+    /// Carries out `write` and closes a tick, so that queries see it.
+    pub async fn write(&mut self, write: Write, parameters: Vec<Parameter>) -> Result<Written, SqlError> {
+        let written = self.carry_out(Request::Evaluate(write, vec![parameters])).await?;
+        self.engine.close(self.engine.closed() + 1)?;
+        Ok(written)
+    }
+
+    /// All relations at the last closed tick; of tables also what has changed since.
+    fn catalog_for_writes(&self) -> (u64, Catalog) {
+        let (tick, mut catalog) = self.reader().catalog();
+        for (name, contents) in self.engine.changed_tables() {
+            if let Some(Kind::Table { contents: published, .. }) = catalog.get_mut(name).map(|r| &mut r.kind)
+            {
+                *published = contents;
+            }
+        }
+        (tick, catalog)
+    }
+
+    /// Carries out a statement about tables.
+    pub(super) async fn change_tables(&mut self, statement: Statement) -> Result<Answer, SqlError> {
+        match statement {
+            Statement::CreateTable(create) => self.create_table(*create).await,
+            Statement::DropTable { names, if_exists } => {
+                self.drop_tables(&names, if_exists)?;
+                Ok(Answer::Done("DROP TABLE"))
+            }
+            Statement::Truncate(names) => {
+                self.truncate(&names)?;
+                self.engine.close(self.engine.closed() + 1)?;
+                Ok(Answer::Done("TRUNCATE TABLE"))
+            }
+            Statement::Write(write) => Ok(Answer::Written(self.write(write, vec![]).await?)),
+            _ => Err(SqlError::Engine("a statement that is not about tables".to_owned())),
+        }
+    }
+
+    /// The relations that the query of `create` names.
+    pub(super) fn relations_of(&self, create: &CreateTable) -> Result<Vec<String>, SqlError> {
+        match &create.query {
+            Some(query) => self.session.references(&parse_query(query)?),
+            None => Ok(vec![]),
+        }
+    }
+
+    async fn create_table(&mut self, create: CreateTable) -> Result<Answer, SqlError> {
+        let catalog = self.catalog();
+        if catalog.contains_key(&create.name) {
+            return match create.if_not_exists {
+                true => Ok(Answer::Done("CREATE TABLE")),
+                false => Err(SqlError::Exists(create.name)),
+            };
+        }
+        if self.engine.table_definitions().len() >= TABLES_MAX {
+            return Err(SqlError::Limit {
+                what: "there are as many tables as there may be:",
+                limit: TABLES_MAX.to_string(),
+                hint: "drop one",
+            });
+        }
+        if let Some(query) = &create.query {
+            return self.create_table_as(&create, query).await;
+        }
+        let definition = self.definition(&create).await?;
+        self.session.check_defaults(&definition, 0).await?;
+        self.install(&create.name, definition)?;
+        Ok(Answer::Done("CREATE TABLE"))
+    }
+
+    /// The table that `create` describes.
+    async fn definition(&self, create: &CreateTable) -> Result<TableDefinition, SqlError> {
+        let (mut fields, mut columns) = (vec![], vec![]);
+        for column in &create.columns {
+            let (data_type, length_max) = self.session.storable(&column.data_type).await?;
+            fields.push(Field::new(&column.name, data_type, column.is_nullable));
+            columns.push(ColumnDefinition { default: column.default.clone(), length_max });
+        }
+        let schema = Schema::new(fields);
+        let primary_key = create.primary_key.iter().map(|name| schema.index_of(name));
+        let primary_key = primary_key.collect::<Result<_, _>>()?;
+        let is_append_only = create.is_append_only;
+        Ok(TableDefinition { schema: Arc::new(schema), columns, primary_key, is_append_only })
+    }
+
+    async fn create_table_as(&mut self, create: &CreateTable, query: &str) -> Result<Answer, SqlError> {
+        let (schema, batches) = self.reader().query(parse_query(query)?).await?;
+        super::database::renamed(&schema, &[])?;
+        let definition =
+            TableDefinition { is_append_only: create.is_append_only, ..TableDefinition::of_columns(&schema) };
+        let schema = definition.schema.clone();
+        let batches =
+            batches.iter().map(|rows| Ok(recast(rows, &schema)?)).collect::<Result<Vec<_>, SqlError>>()?;
+        self.install(&create.name, definition)?;
+        let rows = batches.iter().map(|rows| rows.num_rows() as u64).sum();
+        let parts = batches.into_iter().map(|rows| (rows, Run::Constant(1))).collect();
+        if let Err(error) = self.engine.apply(&create.name, parts) {
+            self.engine.drop_table(&create.name)?;
+            return Err(error);
+        }
+        self.engine.close(self.engine.closed() + 1)?;
+        Ok(Answer::Written(Written { command: "SELECT", rows, returning: None }))
+    }
+
+    fn install(&mut self, name: &str, definition: TableDefinition) -> Result<(), SqlError> {
+        // Fails here, and not later on a worker.
+        Keys::exact(&definition.schema)?;
+        self.engine.create_table(name, Arc::new(definition))
+    }
+
+    /// Drops all of `names`, or none where one cannot be dropped.
+    fn drop_tables(&mut self, names: &[String], if_exists: bool) -> Result<(), SqlError> {
+        let mut found: Vec<&String> = vec![];
+        for name in names {
+            match self.engine.table_definition(name) {
+                Some(_) if !found.contains(&name) => found.push(name),
+                Some(_) => {}
+                None if self.catalog().contains_key(name) => {
+                    return Err(SqlError::Syntax(format!("\"{name}\" is not a table that was created")));
+                }
+                None if if_exists => {}
+                None => {
+                    let hint = String::new();
+                    return Err(SqlError::Missing { kind: "table", name: name.clone(), hint });
+                }
+            }
+            let readers = self.readers(name)?;
+            if !readers.is_empty() {
+                return Err(SqlError::HasReaders { name: name.clone(), readers });
+            }
+        }
+        found.into_iter().try_for_each(|name| Ok(self.engine.drop_table(name)?))
+    }
+
+    /// Takes all rows of the tables `names` away, or none where one cannot be emptied.
+    fn truncate(&mut self, names: &[String]) -> Result<(), SqlError> {
+        let mut emptied: Vec<(&String, Vec<Part>)> = vec![];
+        for name in names {
+            let Some(definition) = self.engine.table_definition(name) else {
+                let catalog = self.catalog();
+                let relation = catalog.get(name).ok_or_else(|| missing(name, &catalog))?;
+                return Err(
+                    WriteError::NotTable { relation: name.clone(), kind: relation.kind_name() }.into()
+                );
+            };
+            if definition.is_append_only {
+                return Err(WriteError::AppendOnly { command: "TRUNCATE", table: name.clone() }.into());
+            }
+            if !emptied.iter().any(|(other, _)| *other == name) {
+                emptied.push((name, self.engine.all_rows_gone(name)));
+            }
+        }
+        for (name, parts) in emptied {
+            self.engine.apply(name, parts)?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,64 @@
+//! Values made fit for their columns, as PostgreSQL assigns them.
+
+use std::sync::Arc;
+
+use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, RecordBatchOptions};
+use arrow::compute::can_cast_types;
+use arrow::datatypes::{DataType, Field};
+use datafusion::functions::math::expr_fn::round;
+use datafusion::logical_expr::{Expr, cast};
+
+use crate::sql::error::{SqlError, WriteError};
+use crate::sql::table::TableDefinition;
+
+/// `value`, which is of type `from`, as a value of `column`: numbers are rounded to integers, and all else
+/// is cast.
+///
+/// # Errors
+///
+/// When no cast leads from one to the other. A value that does not fit fails when it is computed.
+pub(super) fn assigned(value: Expr, from: &DataType, column: &Field) -> Result<Expr, WriteError> {
+    let to = column.data_type();
+    if from == to {
+        return Ok(value);
+    }
+    if *from != DataType::Null && !can_cast_types(from, to) {
+        return Err(WriteError::Type {
+            column: column.name().clone(),
+            expected: to.to_string(),
+            found: from.to_string(),
+        });
+    }
+    let is_rounded = to.is_integer() && (from.is_floating() || from.is_decimal());
+    Ok(cast(if is_rounded { round(vec![value]) } else { value }, to.clone()))
+}
+
+/// `columns` as rows of the table `table`.
+///
+/// # Errors
+///
+/// A null where there may be none, or a text that is too long.
+pub(super) fn checked(
+    table: &str,
+    definition: &Arc<TableDefinition>,
+    columns: Vec<ArrayRef>,
+    rows: usize,
+) -> Result<RecordBatch, SqlError> {
+    for ((field, column), values) in definition.schema.fields().iter().zip(&definition.columns).zip(&columns)
+    {
+        if !field.is_nullable() && values.null_count() > 0 {
+            let (table, column) = (table.to_owned(), field.name().clone());
+            return Err(WriteError::Null { table, column }.into());
+        }
+        if let (Some(length_max), DataType::Utf8) = (column.length_max, values.data_type()) {
+            let texts = values.as_string::<i32>();
+            let is_long =
+                |text: &str| text.len() as u64 > length_max && text.chars().count() as u64 > length_max;
+            if texts.iter().flatten().any(is_long) {
+                return Err(WriteError::TooLong { column: field.name().clone(), length_max }.into());
+            }
+        }
+    }
+    let options = RecordBatchOptions::new().with_row_count(Some(rows));
+    Ok(RecordBatch::try_new_with_options(definition.schema.clone(), columns, &options)?)
+}
