@@ -9,6 +9,7 @@ use super::partition::PartitionSpec;
 use super::plan::{Node, NodeId, Plan};
 use super::recursion::{ROUNDS_MAX, import};
 use super::temporal_condition::{Bound, Condition};
+use super::top_k::{Numbering, TopKSpec};
 
 /// A line of text, with the number of the operator that it is about; one that refers to an earlier line, or says
 /// what those below are, has none.
@@ -93,6 +94,10 @@ fn describe(plan: &Plan, id: NodeId, first: NodeId) -> String {
         }
         Node::Union(_) => "Union".to_owned(),
         Node::Negate(_) => "Negate".to_owned(),
+        Node::Repeat(input) => {
+            let last = plan.schemas[*input].fields().len() - 1;
+            format!("Repeat times={}", columns(plan, *input, [last]))
+        }
         Node::Consolidate(_) => "Consolidate by=[all columns]".to_owned(),
         Node::Distinct { input, retracts, horizon_ms } => {
             let kept = if *retracts { "each distinct row and its count" } else { "each distinct row" };
@@ -106,6 +111,7 @@ fn describe(plan: &Plan, id: NodeId, first: NodeId) -> String {
         }
         Node::Aggregate { input, spec } => group_by(plan, *input, spec, first),
         Node::Partition { input, spec } => partition(plan, *input, spec, first),
+        Node::TopK { input, spec } => top_k(plan, *input, spec, first),
         Node::Join { left, right, spec } => join(plan, *left, *right, spec, first),
         Node::Single { input, spec } => {
             let key = columns(plan, *input, 0..spec.key_columns);
@@ -161,26 +167,16 @@ fn partition(plan: &Plan, input: NodeId, spec: &PartitionSpec, first: NodeId) ->
 }
 
 fn group_by(plan: &Plan, input: NodeId, spec: &GroupBySpec, first: NodeId) -> String {
-    let aggregates: Vec<String> = spec.aggregates.iter().map(|a| aggregate(plan, input, a)).collect();
+    let aggregates: Vec<String> =
+        spec.aggregates.iter().map(|a| aggregate(plan, input, a, spec.retracts)).collect();
     let bound = match (spec.group_columns, spec.until.is_empty()) {
         (0, _) => "one entry".to_owned(),
         (_, false) => format!("groups while {}", conditions(plan, input, &spec.until)),
         (_, true) if spec.retracts => "groups with rows".to_owned(),
         (_, true) => "grows with the groups".to_owned(),
     };
-    let is_extreme = |a: &AggregateSpec| matches!(a.function, Function::Min | Function::Max);
-    let has_values = |a: &AggregateSpec| a.is_distinct || (spec.retracts && is_extreme(a));
-    let keeps_values = spec.aggregates.iter().any(has_values);
-    let kept = match keeps_values {
-        true => "one entry a group, and its distinct values",
-        false => "one entry a group",
-    };
-    let bound = match spec.horizon_ms.filter(|_| keeps_values) {
-        Some(ms) => format!("{bound}, single values up to {}", seconds(2 * ms)),
-        None => bound,
-    };
     format!(
-        "Aggregate by=[{}] aggregates=[{}] state=({kept}) bound=({bound}) {}",
+        "Aggregate by=[{}] aggregates=[{}] state=(one entry a group) bound=({bound}) {}",
         columns(plan, input, 0..spec.group_columns),
         aggregates.join(", "),
         retractions(&[(first + input, spec.retracts)])
@@ -198,6 +194,34 @@ fn temporal(plan: &Plan, input: NodeId, condition: &Condition) -> String {
     text
 }
 
+fn top_k(plan: &Plan, input: NodeId, spec: &TopKSpec, first: NodeId) -> String {
+    let numbers = match (spec.skip, spec.fetch) {
+        (skip, None) => format!(" > {skip}"),
+        (0, Some(fetch)) => format!(" <= {fetch}"),
+        (skip, Some(_)) => format!(" > {skip} and <= {}", spec.last()),
+    };
+    let numbering = match spec.numbering {
+        Numbering::RowNumber => "row_number",
+        Numbering::Rank => "rank",
+    };
+    let kept = match (spec.retracts, spec.fetch) {
+        (false, Some(_)) => format!("rows with {numbering} <= {}", spec.last()),
+        _ => "all rows in order".to_owned(),
+    };
+    let bound = match (spec.horizon_ms.filter(|_| !spec.retracts), spec.fetch.filter(|_| !spec.retracts)) {
+        (Some(ms), _) => format!("partitions with a row in the last {}", seconds(ms)),
+        (None, Some(_)) if spec.partition.is_empty() => format!("{} rows", spec.last()),
+        (None, Some(_)) => "grows with the partitions".to_owned(),
+        (None, None) => GROWS.to_owned(),
+    };
+    format!(
+        "TopK by=[{}] order=[{}] where={numbering}{numbers} state=({kept}) bound=({bound}) {}",
+        columns(plan, input, spec.partition.iter().copied()),
+        order(plan, input, &spec.order),
+        retractions(&[(first + input, spec.retracts)])
+    )
+}
+
 /// `ts DESC, name NULLS FIRST`, as PostgreSQL reads it.
 fn order(plan: &Plan, input: NodeId, order: &[OrderColumn]) -> String {
     let column = |order: &OrderColumn| {
@@ -212,16 +236,50 @@ fn order(plan: &Plan, input: NodeId, order: &[OrderColumn]) -> String {
     order.iter().map(column).collect::<Vec<_>>().join(", ")
 }
 
-fn aggregate(plan: &Plan, input: NodeId, spec: &AggregateSpec) -> String {
+fn aggregate(plan: &Plan, input: NodeId, spec: &AggregateSpec, retracts: bool) -> String {
     let function = match &spec.function {
         Function::Percentile { ranks, relative_error } => {
             format!("percentile{ranks:?} relative_error={relative_error}")
         }
+        Function::Bits(function) => format!("bit_{function:?}").to_lowercase(),
+        Function::Pairs { questions } => format!("pairs{questions:?}").to_lowercase(),
+        Function::Variance { is_sample, is_root } => {
+            format!("{}_{}", if *is_root { "stddev" } else { "var" }, if *is_sample { "samp" } else { "pop" })
+        }
+        Function::BoolAnd => "bool_and".to_owned(),
+        Function::BoolOr => "bool_or".to_owned(),
+        Function::Recomputed(call) => call.function.fun().name().to_owned(),
         other => format!("{other:?}").to_lowercase(),
     };
     let distinct = if spec.is_distinct { "distinct " } else { "" };
     let filter = spec.filter.map_or(String::new(), |c| format!(" filter={}", columns(plan, input, [c])));
-    format!("{function}({distinct}{}){filter}", columns(plan, input, spec.arguments.iter().copied()))
+    let arguments = columns(plan, input, spec.arguments.iter().copied());
+    let (how, kept) = (how(&spec.function), kept(spec, retracts));
+    let each = if spec.is_distinct && how == "incremental" { "each distinct value, " } else { "" };
+    format!("{function}({distinct}{arguments}){filter} {how}=({each}{kept})")
+}
+
+fn how(function: &Function) -> &'static str {
+    if matches!(function, Function::Recomputed(_)) { "recomputed" } else { "incremental" }
+}
+
+/// What an aggregate keeps for each group.
+fn kept(spec: &AggregateSpec, retracts: bool) -> &'static str {
+    let is_float = spec.output.is_floating();
+    match &spec.function {
+        Function::Count => "a count",
+        Function::Sum | Function::Avg if is_float => "an exact sum, a count",
+        Function::Sum | Function::Avg => "a sum, a count",
+        Function::Variance { .. } => "two exact sums, a count",
+        Function::Min | Function::Max if retracts => "all distinct values",
+        Function::Min | Function::Max => "one value",
+        Function::Bits(_) => "a count of each bit",
+        Function::BoolAnd | Function::BoolOr => "two counts",
+        Function::Percentile { .. } => "a sketch",
+        Function::Pairs { .. } => "five exact sums, a count",
+        Function::Recomputed(_) if spec.is_distinct => "all distinct values",
+        Function::Recomputed(_) => "all values",
+    }
 }
 
 fn join(plan: &Plan, left: NodeId, right: NodeId, spec: &JoinSpec, first: NodeId) -> String {
