@@ -105,8 +105,8 @@ fn views_equal_batch_queries() {
         seed += 1;
     }
     println!(
-        "{} views, {} refused; {} comparisons, {} with rows, {} with errors",
-        tally.views, tally.refused, tally.compared, tally.with_rows, tally.errors
+        "{} views, {} refused, {} operators shared; {} comparisons, {} with rows, {} with errors",
+        tally.views, tally.refused, tally.shared, tally.compared, tally.with_rows, tally.errors
     );
     tally.refusals.iter().take(20).for_each(|refusal| println!("refused: {refusal}"));
     assert!(failures.is_empty(), "{} cases failed:\n\n{}", failures.len(), failures.join("\n"));
@@ -114,5 +114,6 @@ fn views_equal_batch_queries() {
         tally.refused * 100 <= REFUSED_PERCENT_MAX * (tally.views + tally.refused),
         "too many are refused"
     );
+    assert!(one.is_some() || tally.shared > queries, "hardly anything is shared");
     assert!(one.is_some() || tally.with_rows * 3 > tally.compared, "most views are empty");
 }

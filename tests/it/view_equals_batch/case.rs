@@ -43,6 +43,8 @@ pub struct Tally {
     pub with_rows: usize,
     /// Those in which a side gave an error, for a row that cannot be computed.
     pub errors: usize,
+    /// Operators of views that other views used too.
+    pub shared: usize,
 }
 
 /// What computing a row can fail with.
@@ -108,6 +110,8 @@ impl Case {
                 compare(&mut server, name, query, tally)?;
             }
         }
+        let shared = server.query("SELECT count(shared_with) FROM operator_stats").expect("figures");
+        tally.shared += shared.rows[0][0].parse::<usize>().expect("a number");
         for (name, query) in &views {
             share(&mut server, name, query)?;
         }
