@@ -8,6 +8,7 @@ use super::order::OrderColumn;
 use super::plan::{Node, NodeId, Plan};
 use super::recursion::{ROUNDS_MAX, import};
 use super::temporal_condition::{Bound, Condition};
+use super::top_k::{Numbering, TopKSpec};
 
 /// Writes the tree under the result of `plan`; a node with several readers is written out once and
 /// referred to by its number after that.
@@ -104,6 +105,7 @@ fn describe(plan: &Plan, id: NodeId) -> String {
             spec.function,
             horizon(spec.horizon_ms.filter(|_| !spec.retracts))
         ),
+        Node::TopK { input, spec } => top_k(plan, *input, spec),
         Node::Join { left, right, spec } => join(plan, *left, *right, spec),
         Node::Single { input, spec } => {
             format!("Single by=[{}] state=(each distinct row)", columns(plan, *input, 0..spec.key_columns))
@@ -134,6 +136,28 @@ fn temporal(plan: &Plan, input: NodeId, condition: &Condition) -> String {
     let mut text = String::new();
     let _ = condition.write(&|column| columns(plan, input, [column]), &mut text);
     text
+}
+
+fn top_k(plan: &Plan, input: NodeId, spec: &TopKSpec) -> String {
+    let numbers = match (spec.skip, spec.fetch) {
+        (skip, None) => format!(" > {skip}"),
+        (0, Some(fetch)) => format!(" <= {fetch}"),
+        (skip, Some(_)) => format!(" > {skip} and <= {}", spec.last()),
+    };
+    let numbering = match spec.numbering {
+        Numbering::RowNumber => "row_number",
+        Numbering::Rank => "rank",
+    };
+    let kept = match (spec.retracts, spec.fetch) {
+        (false, Some(_)) => format!("rows with {numbering} <= {}", spec.last()),
+        _ => "all rows in order".to_owned(),
+    };
+    format!(
+        "TopK by=[{}] order=[{}] where={numbering}{numbers} state=({kept}){}",
+        columns(plan, input, spec.partition.iter().copied()),
+        order(plan, input, &spec.order),
+        horizon(spec.horizon_ms.filter(|_| !spec.retracts))
+    )
 }
 
 /// `ts DESC, name NULLS FIRST`, as PostgreSQL reads it.

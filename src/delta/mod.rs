@@ -35,6 +35,7 @@ pub mod temporal_condition;
 pub mod temporal_filter;
 #[cfg(test)]
 mod testing;
+pub mod top_k;
 pub mod unnest;
 pub mod updates;
 pub mod window;

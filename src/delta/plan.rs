@@ -24,6 +24,7 @@ use super::single::{Single, SingleSpec};
 use super::stats::Counters;
 use super::temporal_condition::Condition;
 use super::temporal_filter::TemporalFilter;
+use super::top_k::{TopK, TopKSpec};
 use super::unnest::{self, UnnestSpec};
 use super::updates::Tick;
 use super::{map, negate, repeat};
@@ -104,6 +105,13 @@ pub enum Node {
         /// How, and what is computed.
         spec: PartitionSpec,
     },
+    /// The first rows of each partition.
+    TopK {
+        /// What is partitioned.
+        input: NodeId,
+        /// How, and which rows are the first.
+        spec: TopKSpec,
+    },
     /// What an iteration gives in all.
     Recursion {
         /// The rows of its first round; the last column is the round.
@@ -178,6 +186,7 @@ impl Plan {
             | Node::Single { input, .. }
             | Node::Unnest { input, .. }
             | Node::Partition { input, .. }
+            | Node::TopK { input, .. }
             | Node::TemporalFilter { input, .. } => vec![*input],
             Node::Negate(input) | Node::Repeat(input) | Node::Consolidate(input) => vec![*input],
             Node::Union(inputs) => inputs.clone(),
@@ -205,6 +214,9 @@ impl Plan {
                 }
                 Node::Partition { spec, .. } => {
                     Partition::new(spec.clone(), Arc::default())?;
+                }
+                Node::TopK { spec, .. } => {
+                    TopK::new(spec.clone(), Arc::default())?;
                 }
                 Node::Recursion { spec, .. } => spec.check()?,
                 _ => {}
@@ -282,6 +294,10 @@ impl Plan {
                 Node::Partition { input: of, spec } => {
                     let inputs = vec![(input(of), by(&spec.partition))];
                     stateful(scope, "Partition", inputs, None, Partition::new(spec.clone(), counters_of())?)
+                }
+                Node::TopK { input: of, spec } => {
+                    let inputs = vec![(input(of), by(&spec.partition))];
+                    stateful(scope, "TopK", inputs, None, TopK::new(spec.clone(), counters_of())?)
                 }
                 Node::Recursion { base, imports, spec } => {
                     let imports = imports.iter().map(input).collect();

@@ -20,6 +20,7 @@ mod stream;
 mod subscription;
 mod system_tables;
 mod tables;
+mod transaction;
 mod worker;
 mod writer;
 
@@ -45,6 +46,7 @@ use self::stream::Stream;
 pub use self::subscription::{Change, Subscription, change_schema};
 pub use self::tables::TABLES_MAX;
 use self::tables::UserTable;
+pub use self::transaction::Transaction;
 use self::worker::{Closed, Command, Counted, Install};
 pub use self::writer::Written;
 use crate::delta::chunk::ArrowChunk;

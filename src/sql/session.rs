@@ -24,7 +24,7 @@ use super::canonical::CanonicalAggregates;
 use super::catalog::{Catalog, Kind, RelationTable};
 use super::error::SqlError;
 use super::lower::{self, Lowered};
-use super::pg_catalog::{Client, Listed, Listing, PgCatalog};
+use super::pg_catalog::{Client, Listed, Listing, PgCatalog, add_indexes};
 use super::question::{Description, Parameter, Question, parameter_types, with_parameters};
 use super::set_operations::{UnnestRepeats, count_rows};
 use super::{from, functions, json, subquery, ties, windows};
@@ -272,9 +272,11 @@ impl Session {
     async fn listing(&self, catalog: &Catalog, tick: u64) -> Listing {
         let mut listing = Listing::new();
         for (name, relation) in catalog {
-            let mut listed = Listed { schema: relation.schema.clone(), kind: 'r', definition: None };
+            let schema = relation.schema.clone();
+            let mut listed = Listed { schema, kind: 'r', definition: None, table: None };
             match &relation.kind {
-                Kind::Stream(_) | Kind::System(_) | Kind::Table { .. } => {}
+                Kind::Stream(_) | Kind::System(_) => {}
+                Kind::Table { definition, .. } => listed.table = Some(definition.clone()),
                 Kind::View { query, .. } => (listed.kind, listed.definition) = ('m', Some(query.clone())),
                 Kind::Query(query) => {
                     (listed.kind, listed.definition) = ('v', Some(query.clone()));
@@ -288,6 +290,7 @@ impl Session {
             }
             listing.insert(name.clone(), listed);
         }
+        add_indexes(&mut listing);
         listing
     }
 
@@ -368,8 +371,7 @@ async fn bind(
     if !subquery::occur_in(&plan)? {
         return Ok(plan);
     }
-    // What a subquery reads outside is computed twice, and must be the same twice.
-    subquery::rewrite(ties::break_ties(plan, state)?).map_err(flatten)
+    subquery::rewrite(plan, state).map_err(flatten)
 }
 
 /// Refuses a plan that views on views have made very large: each stands in it as often as it is named.
@@ -419,8 +421,11 @@ fn refuse_system_tables(plan: &LogicalPlan, catalog: &Catalog) -> Result<(), Sql
             if name.ends_with("()") {
                 function = Some(name.to_owned());
             }
-            // What the catalog lacks is the working table of WITH RECURSIVE.
-            if matches!(catalog.get(name).map(|r| &r.kind), Some(Kind::System(_) | Kind::Query(_))) {
+            // A recursive query hides a relation of its name.
+            let is_relation = super::recursion::work_table(scan).is_none();
+            if is_relation
+                && matches!(catalog.get(name).map(|r| &r.kind), Some(Kind::System(_) | Kind::Query(_)))
+            {
                 found = Some(name.to_owned());
             }
         }

@@ -116,6 +116,8 @@ impl Lowering<'_> {
     fn retracts_within_horizon(&self, node: NodeId) -> bool {
         match &self.plan.nodes[node] {
             Node::Aggregate { .. } | Node::TemporalFilter { .. } => false,
+            // A better row takes back one of any age.
+            Node::TopK { .. } | Node::Partition { .. } => false,
             Node::Source { .. } | Node::Recursion { .. } => !self.retracts[node],
             // A join keeps the rows of a side that retracts for ever, and may take back what it made of them.
             Node::Join { left, right, .. } => !self.retracts[*left] && !self.retracts[*right],

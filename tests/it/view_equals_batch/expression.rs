@@ -163,16 +163,34 @@ impl Expressions<'_> {
         }
     }
 
-    /// A comparison with `now()`, where there is a time to compare.
+    /// A condition on `now()`, where there is a time to compare.
     pub fn now(&mut self) -> Option<String> {
+        let comparison = self.comparison_with_now()?;
+        Some(match self.random.random_range(0..6) {
+            0 => format!("({comparison} OR {})", self.predicate(0)),
+            1 => format!("NOT ({comparison} AND {})", self.predicate(0)),
+            2 => format!("({comparison} OR {})", self.comparison_with_now()?),
+            _ => comparison,
+        })
+    }
+
+    fn comparison_with_now(&mut self) -> Option<String> {
         let time = self.column(Type::Time)?;
         let operator = self.pick(&["<", "<=", ">", ">="]);
         let interval = self.pick(&["10 seconds", "1 minute", "1500 milliseconds", "0 seconds"]);
-        Some(match self.random.random_range(0..5) {
+        Some(match self.random.random_range(0..11) {
             0 => format!("{time} {operator} now()"),
             1 => format!("{time} {operator} now() - INTERVAL '{interval}'"),
             2 => format!("now() {operator} {time} + INTERVAL '{interval}'"),
             3 => format!("now() - {time} {operator} INTERVAL '{interval}'"),
+            4 => format!("{time} - now() {operator} INTERVAL '{interval}'"),
+            5 => format!("{time} BETWEEN now() - INTERVAL '{interval}' AND now()"),
+            6 => format!("{time} {operator} date_trunc('minute', now()) - INTERVAL '{interval}'"),
+            7 => format!("date_bin(INTERVAL '10 seconds', now()) {operator} {time} - INTERVAL '{interval}'"),
+            8 => {
+                format!("date_trunc('second', {time}) = date_trunc('second', now() - INTERVAL '{interval}')")
+            }
+            9 => format!("{time} + INTERVAL '1 month' {operator} now() + INTERVAL '1 month'"),
             _ => format!("now() - INTERVAL '{interval}' {operator} date_bin(INTERVAL '10 seconds', {time})"),
         })
     }

@@ -11,13 +11,13 @@ use undercurrent::telemetry::Table;
 
 /// Something with columns: a query in parentheses, a table or a view.
 #[derive(Clone)]
-struct Source {
-    sql: String,
-    columns: Vec<Column>,
+pub(super) struct Source {
+    pub sql: String,
+    pub columns: Vec<Column>,
 }
 
 /// A query and the types of its columns, which are called `c0`, `c1` and so on.
-type Query = (String, Vec<Type>);
+pub type Query = (String, Vec<Type>);
 
 /// Makes queries over the stream tables and over the views that it made before.
 pub struct Generator<'a> {
@@ -84,7 +84,12 @@ impl<'a> Generator<'a> {
         sql
     }
 
-    fn expressions<'b>(&'b mut self, columns: &'b [Column]) -> Expressions<'b> {
+    /// Whether expressions may fail for some rows.
+    pub(super) fn may_fail(&self) -> bool {
+        self.may_fail
+    }
+
+    pub(super) fn expressions<'b>(&'b mut self, columns: &'b [Column]) -> Expressions<'b> {
         Expressions { random: self.random, columns, may_fail: self.may_fail }
     }
 
@@ -99,10 +104,12 @@ impl<'a> Generator<'a> {
             return recursion;
         }
         let source = self.source(depth);
-        match self.random.random_range(0..5) {
+        let query = match self.random.random_range(0..6) {
             0 | 1 => self.projection(&source, depth),
+            2 => self.windows(&source, depth),
             _ => self.aggregation(&source, depth),
-        }
+        };
+        if self.random.random_ratio(1, 8) { self.first_rows(query) } else { query }
     }
 
     /// Two queries of the same types, one below the other.
@@ -134,6 +141,11 @@ impl<'a> Generator<'a> {
             let mut expressions = self.expressions(&source.columns);
             let data_type = expressions.column_type();
             select.push(format!("{} AS c{i}", expressions.scalar(data_type, 2)));
+            types.push(data_type);
+        }
+        if self.random.random_ratio(1, 6) {
+            let (value, data_type) = self.value_of(source, depth.saturating_sub(1));
+            select.push(format!("{value} AS c{}", types.len()));
             types.push(data_type);
         }
         let distinct = if self.random.random_ratio(1, 3) { "DISTINCT " } else { "" };
@@ -203,17 +215,22 @@ impl<'a> Generator<'a> {
         }
     }
 
-    fn alias(&mut self) -> String {
+    pub(super) fn alias(&mut self) -> String {
         self.aliases += 1;
         format!("t{}", self.aliases)
     }
 
     /// What a query reads: a relation, a query or a join.
     fn source(&mut self, depth: usize) -> Source {
-        if depth > 0 && self.random.random_ratio(2, 5) { self.join(depth - 1) } else { self.relation(depth) }
+        let source = if depth > 0 && self.random.random_ratio(2, 5) {
+            self.join(depth - 1)
+        } else {
+            self.relation(depth)
+        };
+        if depth > 0 && self.random.random_ratio(1, 8) { self.lateral(source, depth - 1) } else { source }
     }
 
-    fn relation(&mut self, depth: usize) -> Source {
+    pub(super) fn relation(&mut self, depth: usize) -> Source {
         let alias = self.alias();
         let named = |types: &[Type]| {
             let column = |(i, t): (usize, &Type)| Column { sql: format!("{alias}.c{i}"), data_type: *t };
@@ -249,7 +266,7 @@ impl<'a> Generator<'a> {
     }
 
     /// `left.x = right.y`, of a type that both have.
-    fn equality(&mut self, left: &Source, right: &Source) -> Option<String> {
+    pub(super) fn equality(&mut self, left: &Source, right: &Source) -> Option<String> {
         let data_type = self.expressions(&left.columns).column_type();
         let mine = self.expressions(&left.columns).column(data_type)?;
         let theirs = self.expressions(&right.columns).column(data_type)?;
@@ -258,7 +275,7 @@ impl<'a> Generator<'a> {
     }
 
     /// A WHERE clause, or none.
-    fn condition(&mut self, source: &Source, depth: usize) -> String {
+    pub fn condition(&mut self, source: &Source, depth: usize) -> String {
         let mut conditions = vec![];
         if self.random.random_ratio(2, 5) {
             conditions.push(self.expressions(&source.columns).predicate(2));
@@ -268,6 +285,9 @@ impl<'a> Generator<'a> {
         }
         if self.random.random_ratio(1, 5) {
             conditions.extend(self.subquery(source, depth.saturating_sub(1)));
+        }
+        if self.random.random_ratio(1, 10) {
+            conditions.push(self.membership(source, depth.saturating_sub(1)));
         }
         if conditions.is_empty() { String::new() } else { format!(" WHERE {}", conditions.join(" AND ")) }
     }
@@ -297,7 +317,7 @@ impl<'a> Generator<'a> {
     }
 }
 
-fn sql_type(data_type: Type) -> &'static str {
+pub(super) fn sql_type(data_type: Type) -> &'static str {
     match data_type {
         Type::Int => "bigint",
         Type::Float => "double",
