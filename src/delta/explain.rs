@@ -2,7 +2,7 @@
 
 use std::fmt::{self, Write};
 
-use super::aggregate::{AggregateSpec, Function};
+use super::aggregate::{AggregateSpec, Function, Reads};
 use super::join::{JoinSpec, Unpaired};
 use super::order::OrderColumn;
 use super::plan::{Node, NodeId, Plan};
@@ -219,6 +219,7 @@ fn kept(spec: &AggregateSpec, retracts: bool) -> &'static str {
         Function::BoolAnd | Function::BoolOr => "two counts",
         Function::Percentile { .. } => "a sketch",
         Function::Pairs { .. } => "five exact sums, a count",
+        Function::Recomputed(call) if !retracts && call.reads != Reads::All => "the values that it reads",
         Function::Recomputed(_) if spec.is_distinct => "all distinct values",
         Function::Recomputed(_) => "all values",
     }
