@@ -111,12 +111,39 @@ fn what_there_is_can_be_asked() {
         EXPLAIN DATAFLOW v
         Map [service_name@0, count(Int64(1))@1]
           Map [0:logs.service_name@0, #1@1]
-            Aggregate by=[0:logs.service_name] aggregates=[count()] state=(one entry a group)
+            Aggregate by=[0:logs.service_name] aggregates=[count() incremental=(a count)] state=(one entry a group)
               Map [service_name@0]
                 Source logs [service_name]
         after DROP
     "#]]
     .assert_eq(&text);
+}
+
+#[test]
+fn explain_says_what_each_aggregate_keeps() {
+    let mut server = Server::new(1);
+    server.run(
+        "CREATE MATERIALIZED VIEW v AS SELECT name, sum(value), avg(value_int), max(ts), count(DISTINCT unit), \
+         stddev(value), approx_percentile(value, 0.5), bit_or(value_int), bool_and(is_monotonic), corr(value, sum), \
+         array_agg(unit ORDER BY ts), string_agg(DISTINCT unit, ','), median(value) FROM metrics GROUP BY ROLLUP (name)",
+    );
+    let plan = lines(&mut server, "EXPLAIN DATAFLOW v");
+    let aggregate = plan.lines().find(|line| line.contains("Aggregate by=[0:metrics.name]"));
+    let list = aggregate.and_then(|line| line.split("aggregates=[").nth(1)).unwrap_or_default();
+    expect![[r#"
+        sum(1:metrics.value) incremental=(an exact sum, a count),
+        avg(2:CAST(metrics.value_int AS Float64)) incremental=(an exact sum, a count),
+        max(3:metrics.ts) incremental=(one value),
+        count(distinct 4:metrics.unit) incremental=(each distinct value, a count),
+        stddev_samp(1:metrics.value) incremental=(two exact sums, a count),
+        percentile[0.5] relative_error=0.01(1:metrics.value) incremental=(a sketch),
+        bit_or(5:metrics.value_int) incremental=(a count of each bit),
+        bool_and(6:metrics.is_monotonic) incremental=(two counts),
+        pairs[correlation](1:metrics.value, 7:metrics.sum) incremental=(five exact sums, a count),
+        array_agg(3:metrics.ts, 4:metrics.unit) recomputed=(all values),
+        string_agg(distinct 4:metrics.unit) recomputed=(all distinct values),
+        median(1:metrics.value) recomputed=(all values)] state=(one entry a group)"#]]
+    .assert_eq(&list.replace("), ", "),\n"));
 }
 
 /// Adds the changes up: how often each row is there.

@@ -9,6 +9,7 @@ mod data;
 mod expression;
 mod query;
 mod subquery;
+mod window;
 
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};

@@ -17,7 +17,7 @@ pub(super) struct Source {
 }
 
 /// A query and the types of its columns, which are called `c0`, `c1` and so on.
-type Query = (String, Vec<Type>);
+pub type Query = (String, Vec<Type>);
 
 /// Makes queries over the stream tables and over the views that it made before.
 pub struct Generator<'a> {
@@ -104,10 +104,12 @@ impl<'a> Generator<'a> {
             return recursion;
         }
         let source = self.source(depth);
-        match self.random.random_range(0..5) {
+        let query = match self.random.random_range(0..6) {
             0 | 1 => self.projection(&source, depth),
+            2 => self.windows(&source, depth),
             _ => self.aggregation(&source, depth),
-        }
+        };
+        if self.random.random_ratio(1, 8) { self.first_rows(query) } else { query }
     }
 
     /// Two queries of the same types, one below the other.
@@ -124,8 +126,9 @@ impl<'a> Generator<'a> {
                 format!("SELECT {select} FROM {}{}", source.sql, self.condition(&source, depth))
             })
             .collect();
-        let all = if self.random.random() { " ALL" } else { "" };
-        (parts.join(&format!("\nUNION{all}\n")), types)
+        let operations = ["UNION", "UNION ALL", "INTERSECT", "INTERSECT ALL", "EXCEPT", "EXCEPT ALL"];
+        let operation = operations[self.random.random_range(0..operations.len())];
+        (parts.join(&format!("\n{operation}\n")), types)
     }
 
     fn any_type(&mut self) -> Type {
@@ -151,13 +154,15 @@ impl<'a> Generator<'a> {
     }
 
     fn aggregation(&mut self, source: &Source, depth: usize) -> Query {
-        let (mut select, mut types) = (vec![], vec![]);
+        let (mut select, mut types, mut grouped) = (vec![], vec![], vec![]);
         let groups = self.random.random_range(0..=2);
         for i in 0..groups {
             let mut expressions = self.expressions(&source.columns);
             let data_type = expressions.column_type();
-            select.push(format!("{} AS c{i}", expressions.scalar(data_type, 1)));
+            let sql = expressions.scalar(data_type, 1);
+            select.push(format!("{sql} AS c{i}"));
             types.push(data_type);
+            grouped.push(sql);
         }
         for i in 0..self.random.random_range(1..=3) {
             let (sql, data_type) = self.expressions(&source.columns).aggregate();
@@ -167,14 +172,31 @@ impl<'a> Generator<'a> {
         let condition = self.condition(source, depth);
         let mut sql = format!("SELECT {} FROM {}{condition}", select.join(", "), source.sql);
         if groups > 0 {
-            let places: Vec<String> = (1..=groups).map(|i| i.to_string()).collect();
-            sql += &format!(" GROUP BY {}", places.join(", "));
+            sql += &format!(" GROUP BY {}", self.groups(&grouped));
         }
         if self.random.random_ratio(1, 4) {
             let having = ["count(*) > 1", "count(*) < 3", "count(DISTINCT 1) = 1"];
             sql += &format!(" HAVING {}", having[self.random.random_range(0..having.len())]);
         }
         (self.current_groups(sql, &types[..groups]), types)
+    }
+
+    /// The columns of a SELECT by their places, or sets of its expressions `grouped`.
+    fn groups(&mut self, grouped: &[String]) -> String {
+        let is_distinct = grouped.iter().all(|sql| grouped.iter().filter(|other| *other == sql).count() == 1);
+        if is_distinct && self.random.random_ratio(1, 5) {
+            return match (self.random.random_range(0..3), grouped) {
+                (0, all) => format!("ROLLUP ({})", all.join(", ")),
+                (1, all) => format!("CUBE ({})", all.join(", ")),
+                (_, [first, rest @ ..]) => {
+                    let rest = rest.iter().map(|sql| format!(", ({sql})"));
+                    format!("GROUPING SETS (({first}){}, ({first}))", rest.collect::<String>())
+                }
+                (_, []) => "()".to_owned(),
+            };
+        }
+        let places: Vec<String> = (1..=grouped.len()).map(|i| i.to_string()).collect();
+        places.join(", ")
     }
 
     /// At times only those groups of `sql` for which a comparison of `now()` with their time holds.
@@ -253,7 +275,7 @@ impl<'a> Generator<'a> {
     }
 
     /// A WHERE clause, or none.
-    fn condition(&mut self, source: &Source, depth: usize) -> String {
+    pub fn condition(&mut self, source: &Source, depth: usize) -> String {
         let mut conditions = vec![];
         if self.random.random_ratio(2, 5) {
             conditions.push(self.expressions(&source.columns).predicate(2));
