@@ -37,7 +37,7 @@ use tokio::sync::mpsc;
 pub use self::clock::{ClockOptions, SOURCES_MAX, SourceId, StreamClock};
 pub use self::closing::OPEN_ROWS_MAX;
 pub use self::database::{Answer, BuiltIns, Database};
-pub use self::limits::{Limits, Rows, Turn};
+pub use self::limits::{Limits, PLANNING_STACK_BYTES, Rows, Turn};
 pub use self::live::{IntakeError, Live, LiveOptions, Source};
 pub use self::reader::{NamedQueries, Reader};
 use self::state::StreamState;
