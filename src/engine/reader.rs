@@ -159,7 +159,7 @@ impl Reader {
         self.check()?;
         let turn = self.limits.begin().await?;
         let (tick, catalog) = self.catalog();
-        turn.within(self.session.evaluate(write, parameters, &catalog, tick)).await
+        turn.within(Box::pin(self.session.evaluate(write, parameters, &catalog, tick))).await
     }
 
     /// The parameters of `write`, some of whose types are known, and the columns of its RETURNING.
@@ -171,7 +171,7 @@ impl Reader {
         self.check()?;
         let turn = self.limits.begin().await?;
         let (tick, catalog) = self.catalog();
-        turn.within(self.session.describe_write(write, known, &catalog, tick)).await
+        turn.within(Box::pin(self.session.describe_write(write, known, &catalog, tick))).await
     }
 
     /// As [`rows`](Self::rows), all of them at once.

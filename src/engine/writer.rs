@@ -100,7 +100,7 @@ impl Database {
         parameters: &[Parameter],
     ) -> Result<Evaluated, SqlError> {
         let (tick, catalog) = self.catalog_for_writes();
-        let evaluated = self.session.evaluate(write, parameters, &catalog, tick).await?;
+        let evaluated = Box::pin(self.session.evaluate(write, parameters, &catalog, tick)).await?;
         self.engine.apply(&evaluated.table, evaluated.parts.clone())?;
         Ok(evaluated)
     }

@@ -112,7 +112,7 @@ impl Shared {
             return self.rows(Question::plain(query.as_ref().clone()), sql, writing, parameters).await;
         }
         if let Statement::Write(write) = statement {
-            let written = writing.write(self, write.clone(), parameters).await;
+            let written = Box::pin(writing.write(self, write.clone(), parameters)).await;
             return Ok(written_outcome(written.map_err(|error| self.fault(error, sql))?));
         }
         self.show(writing).await.map_err(|error| self.fault(error, sql))?;

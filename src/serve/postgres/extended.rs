@@ -128,7 +128,7 @@ impl Session {
                     Statement::Query(query) => {
                         shared.question(&Question::plain(query.as_ref().clone()), sql, declared).await?
                     }
-                    Statement::Write(write) => shared.write(write, sql, declared).await?,
+                    Statement::Write(write) => Box::pin(shared.write(write, sql, declared)).await?,
                     other => (vec![], shared.columns(other, sql).await?),
                 },
                 _ => (vec![], None),
@@ -215,7 +215,7 @@ impl Session {
         self.check_transaction(command)?;
         if let (Command::CopyIn(target), Progress::Bound) = (command, &portal.progress) {
             portal.progress = Progress::Done(Tag::Word(""));
-            return self.copy_in(target).await;
+            return Box::pin(self.copy_in(target)).await;
         }
         let done = match portal.progress {
             Progress::Bound => {

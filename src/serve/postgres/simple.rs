@@ -43,7 +43,7 @@ impl Session {
         self.check_transaction(&command)?;
         self.settle(&command).await?;
         if let Command::CopyIn(target) = &command {
-            return self.copy_in(target).await;
+            return Box::pin(self.copy_in(target)).await;
         }
         let done = self.conduct(&command)?;
         let timeout = self.statement_timeout();
