@@ -9,6 +9,26 @@ use undercurrent::engine::{Answer, Change};
 use crate::support::{Server, row_texts, table};
 
 #[test]
+fn windows_are_checked() {
+    check_refused(
+        &[
+            "SELECT * FROM TUMBLE(logs, ts)",
+            "SELECT * FROM TUMBLE(logs, ts, INTERVAL '0 seconds')",
+            "SELECT * FROM TUMBLE(logs, ts, ts)",
+            "SELECT * FROM TUMBLE('logs', ts, INTERVAL '1 minute')",
+            "SELECT * FROM TUMBLE(nothing_there, ts, INTERVAL '1 minute')",
+            "SELECT * FROM HOP(logs, ts, INTERVAL '4 minutes', INTERVAL '10 minutes')",
+            "SELECT * FROM HOP(logs, ts, INTERVAL '1 day', INTERVAL '1 month')",
+            "SELECT * FROM HOP(logs, ts, INTERVAL '1 second', INTERVAL '1 day')",
+            "SELECT * FROM SESSION(logs PARTITION BY service_name, ts)",
+            "SELECT * FROM SESSION(logs, body, INTERVAL '1 minute')",
+            "SELECT body FROM HOP(logs PARTITION BY body, ts, INTERVAL '1 minute', INTERVAL '1 minute')",
+        ],
+        expect![[""]],
+    );
+}
+
+#[test]
 fn names_and_options_are_checked() {
     let mut server = Server::new(1);
     server.run("CREATE MATERIALIZED VIEW v AS SELECT body FROM logs");
