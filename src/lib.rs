@@ -83,6 +83,9 @@
 //!   only grow are never looked up by value. Outer, semi, anti and mark joins count matches by row.
 //! - Aggregates are evaluated before and after a tick's changes to the groups it touches, instead of
 //!   keeping what was sent: all of them are functions of the multiset of their input alone.
+//! - A recursion takes its rounds one after the other within a tick, so that time stays totally ordered, and the round
+//!   is a column of its rows: operators in a loop are those outside, with one state for all rounds
+//!   ([`delta::recursion`]).
 //!
 //! A view's result is an arrangement of differential dataflow made of sorted Arrow chunks
 //! ([`delta::chunk`]), each worker what it has: readers take its chunks as a table, later views
@@ -94,7 +97,7 @@
 //! Each has a name: [`engine::WORKERS_MAX`], `VIEWS_MAX` (1,000), [`ingest::BATCH_ROWS_MAX`],
 //! [`ingest::LINE_BYTES_MAX`], [`ingest::FILES_MAX`], the fields of [`telemetry::Limits`],
 //! [`engine::SOURCES_MAX`], and for a server the settings of [`config`]; a side of a join holds 2^32 - 1
-//! rows on a worker.
+//! rows on a worker, a recursion [`delta::recursion::ROWS_MAX`] in [`delta::recursion::ROUNDS_MAX`] rounds.
 
 pub mod built_in;
 pub mod command;

@@ -11,11 +11,11 @@
 //! milliseconds otherwise. `onlyif batch` and `skipif view` pick ways. CREATE statements are carried out
 //! before any data under `view`, where they stand otherwise.
 //!
+//! `UNDERCURRENT_SLT=joins` runs one file alone.
+//!
 //! Statements that change rows of a table that the file created are carried out as SQL in all three ways, as
 //! a `statement` or, with RETURNING, as a `query`. Beside batch queries all rows of the table then sometimes
 //! go and come again, a tick apart: views follow, and end where they were.
-//!
-//! `UNDERCURRENT_SLT=joins` runs one file alone.
 
 use std::path::{Path, PathBuf};
 

@@ -68,6 +68,13 @@ impl Server {
         }
     }
 
+    /// Adds rows to the user table `name`, at the open tick.
+    pub fn insert(&mut self, name: &str, rows: RecordBatch) {
+        if let Err(error) = self.database.engine.change(name, rows, Run::Constant(1)) {
+            panic!("{name}: {error}");
+        }
+    }
+
     /// Lets all rows of the table `name` go, and come again a tick later.
     pub fn churn(&mut self, name: &str) {
         let Ok(Answer::Rows { schema, batches }) = self.answer(&format!("SELECT * FROM {name}")) else {
@@ -85,13 +92,6 @@ impl Server {
                 }
             }
             self.close(0);
-        }
-    }
-
-    /// Adds rows to the user table `name`, at the open tick.
-    pub fn insert(&mut self, name: &str, rows: RecordBatch) {
-        if let Err(error) = self.database.engine.change(name, rows, Run::Constant(1)) {
-            panic!("{name}: {error}");
         }
     }
 
