@@ -94,9 +94,20 @@
 //! import it, subscriptions are its batches. Errors (a division by zero, a cast that does not fit)
 //! are a second collection: a view with one has no answer until its row is gone.
 //!
+//! # Tables
+//!
+//! A table that a user creates is a relation like the others. One that is append-only is a stream: its oldest rows go
+//! when it has reached its limit, and views over it keep what they made of them. Of an ordinary one all rows are kept,
+//! as an arrangement on the workers that views import. INSERT, UPDATE and DELETE are evaluated as batch queries
+//! ([`sql::write`]) to rows that go and rows that come; the thread that owns the database checks their keys and makes
+//! them all, or none, at the open tick. A writer is answered once a tick that holds its rows is closed, so that every
+//! query sees them; many writers share a tick. A transaction ([`engine::Transaction`]) keeps its rows to itself until
+//! it commits, and fails if others have changed the same table since. Tables live in memory: a restart empties them.
+//!
 //! # Limits
 //!
-//! Each has a name: [`engine::WORKERS_MAX`], `VIEWS_MAX` (1,000), [`ingest::BATCH_ROWS_MAX`],
+//! Each has a name: [`engine::WORKERS_MAX`], `VIEWS_MAX` (1,000), [`engine::TABLES_MAX`], [`sql::table::COLUMNS_MAX`],
+//! [`sql::write::WRITE_ROWS_MAX`], [`sql::write::WRITE_BYTES_MAX`], [`ingest::BATCH_ROWS_MAX`],
 //! [`ingest::LINE_BYTES_MAX`], [`ingest::FILES_MAX`], the fields of [`telemetry::Limits`],
 //! [`engine::SOURCES_MAX`], and for a server the settings of [`config`]; a side of a join holds 2^32 - 1
 //! rows on a worker, a recursion [`delta::recursion::ROWS_MAX`] in [`delta::recursion::ROUNDS_MAX`] rounds.
