@@ -9,12 +9,12 @@ use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 
 use super::collector::StateCollector;
 use super::reader::{NamedQueries, Reader};
-use super::{Change, Engine, EngineError, State, Subscription, View, Written};
+use super::{Engine, EngineError, State, Subscription, View, Written};
 use crate::observe::Metrics;
 use crate::sql::catalog::{Catalog, Kind, recast};
 use crate::sql::error::SqlError;
 use crate::sql::session::{Session, missing};
-use crate::sql::statement::{CreateView, Statement, Subscribe, parse, parse_query};
+use crate::sql::statement::{CreateView, Statement, parse, parse_query};
 use crate::telemetry::Table;
 
 /// The most views, maintained or not.
@@ -69,7 +69,7 @@ pub struct Database {
     /// The workers and the clock.
     pub engine: Engine,
     pub(super) session: Session,
-    published: Arc<ArcSwap<State>>,
+    pub(super) published: Arc<ArcSwap<State>>,
     /// Named queries that are not maintained, shared with readers.
     pub(super) queries: NamedQueries,
     built_ins: BuiltIns,
@@ -153,7 +153,7 @@ impl Database {
             Statement::ShowColumns(name) => self.show_columns(&name).await,
             Statement::ShowCreate(name) => self.show_create(&name),
             Statement::ExplainDataflow(target) => self.explain(&target).await,
-            Statement::Subscribe(options) => self.subscribe(options),
+            Statement::Subscribe(options) => self.subscribe(options).await,
             Statement::CreateTable(_)
             | Statement::DropTable { .. }
             | Statement::Truncate(_)
@@ -396,33 +396,6 @@ impl Database {
         texts(["dataflow"], text.lines().map(|line| [line.to_owned()]).collect())
     }
 
-    fn subscribe(&mut self, options: Subscribe) -> Result<Answer, SqlError> {
-        let name = options.relation.clone();
-        let of_view = self.engine.views().get(&name).map(|view| view.schema.clone());
-        let of_table = || self.engine.table_definition(&name).filter(|table| !table.is_append_only);
-        let Some(schema) = of_view.or_else(|| of_table().map(|table| table.schema.clone())) else {
-            let catalog = self.catalog();
-            return Err(match catalog.contains_key(&name) {
-                true => SqlError::Syntax(format!(
-                    "\"{name}\" is no materialized view, and only those and ordinary tables have a stream of changes; create one of it"
-                )),
-                false => missing(&name, &catalog),
-            });
-        };
-        let changes = self.engine.subscribe(&name).map_err(engine_error)?;
-        let state = self.published.load();
-        let mut snapshot = vec![];
-        if let (true, Some(contents)) = (options.snapshot, state.view(&name)) {
-            contents.check()?;
-            let chunks = contents.counted().iter().flat_map(|(rows, diffs)| {
-                let updates = crate::delta::updates::Updates::at(rows.clone(), state.tick, diffs.clone());
-                crate::delta::chunk::ArrowChunk::form(&[updates])
-            });
-            snapshot.push(Change { tick: state.tick, chunks: chunks.collect(), error: None });
-        }
-        Ok(Answer::Subscription(Subscription { schema, snapshot, changes, options }))
-    }
-
     /// The stream tables that `statement` reads, not counting those that only views read.
     pub async fn streams_read(&self, statement: &Statement) -> Result<Vec<Table>, SqlError> {
         let Statement::Query(statement) = statement else { return Ok(vec![]) };
@@ -484,7 +457,7 @@ fn plain_query(view: &CreateView) -> Result<String, SqlError> {
     })
 }
 
-fn engine_error(error: EngineError) -> SqlError {
+pub(super) fn engine_error(error: EngineError) -> SqlError {
     error.into()
 }
 

@@ -8,6 +8,7 @@
 
 mod channels;
 mod clock;
+mod closing;
 mod collector;
 mod contents;
 mod database;
@@ -19,12 +20,13 @@ mod stream;
 mod subscription;
 mod system_tables;
 mod tables;
+mod transaction;
 mod worker;
 mod writer;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -33,6 +35,7 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
 use tokio::sync::mpsc;
 
 pub use self::clock::{ClockOptions, SOURCES_MAX, SourceId, StreamClock};
+pub use self::closing::OPEN_ROWS_MAX;
 pub use self::database::{Answer, BuiltIns, Database};
 pub use self::limits::{Limits, Rows, Turn};
 pub use self::live::{IntakeError, Live, LiveOptions, Source};
@@ -43,6 +46,7 @@ use self::stream::Stream;
 pub use self::subscription::{Change, Subscription, change_schema};
 pub use self::tables::TABLES_MAX;
 use self::tables::UserTable;
+pub use self::transaction::Transaction;
 use self::worker::{Closed, Command, Counted, Install};
 pub use self::writer::Written;
 use crate::delta::chunk::ArrowChunk;
@@ -99,6 +103,8 @@ pub struct Engine {
     tables: BTreeMap<String, UserTable>,
     views: BTreeMap<String, View>,
     subscriptions: BTreeMap<String, Vec<mpsc::Sender<Change>>>,
+    /// By view: rows that came when a subscription had told their window.
+    corrected_rows: BTreeMap<String, Arc<AtomicU64>>,
     next_worker: usize,
     /// The last closed tick.
     closed: Tick,
@@ -126,6 +132,7 @@ impl Engine {
             tables: BTreeMap::new(),
             views: BTreeMap::new(),
             subscriptions: BTreeMap::new(),
+            corrected_rows: BTreeMap::new(),
             next_worker: 0,
             closed: 0,
             open: 0,
@@ -257,6 +264,7 @@ impl Engine {
     pub fn drop_view(&mut self, name: &str) -> Result<(), EngineError> {
         self.views.remove(name);
         self.subscriptions.remove(name);
+        self.corrected_rows.remove(name);
         self.broadcast(|| Command::Drop { name: name.to_owned() })?;
         self.close(self.closed + 1)?;
         Ok(())
@@ -273,6 +281,11 @@ impl Engine {
         self.subscriptions.entry(name.to_owned()).or_default().push(sender);
         self.broadcast(|| Command::Watch { name: name.to_owned() })?;
         Ok(receiver)
+    }
+
+    /// The count of rows of view `name` that came when a subscription had told their window.
+    fn corrected_rows(&mut self, name: &str) -> Arc<AtomicU64> {
+        self.corrected_rows.entry(name.to_owned()).or_default().clone()
     }
 
     fn broadcast(&self, command: impl Fn() -> Command) -> Result<(), EngineError> {
@@ -314,6 +327,9 @@ impl Engine {
             table.extend(view.rows, view.errors);
             counted.entry(view.name.clone()).or_default().add(&view.counted);
             changes.entry(view.name).or_default().extend(view.changes);
+        }
+        for (name, rows) in &self.corrected_rows {
+            counted.entry(name.clone()).or_default().corrected_rows = rows.load(Ordering::Relaxed);
         }
         for (name, subscribers) in &mut self.subscriptions {
             let chunks = changes.remove(name).unwrap_or_default();

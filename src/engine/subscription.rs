@@ -8,9 +8,13 @@ use tokio::sync::mpsc::Receiver;
 use tokio::sync::mpsc::error::TryRecvError;
 
 use super::channels::CHANGES_MAX;
+use super::closing::Closing;
+use super::database::engine_error;
+use super::{Answer, Database};
 use crate::delta::chunk::ArrowChunk;
-use crate::delta::updates::{Diff, Tick};
+use crate::delta::updates::{Diff, Tick, Updates};
 use crate::sql::error::SqlError;
+use crate::sql::session::missing;
 use crate::sql::statement::Subscribe;
 
 /// A change to a view, of one tick.
@@ -34,6 +38,8 @@ pub struct Subscription {
     pub changes: Receiver<Change>,
     /// What was asked for.
     pub options: Subscribe,
+    /// What holds rows back until their windows have ended, where that was asked for.
+    pub(super) closing: Option<Closing>,
 }
 
 impl Subscription {
@@ -89,13 +95,15 @@ impl Subscription {
 
     /// A change as rows that begin with the tick and the diff; with PROGRESS, after those of each tick
     /// comes a row of diff 0 and nulls.
-    fn rows(&self, change: &Change) -> Result<Vec<RecordBatch>, SqlError> {
+    fn rows(&mut self, change: &Change) -> Result<Vec<RecordBatch>, SqlError> {
         if let Some(error) = &change.error {
             return Err(SqlError::Ended { view: self.options.relation.clone(), reason: error.clone() });
         }
+        let ended = self.closing.as_mut().map(|closing| closing.next(change)).transpose()?;
+        let chunks = ended.as_ref().unwrap_or(&change.chunks);
         let schema = self.change_schema();
         let mut batches = vec![];
-        for chunk in &change.chunks {
+        for chunk in chunks {
             let updates = chunk.updates();
             let diffs = (0..updates.len()).map(|row| updates.diffs.get(row)).collect();
             batches.push(stamped(&schema, change.tick, diffs, updates.rows.columns())?);
@@ -106,6 +114,48 @@ impl Subscription {
             batches.push(stamped(&schema, change.tick, vec![0], &nulls)?);
         }
         Ok(batches)
+    }
+}
+
+impl Database {
+    /// The changes of a view from here on, its rows first where they are asked for.
+    pub(super) async fn subscribe(&mut self, options: Subscribe) -> Result<Answer, SqlError> {
+        let name = options.relation.clone();
+        let of_view = self.engine.views().get(&name).map(|view| view.schema.clone());
+        let of_table = || self.engine.table_definition(&name).filter(|table| !table.is_append_only);
+        let Some(schema) = of_view.or_else(|| of_table().map(|table| table.schema.clone())) else {
+            let catalog = self.catalog();
+            return Err(match catalog.contains_key(&name) {
+                true => SqlError::Syntax(format!(
+                    "\"{name}\" is no materialized view, and only those and ordinary tables have a stream of changes; create one of it"
+                )),
+                false => missing(&name, &catalog),
+            });
+        };
+        let ends = match options.on_window_close {
+            true => Some(self.session.window_ends(&name, &self.catalog()).await?),
+            false => None,
+        };
+        let changes = self.engine.subscribe(&name).map_err(engine_error)?;
+        let state = self.published.load_full();
+        let mut snapshot = vec![];
+        // Of a window that has not ended all rows are told one day, those that are there already too.
+        if let (true, Some(contents)) = (options.snapshot || ends.is_some(), state.view(&name)) {
+            contents.check()?;
+            let chunks = contents.counted().iter().flat_map(|(rows, diffs)| {
+                let updates = Updates::at(rows.clone(), state.tick, diffs.clone());
+                ArrowChunk::form(&[updates])
+            });
+            snapshot.push(Change { tick: state.tick, chunks: chunks.collect(), error: None });
+        }
+        let mut closing = ends.map(|ends| {
+            let told = if options.snapshot { 0 } else { state.tick };
+            Closing::new(ends, told, self.engine.corrected_rows(&name))
+        });
+        if let (Some(closing), false) = (&mut closing, options.snapshot) {
+            snapshot.drain(..).try_for_each(|rows| closing.begin(&rows))?;
+        }
+        Ok(Answer::Subscription(Subscription { schema, snapshot, changes, options, closing }))
     }
 }
 

@@ -44,6 +44,7 @@ pub(super) fn view_stats(
         number("late_rows", false),
         number("expired_rows", false),
         number("horizon_ms", true),
+        number("corrected_rows", false),
     ]));
     let views = contents.into_iter().map(|(name, contents)| {
         let horizon_ms = views.get(&name).and_then(|v| v.horizon_ms);
@@ -77,6 +78,7 @@ impl Contents for ViewStats {
             number(&|c| c.late_rows),
             number(&|c| c.expired_rows),
             Arc::new(Int64Array::from_iter(self.views.iter().map(|v| v.1.map(|ms| ms as i64)))),
+            number(&|c| c.corrected_rows),
         ];
         Ok(vec![RecordBatch::try_new(self.schema.clone(), columns)?])
     }

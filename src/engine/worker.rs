@@ -77,6 +77,8 @@ pub(super) struct Counted {
     pub state_bytes: u64,
     pub late_rows: u64,
     pub expired_rows: u64,
+    /// Rows that came when a subscription had told their window: counted there.
+    pub corrected_rows: u64,
 }
 
 impl Counted {
@@ -222,6 +224,7 @@ impl Running {
                 state_bytes: counters.read_state_bytes(),
                 late_rows: counters.late_rows.load(Ordering::Relaxed),
                 expired_rows: counters.expired_rows.load(Ordering::Relaxed),
+                ..Counted::default()
             });
         }
         ClosedView { name: name.to_owned(), rows, errors, changes, counted }

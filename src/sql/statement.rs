@@ -114,6 +114,8 @@ pub struct Subscribe {
     pub snapshot: bool,
     /// Whether a tick without changes is told too.
     pub progress: bool,
+    /// Whether each row is told once, when the window that it is in has ended: `EMIT ON WINDOW CLOSE`.
+    pub on_window_close: bool,
 }
 
 /// The statements of `sql`, separated by semicolons; comments between them are skipped.
@@ -309,7 +311,9 @@ fn after_word(sql: &str, word: &str) -> Result<String, SqlError> {
 fn subscribe(words: &mut Words) -> Result<Statement, SqlError> {
     words.take(&["to"]);
     let relation = words.name()?;
-    let mut subscribe = Subscribe { relation, snapshot: true, progress: false };
+    let mut subscribe = Subscribe { relation, snapshot: true, progress: false, on_window_close: false };
+    let emit = ["emit", "on", "window", "close"];
+    subscribe.on_window_close = words.take(&emit);
     if words.take(&["with"]) {
         let open = words.take_token(&Token::LParen);
         loop {
@@ -337,6 +341,7 @@ fn subscribe(words: &mut Words) -> Result<Statement, SqlError> {
             return Err(SqlError::Syntax("syntax error: \")\" expected after the options".to_owned()));
         }
     }
+    subscribe.on_window_close |= words.take(&emit);
     Ok(Statement::Subscribe(subscribe))
 }
 

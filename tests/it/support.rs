@@ -4,6 +4,7 @@ use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
 use arrow::datatypes::{DataType, Float64Type, SchemaRef};
 use arrow::util::display::{ArrayFormatter, FormatOptions};
 use serde_json::{Map, Value, json};
+use undercurrent::delta::updates::Run;
 use undercurrent::engine::{Answer, BuiltIns, Database, Engine};
 use undercurrent::sql::error::SqlError;
 use undercurrent::sql::statement::parse;
@@ -64,6 +65,33 @@ impl Server {
     pub fn append(&mut self, table: Table, rows: &[Value]) {
         if !rows.is_empty() {
             self.database.engine.append(&batch(table, rows)).expect("an engine that runs");
+        }
+    }
+
+    /// Adds rows to the user table `name`, at the open tick.
+    pub fn insert(&mut self, name: &str, rows: RecordBatch) {
+        if let Err(error) = self.database.engine.change(name, rows, Run::Constant(1)) {
+            panic!("{name}: {error}");
+        }
+    }
+
+    /// Lets all rows of the table `name` go, and come again a tick later.
+    pub fn churn(&mut self, name: &str) {
+        let Ok(Answer::Rows { schema, batches }) = self.answer(&format!("SELECT * FROM {name}")) else {
+            panic!("{name} cannot be read")
+        };
+        for diff in [-1, 1] {
+            for rows in &batches {
+                let rows = rows.clone().with_schema(schema.clone()).expect("its own columns");
+                let changed = self.database.engine.change(name, rows, Run::Constant(diff));
+                match changed {
+                    Ok(()) => {}
+                    // Rows of an append-only table stay.
+                    Err(error) if error.to_string().contains("append-only") => return,
+                    Err(error) => panic!("{name}: {error}"),
+                }
+            }
+            self.close(0);
         }
     }
 

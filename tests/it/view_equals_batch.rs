@@ -8,6 +8,8 @@ mod case;
 mod data;
 mod expression;
 mod query;
+mod subquery;
+mod window;
 
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};

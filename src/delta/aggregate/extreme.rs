@@ -1,56 +1,125 @@
 //! The least and the greatest value.
 
+use std::cmp::Ordering;
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 
-use arrow::array::{Array, ArrayRef, RecordBatch, new_empty_array, new_null_array};
-use arrow::compute::interleave;
-use arrow::datatypes::DataType;
-use arrow::row::{RowConverter, RowParser, SortField};
+use arrow::array::{Array, ArrayRef, RecordBatch};
+use arrow::datatypes::{
+    DataType, Date32Type, Date64Type, Decimal128Type, DurationNanosecondType, Int8Type, Int16Type, Int32Type,
+    Int64Type, TimeUnit, TimestampMicrosecondType, TimestampMillisecondType, TimestampNanosecondType,
+    TimestampSecondType, UInt8Type, UInt16Type, UInt32Type, UInt64Type,
+};
 use datafusion::error::Result as DataFusionResult;
 
 use super::accumulator::{Accumulator, retain};
+use super::ordered::{Encoded, Numbers, Ordered};
 use crate::delta::updates::{Diff, Run};
 
-/// The greatest (or least) value of each group, in Arrow's row format, whose bytes sort as the values.
-pub(super) struct ExtremeAccumulator {
+/// The greatest (or least) value of `column`, of type `data_type`, in each group.
+pub(super) fn extreme(
     is_max: bool,
     column: usize,
     data_type: DataType,
-    converter: RowConverter,
-    parser: RowParser,
-    values: Values,
+    retracts: bool,
+) -> DataFusionResult<Box<dyn Accumulator>> {
+    macro_rules! numbers {
+        ($type:ty) => {
+            Box::new(ExtremeAccumulator::new(is_max, column, Numbers::<$type>::new(data_type), retracts))
+        };
+    }
+    Ok(match &data_type {
+        DataType::Int8 => numbers!(Int8Type),
+        DataType::Int16 => numbers!(Int16Type),
+        DataType::Int32 => numbers!(Int32Type),
+        DataType::Int64 => numbers!(Int64Type),
+        DataType::UInt8 => numbers!(UInt8Type),
+        DataType::UInt16 => numbers!(UInt16Type),
+        DataType::UInt32 => numbers!(UInt32Type),
+        DataType::UInt64 => numbers!(UInt64Type),
+        DataType::Date32 => numbers!(Date32Type),
+        DataType::Date64 => numbers!(Date64Type),
+        DataType::Decimal128(..) => numbers!(Decimal128Type),
+        DataType::Timestamp(TimeUnit::Second, _) => numbers!(TimestampSecondType),
+        DataType::Timestamp(TimeUnit::Millisecond, _) => numbers!(TimestampMillisecondType),
+        DataType::Timestamp(TimeUnit::Microsecond, _) => numbers!(TimestampMicrosecondType),
+        DataType::Timestamp(TimeUnit::Nanosecond, _) => numbers!(TimestampNanosecondType),
+        DataType::Duration(TimeUnit::Nanosecond) => numbers!(DurationNanosecondType),
+        _ => Box::new(ExtremeAccumulator::new(is_max, column, Encoded::new(data_type)?, retracts)),
+    })
 }
 
-enum Values {
-    /// Rows only come: the extreme itself, empty before the first.
-    Extreme(Vec<Vec<u8>>),
+/// The extreme of each group.
+struct ExtremeAccumulator<O: Ordered> {
+    is_max: bool,
+    column: usize,
+    ordered: O,
+    values: Values<O::Key>,
+    /// Values held, and bytes of those outside of the value itself: counting them anew at each tick would cost more
+    /// the more there are.
+    held: Held,
+}
+
+#[derive(Default)]
+struct Held {
+    values: usize,
+    outer_bytes: usize,
+}
+
+impl Held {
+    fn add<O: Ordered>(&mut self, value: &O::Key) {
+        self.values += 1;
+        self.outer_bytes += O::outer_bytes(value);
+    }
+
+    fn remove<O: Ordered>(&mut self, value: &O::Key) {
+        self.values -= 1;
+        self.outer_bytes -= O::outer_bytes(value);
+    }
+}
+
+enum Values<K> {
+    /// Rows only come: the extreme itself, none before the first.
+    Extreme(Vec<Option<K>>),
     /// Rows may go: the values of each group with their multiplicities.
-    All(Vec<Group>),
+    All(Vec<Group<K>>),
 }
 
 /// The values of one group. Those that came before the last settling but one are settled: only the extreme
 /// of them is known, and none of them can be taken away.
-#[derive(Default)]
-struct Group {
-    recent: BTreeMap<Box<[u8]>, Diff>,
-    older: BTreeMap<Box<[u8]>, Diff>,
-    settled: Option<Box<[u8]>>,
+struct Group<K> {
+    recent: BTreeMap<K, Diff>,
+    older: BTreeMap<K, Diff>,
+    settled: Option<K>,
 }
 
-impl Group {
-    fn add(&mut self, value: &[u8], diff: Diff) {
+impl<K> Default for Group<K> {
+    fn default() -> Self {
+        Group { recent: BTreeMap::new(), older: BTreeMap::new(), settled: None }
+    }
+}
+
+impl<K: Ord + Clone> Group<K> {
+    fn add<O: Ordered<Key = K>>(&mut self, value: K, diff: Diff, held: &mut Held) {
         // What is taken away is taken from where it is: the older values, where it is not among the recent.
-        let is_recent = diff > 0 || self.recent.contains_key(value) || !self.older.contains_key(value);
+        let is_recent = diff > 0 || self.recent.contains_key(&value) || !self.older.contains_key(&value);
         let values = if is_recent { &mut self.recent } else { &mut self.older };
-        let sum = values.entry(value.into()).or_insert(0);
-        *sum += diff;
-        if *sum == 0 {
-            values.remove(value);
+        match values.entry(value) {
+            Entry::Vacant(entry) => {
+                held.add::<O>(entry.key());
+                entry.insert(diff);
+            }
+            Entry::Occupied(mut entry) => {
+                *entry.get_mut() += diff;
+                if *entry.get() == 0 {
+                    held.remove::<O>(&entry.remove_entry().0);
+                }
+            }
         }
     }
 
-    fn extreme(&self, is_max: bool) -> Option<&[u8]> {
-        let candidates = [best(&self.recent, is_max), best(&self.older, is_max), self.settled.as_deref()];
+    fn extreme(&self, is_max: bool) -> Option<&K> {
+        let candidates = [best(&self.recent, is_max), best(&self.older, is_max), self.settled.as_ref()];
         let candidates = candidates.into_iter().flatten();
         if is_max { candidates.max() } else { candidates.min() }
     }
@@ -58,92 +127,87 @@ impl Group {
     /// Settles the older values; how many retractions are left over, of values that were settled before.
     fn settle(&mut self, is_max: bool) -> u64 {
         let older = std::mem::replace(&mut self.older, std::mem::take(&mut self.recent));
-        let candidates = [best(&older, is_max), self.settled.as_deref()].into_iter().flatten();
+        let candidates = [best(&older, is_max), self.settled.as_ref()].into_iter().flatten();
         let settled = if is_max { candidates.max() } else { candidates.min() };
-        self.settled = settled.map(Box::from);
+        self.settled = settled.cloned();
         older.values().filter(|diff| **diff < 0).map(|diff| diff.unsigned_abs()).sum()
     }
 }
 
 /// The extreme of those values that are there: one retracted before it came has a negative multiplicity.
-fn best(values: &BTreeMap<Box<[u8]>, Diff>, is_max: bool) -> Option<&[u8]> {
+fn best<K>(values: &BTreeMap<K, Diff>, is_max: bool) -> Option<&K> {
     let mut present = values.iter().filter(|(_, diff)| **diff > 0);
     let found = if is_max { present.next_back() } else { present.next() };
-    found.map(|(value, _)| value.as_ref())
+    found.map(|(value, _)| value)
 }
 
-impl ExtremeAccumulator {
-    pub fn new(is_max: bool, column: usize, data_type: DataType, retracts: bool) -> DataFusionResult<Self> {
-        let converter = RowConverter::new(vec![SortField::new(data_type.clone())])?;
+impl<O: Ordered> ExtremeAccumulator<O> {
+    fn new(is_max: bool, column: usize, ordered: O, retracts: bool) -> Self {
         let values = if retracts { Values::All(vec![]) } else { Values::Extreme(vec![]) };
-        Ok(ExtremeAccumulator { is_max, column, data_type, parser: converter.parser(), converter, values })
+        ExtremeAccumulator { is_max, column, ordered, values, held: Held::default() }
     }
 
-    fn extreme(&self, group: usize) -> Option<&[u8]> {
+    /// Counts what is held anew.
+    fn recount(&mut self) {
+        let mut held = Held::default();
         match &self.values {
-            Values::Extreme(values) => Some(values[group].as_slice()).filter(|v| !v.is_empty()),
+            Values::Extreme(values) => values.iter().flatten().for_each(|value| held.add::<O>(value)),
+            Values::All(values) => {
+                let all = values.iter().flat_map(|g| g.recent.keys().chain(g.older.keys()).chain(&g.settled));
+                all.for_each(|value| held.add::<O>(value));
+            }
+        }
+        self.held = held;
+    }
+
+    fn extreme(&self, group: usize) -> Option<&O::Key> {
+        match &self.values {
+            Values::Extreme(values) => values[group].as_ref(),
             Values::All(values) => values[group].extreme(self.is_max),
         }
     }
 }
 
-impl Accumulator for ExtremeAccumulator {
+impl<O: Ordered> Accumulator for ExtremeAccumulator<O> {
     fn grow(&mut self, groups: usize) {
         match &mut self.values {
-            Values::Extreme(values) => values.resize_with(groups, Vec::new),
+            Values::Extreme(values) => values.resize(groups, None),
             Values::All(values) => values.resize_with(groups, Group::default),
         }
     }
 
     fn update(&mut self, rows: &RecordBatch, groups: &[u32], diffs: &Run<Diff>) -> DataFusionResult<()> {
-        let column = rows.column(self.column);
-        let nulls = column.logical_nulls();
-        let encoded = self.converter.convert_columns(std::slice::from_ref(column))?;
+        let array = rows.column(self.column);
+        let nulls = array.logical_nulls();
+        let column = self.ordered.column(array)?;
+        let better = if self.is_max { Ordering::Greater } else { Ordering::Less };
         for (row, group) in groups.iter().enumerate() {
             if nulls.as_ref().is_some_and(|n| n.is_null(row)) {
                 continue;
             }
-            let value = encoded.row(row);
-            let value: &[u8] = value.as_ref();
             match &mut self.values {
                 Values::Extreme(values) => {
                     let best = &mut values[*group as usize];
-                    if best.is_empty()
-                        || (value != best.as_slice() && (value > best.as_slice()) == self.is_max)
-                    {
-                        best.clear();
-                        best.extend_from_slice(value);
+                    if best.as_ref().is_none_or(|best| O::compare(&column, row, best) == better) {
+                        let value = O::key(&column, row);
+                        self.held.add::<O>(&value);
+                        if let Some(worse) = best.replace(value) {
+                            self.held.remove::<O>(&worse);
+                        }
                     }
                 }
-                Values::All(values) => values[*group as usize].add(value, diffs.get(row)),
+                Values::All(values) => {
+                    let value = O::key(&column, row);
+                    values[*group as usize].add::<O>(value, diffs.get(row), &mut self.held);
+                }
             }
         }
         Ok(())
     }
 
     fn evaluate(&self, groups: &[u32]) -> DataFusionResult<Vec<ArrayRef>> {
-        let found: Vec<Option<&[u8]>> = groups.iter().map(|g| self.extreme(*g as usize)).collect();
-        let rows = found.iter().flatten().map(|value| self.parser.parse(value));
-        let values = match found.iter().any(Option::is_some) {
-            true => self.converter.convert_rows(rows)?.swap_remove(0),
-            false => new_empty_array(&self.data_type),
-        };
-        if values.len() == groups.len() {
-            return Ok(vec![values]);
-        }
-        let null = new_null_array(&self.data_type, 1);
-        let mut next = 0;
-        let places: Vec<(usize, usize)> = found
-            .iter()
-            .map(|value| match value {
-                None => (0, 0),
-                Some(_) => {
-                    next += 1;
-                    (1, next - 1)
-                }
-            })
-            .collect();
-        Ok(vec![interleave(&[null.as_ref(), values.as_ref()], &places)?])
+        let found: Vec<Option<&O::Key>> = groups.iter().map(|g| self.extreme(*g as usize)).collect();
+        Ok(vec![self.ordered.array(&found)?])
     }
 
     fn retain(&mut self, kept: &[u32]) {
@@ -151,25 +215,34 @@ impl Accumulator for ExtremeAccumulator {
             Values::Extreme(values) => retain(values, kept),
             Values::All(values) => retain(values, kept),
         }
+        self.recount();
     }
 
     fn settle(&mut self) -> u64 {
-        match &mut self.values {
-            Values::Extreme(_) => 0,
-            Values::All(values) => values.iter_mut().map(|v| v.settle(self.is_max)).sum(),
-        }
+        let Values::All(values) = &mut self.values else { return 0 };
+        let late = values.iter_mut().map(|v| v.settle(self.is_max)).sum();
+        self.recount();
+        late
     }
 
     fn vanish(&mut self, group: u32) {
-        if let Values::All(values) = &mut self.values {
-            values[group as usize].settled = None;
+        if let Values::All(values) = &mut self.values
+            && let Some(settled) = values[group as usize].settled.take()
+        {
+            self.held.remove::<O>(&settled);
         }
     }
 
     fn bytes(&self) -> usize {
-        match &self.values {
-            Values::Extreme(values) => values.iter().map(|v| size_of::<Vec<u8>>() + v.capacity()).sum(),
-            Values::All(values) => values.iter().map(|v| (v.recent.len() + v.older.len() + 1) * 48).sum(),
-        }
+        /// What an entry of a map takes beside its key, about.
+        const ENTRY_BYTES: usize = 32;
+        let key_bytes = size_of::<O::Key>();
+        self.held.outer_bytes
+            + match &self.values {
+                Values::Extreme(values) => values.len() * size_of::<Option<O::Key>>(),
+                Values::All(values) => {
+                    values.len() * size_of::<Group<O::Key>>() + self.held.values * (ENTRY_BYTES + key_bytes)
+                }
+            }
     }
 }

@@ -54,6 +54,19 @@ pub(super) struct Question {
     snapshot: bool,
     #[serde(default)]
     progress: bool,
+    #[serde(default)]
+    emit: Emit,
+}
+
+/// What is told of a view.
+#[derive(Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Emit {
+    /// Every change.
+    #[default]
+    Changes,
+    /// Each row once, when its window has ended.
+    OnWindowClose,
 }
 
 fn yes() -> bool {
@@ -65,14 +78,20 @@ pub(super) async fn subscribe(
     State(http): State<Http>,
     question: Result<Query<Question>, QueryRejection>,
 ) -> Result<Response, ApiError> {
-    let Query(Question { view, snapshot, progress }) = question.map_err(|e| {
-        ApiError::bad_request(e.body_text())
-            .with_hint("GET /api/v1/subscribe?view=NAME[&snapshot=false][&progress=true]")
+    let Query(Question { view, snapshot, progress, emit }) = question.map_err(|e| {
+        ApiError::bad_request(e.body_text()).with_hint(
+            "GET /api/v1/subscribe?view=NAME[&snapshot=false][&progress=true][&emit=on_window_close]",
+        )
     })?;
     let mut measured = Measured::begin(http.context.live.metrics(), PROTOCOL);
     let too_many = |error| ApiError { status: StatusCode::TOO_MANY_REQUESTS, ..ApiError::from(error) };
     let place = http.subscribers.enter().map_err(too_many)?;
-    let statement = Statement::Subscribe(Subscribe { relation: view, snapshot, progress });
+    let statement = Statement::Subscribe(Subscribe {
+        relation: view,
+        snapshot,
+        progress,
+        on_window_close: emit == Emit::OnWindowClose,
+    });
     let Answer::Subscription(subscription) = http.context.live.execute(statement).await? else {
         return Err(ApiError::bad_request("this cannot be subscribed to"));
     };

@@ -116,6 +116,20 @@ impl Open<'_> {
                     }
                 }
             }
+            // The time that is taken away counts the other way round.
+            Expr::BinaryExpr(BinaryExpr { left, op: Operator::Minus, right })
+                if uses_now(&right) && is_interval(&self.solved.limit, self.from)? =>
+            {
+                let (time, limit) = (cast_to(*left, self.from, &timestamp())?, self.solved.limit.clone());
+                self.solved.limit = binary(time, Operator::Minus, limit);
+                self.solved.comparison = swapped(self.solved.comparison);
+                self.side = *right;
+                Ok(Some(()))
+            }
+            Expr::BinaryExpr(BinaryExpr { left, op: Operator::Plus, right }) if uses_now(&right) => {
+                self.side = Expr::BinaryExpr(BinaryExpr { left: right, op: Operator::Plus, right: left });
+                Ok(Some(()))
+            }
             _ => Ok(None),
         }
     }
@@ -215,6 +229,16 @@ impl Open<'_> {
     }
 }
 
+/// How what stands right of `comparison` compares.
+fn swapped(comparison: Comparison) -> Comparison {
+    match comparison {
+        Comparison::Before => Comparison::After,
+        Comparison::BeforeOrAt => Comparison::AfterOrAt,
+        Comparison::After => Comparison::Before,
+        Comparison::AfterOrAt => Comparison::BeforeOrAt,
+    }
+}
+
 impl Floor {
     fn trunc(unit: &str, step: IntervalMonthDayNano) -> Self {
         let args = vec![lit(unit), lit(ScalarValue::Null)];
@@ -260,7 +284,7 @@ fn floor_of(expression: &Expr) -> Option<(Floor, Expr)> {
 }
 
 /// How long a unit of `date_trunc` is.
-pub(super) fn unit_step(unit: &str) -> Option<IntervalMonthDayNano> {
+pub(in crate::sql) fn unit_step(unit: &str) -> Option<IntervalMonthDayNano> {
     let (months, days, nanoseconds) = match unit.to_lowercase().as_str() {
         "microsecond" => (0, 0, 1_000),
         "millisecond" => (0, 0, 1_000_000),
@@ -278,7 +302,7 @@ pub(super) fn unit_step(unit: &str) -> Option<IntervalMonthDayNano> {
 }
 
 /// The value of an interval that is written as such.
-pub(super) fn interval(expression: &Expr) -> Option<IntervalMonthDayNano> {
+pub(in crate::sql) fn interval(expression: &Expr) -> Option<IntervalMonthDayNano> {
     match expression {
         Expr::Literal(ScalarValue::IntervalMonthDayNano(value), _) => *value,
         Expr::Literal(ScalarValue::IntervalYearMonth(Some(months)), _) => {

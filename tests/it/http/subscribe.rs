@@ -117,6 +117,23 @@ fn progress_without_a_snapshot() {
 }
 
 #[test]
+fn windows_are_told_when_they_have_ended() {
+    let server = InProcess::start(&[]);
+    let create = "CREATE MATERIALIZED VIEW v AS SELECT window_end, count(*) AS n FROM TUMBLE(logs, ts, INTERVAL '1 minute') GROUP BY 1";
+    assert_eq!(curl(&[&server.url("/api/v1/sql"), "--data-binary", create]).status, 200);
+    let mut follower = Follower::start(&server, "view=v&emit=on_window_close");
+    follower.next_named("schema");
+    server.send("log cart ERROR +3s");
+    server.send("log cart ERROR +59s");
+    server.send("log cart ERROR +61s");
+    let change = follower.next_named("change");
+    assert_eq!(change.data["diff"], 1);
+    assert_eq!(change.data["row"], json!({ "window_end": "2023-11-14T22:14:00Z", "n": 2 }));
+    let refused = curl(&[&server.url("/api/v1/subscribe?view=service_health&emit=sometimes")]);
+    assert_eq!(refused.status, 400);
+}
+
+#[test]
 fn it_ends_with_the_view_and_with_the_server() {
     let mut server = InProcess::start(&[]);
     let create = "CREATE MATERIALIZED VIEW v AS SELECT count(*) AS n FROM spans";

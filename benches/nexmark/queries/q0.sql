@@ -1,0 +1,2 @@
+-- Pass through: what it costs to take events in and give them out.
+SELECT auction, bidder, price, date_time, extra FROM bid
