@@ -6,6 +6,7 @@
 //! 2. the self-join of 1 M spans (traces of 10 spans, depth 3) on (trace_id, parent_span_id) =
 //!    (trace_id, span_id), in ticks of 10,000 rows. Classic: `join_map` over tuples of strings.
 //! 3. distinct spans of the same, one in 50 twice. Classic: `distinct`.
+//! 4. paths in graphs of 10,000 edges, one edge removed or put back a tick. Beside it the same query as a batch.
 //!
 //! Printed: million rows per CPU-second of the whole process, batches made beforehand.
 //!
@@ -228,7 +229,95 @@ fn distinct() {
     report("distinct spans, against distinct", ours, classic);
 }
 
+/// What the recursion is measured with: its name, how many nodes a part of the graph has, and the query.
+const RECURSIONS: [(&str, u64, &str); 3] = [
+    (
+        "all paths, 200 graphs of 50 edges",
+        50,
+        "WITH RECURSIVE r AS (SELECT source, target FROM edges UNION \
+         SELECT r.source, e.target FROM r JOIN edges e ON e.source = r.target) SELECT * FROM r",
+    ),
+    (
+        "what one node reaches, graph of 5,000 nodes",
+        5_000,
+        "WITH RECURSIVE r AS (SELECT 0::bigint AS node UNION \
+         SELECT e.target FROM r JOIN edges e ON e.source = r.node) SELECT * FROM r",
+    ),
+    (
+        "hops to 100 nodes, graph of 5,000 nodes",
+        5_000,
+        "WITH RECURSIVE r AS (SELECT DISTINCT source AS goal, source AS node, 0 AS hops FROM edges WHERE source < 100 \
+         UNION SELECT r.goal, e.source, r.hops + 1 FROM r JOIN edges e ON e.target = r.node WHERE r.hops < 5) \
+         SELECT goal, node, min(hops) FROM r GROUP BY goal, node",
+    ),
+];
+
+/// 10,000 edges between nodes drawn from parts of `part` nodes each.
+fn edges(part: u64) -> Vec<(u64, u64)> {
+    const EDGES: u64 = 10_000;
+    let mut state = 7u64;
+    let mut drawn = |below: u64| {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (state >> 33) % below
+    };
+    let parts = (EDGES / part / if part > 1_000 { 2 } else { 1 }).max(1);
+    (0..EDGES)
+        .map(|edge| edge % parts * part)
+        .map(|first| (first + drawn(part), first + drawn(part)))
+        .collect()
+}
+
+fn recursion((name, part, query): (&str, u64, &str)) {
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let mut database = Database::new(Engine::start(1).unwrap(), BuiltIns::default(), None);
+    let mut run = |sql: &str| {
+        let begin = cpu_seconds();
+        let statement = parse(sql).unwrap().pop().unwrap();
+        let rows = match runtime.block_on(database.execute(statement)).unwrap() {
+            undercurrent::engine::Answer::Rows { batches, .. } => batches.iter().map(|b| b.num_rows()).sum(),
+            _ => 0,
+        };
+        (1e3 * (cpu_seconds() - begin), rows)
+    };
+    let edges = edges(part);
+    let values = |edges: &[(u64, u64)]| {
+        let values: Vec<String> =
+            edges.iter().map(|(source, target)| format!("({source}, {target})")).collect();
+        values.join(", ")
+    };
+    run("CREATE TABLE edges (source bigint, target bigint)");
+    // The same statements without a view, to be taken off.
+    run(&format!("INSERT INTO edges VALUES {}", values(&edges)));
+    let changes = |run: &mut dyn FnMut(&str) -> (f64, usize)| {
+        let mut taken: Vec<f64> = vec![];
+        for (source, target) in edges.iter().step_by(97) {
+            let edge = format!("source = {source} AND target = {target}");
+            taken.push(run(&format!("DELETE FROM edges WHERE {edge}")).0);
+            taken.push(run(&format!("INSERT INTO edges VALUES ({source}, {target})")).0);
+        }
+        taken.sort_by(f64::total_cmp);
+        (
+            taken[taken.len() / 2],
+            taken[taken.len() * 99 / 100],
+            taken.iter().sum::<f64>() / taken.len() as f64,
+        )
+    };
+    let (without, ..) = changes(&mut run);
+    let (hydration, _) = run(&format!("CREATE MATERIALIZED VIEW v AS {query}"));
+    let (median, p99, mean) = changes(&mut run);
+    let (batch, rows) = run(query);
+    println!(
+        "{name:<44} {:>8.3} {:>8.3} {:>8.3} {batch:>8.1} {hydration:>8.1}   {rows} result rows",
+        median - without,
+        mean - without,
+        p99 - without
+    );
+}
+
 fn main() {
+    println!("CPU-milliseconds of a change of one edge, of a batch query and of filling the view");
+    println!("{:<44} {:>8} {:>8} {:>8} {:>8} {:>8}", "", "median", "mean", "p99", "batch", "filling");
+    RECURSIONS.into_iter().for_each(recursion);
     println!("million rows per CPU-second, one worker, ticks of {TICK_ROWS} rows");
     println!("{:<44} {:>8} {:>8}", "", "here", "classic");
     aggregate();

@@ -10,8 +10,10 @@ macro_rules! queries {
 
 /// Each file of `queries/`: its name and its text.
 pub const QUERIES: &[(&str, &str)] = queries![
+    "dependency_cycles.sql",
     "log_rates.sql",
     "metric_rollups.sql",
+    "new_dependencies.sql",
     "operation_latency.sql",
     "service_calls.sql",
     "service_dependencies.sql",
@@ -20,6 +22,10 @@ pub const QUERIES: &[(&str, &str)] = queries![
     "service_graph_edges.sql",
     "service_graph_nodes.sql",
     "service_health.sql",
+    "service_reachability.sql",
+    "slow_queries.sql",
+    "trace_critical_path.sql",
+    "trace_error_origins.sql",
     "traces.sql",
 ];
 

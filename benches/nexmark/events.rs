@@ -46,7 +46,8 @@ pub fn batches(events: &[Event]) -> Vec<(&'static str, RecordBatch)> {
             Event::Bid(bid) => bids.push(bid),
         }
     }
-    let all = [("person", people_rows(&people)), ("auction", auction_rows(&auctions)), ("bid", bid_rows(&bids))];
+    let all =
+        [("person", people_rows(&people)), ("auction", auction_rows(&auctions)), ("bid", bid_rows(&bids))];
     all.into_iter().filter(|(_, rows)| rows.num_rows() > 0).collect()
 }
 

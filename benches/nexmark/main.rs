@@ -164,7 +164,8 @@ fn child(arguments: &Arguments, query: usize, workers: usize, is_first: bool) ->
     let mut command = std::process::Command::new(std::env::current_exe().unwrap());
     command.arg("--child").args(["--queries", &query.to_string(), "--workers", &workers.to_string()]);
     command.args(["--events", &arguments.events.to_string()]);
-    command.args(["--events-per-second", &arguments.events_per_second.unwrap_or(EVENTS_PER_SECOND).to_string()]);
+    command
+        .args(["--events-per-second", &arguments.events_per_second.unwrap_or(EVENTS_PER_SECOND).to_string()]);
     if arguments.views_only || !is_first {
         command.arg("--views-only");
     }

@@ -2,12 +2,13 @@
 
 use std::fmt::{self, Write};
 
-use super::aggregate::{AggregateSpec, Function};
+use super::aggregate::{AggregateSpec, Function, Reads};
 use super::join::{JoinSpec, Unpaired};
 use super::order::OrderColumn;
 use super::plan::{Node, NodeId, Plan};
 use super::recursion::{ROUNDS_MAX, import};
 use super::temporal_condition::{Bound, Condition};
+use super::top_k::{Numbering, TopKSpec};
 
 /// Writes the tree under the result of `plan`; a node with several readers is written out once and
 /// referred to by its number after that.
@@ -73,6 +74,10 @@ fn describe(plan: &Plan, id: NodeId) -> String {
         }
         Node::Union(_) => "Union".to_owned(),
         Node::Negate(_) => "Negate".to_owned(),
+        Node::Repeat(input) => {
+            let last = plan.schemas[*input].fields().len() - 1;
+            format!("Repeat times={} state=none", columns(plan, *input, [last]))
+        }
         Node::Consolidate(_) => "Consolidate state=none".to_owned(),
         Node::Distinct { retracts, horizon_ms, .. } => {
             let kept = if *retracts { "each distinct row and its count" } else { "each distinct row" };
@@ -80,7 +85,7 @@ fn describe(plan: &Plan, id: NodeId) -> String {
         }
         Node::Aggregate { input, spec } => {
             let aggregates: Vec<String> =
-                spec.aggregates.iter().map(|a| aggregate(plan, *input, a)).collect();
+                spec.aggregates.iter().map(|a| aggregate(plan, *input, a, spec.retracts)).collect();
             format!(
                 "Aggregate by=[{}] aggregates=[{}] state=(one entry a group){}{}",
                 columns(plan, *input, 0..spec.group_columns),
@@ -100,6 +105,7 @@ fn describe(plan: &Plan, id: NodeId) -> String {
             spec.function,
             horizon(spec.horizon_ms.filter(|_| !spec.retracts))
         ),
+        Node::TopK { input, spec } => top_k(plan, *input, spec),
         Node::Join { left, right, spec } => join(plan, *left, *right, spec),
         Node::Single { input, spec } => {
             format!("Single by=[{}] state=(each distinct row)", columns(plan, *input, 0..spec.key_columns))
@@ -132,6 +138,28 @@ fn temporal(plan: &Plan, input: NodeId, condition: &Condition) -> String {
     text
 }
 
+fn top_k(plan: &Plan, input: NodeId, spec: &TopKSpec) -> String {
+    let numbers = match (spec.skip, spec.fetch) {
+        (skip, None) => format!(" > {skip}"),
+        (0, Some(fetch)) => format!(" <= {fetch}"),
+        (skip, Some(_)) => format!(" > {skip} and <= {}", spec.last()),
+    };
+    let numbering = match spec.numbering {
+        Numbering::RowNumber => "row_number",
+        Numbering::Rank => "rank",
+    };
+    let kept = match (spec.retracts, spec.fetch) {
+        (false, Some(_)) => format!("rows with {numbering} <= {}", spec.last()),
+        _ => "all rows in order".to_owned(),
+    };
+    format!(
+        "TopK by=[{}] order=[{}] where={numbering}{numbers} state=({kept}){}",
+        columns(plan, input, spec.partition.iter().copied()),
+        order(plan, input, &spec.order),
+        horizon(spec.horizon_ms.filter(|_| !spec.retracts))
+    )
+}
+
 /// `ts DESC, name NULLS FIRST`, as PostgreSQL reads it.
 fn order(plan: &Plan, input: NodeId, order: &[OrderColumn]) -> String {
     let column = |order: &OrderColumn| {
@@ -150,16 +178,51 @@ fn horizon(horizon_ms: Option<u64>) -> String {
     horizon_ms.map_or(" horizon=none".to_owned(), |ms| format!(" horizon={}s", ms as f64 / 1000.0))
 }
 
-fn aggregate(plan: &Plan, input: NodeId, spec: &AggregateSpec) -> String {
+fn aggregate(plan: &Plan, input: NodeId, spec: &AggregateSpec, retracts: bool) -> String {
     let function = match &spec.function {
         Function::Percentile { ranks, relative_error } => {
             format!("percentile{ranks:?} relative_error={relative_error}")
         }
+        Function::Bits(function) => format!("bit_{function:?}").to_lowercase(),
+        Function::Pairs { questions } => format!("pairs{questions:?}").to_lowercase(),
+        Function::Variance { is_sample, is_root } => {
+            format!("{}_{}", if *is_root { "stddev" } else { "var" }, if *is_sample { "samp" } else { "pop" })
+        }
+        Function::BoolAnd => "bool_and".to_owned(),
+        Function::BoolOr => "bool_or".to_owned(),
+        Function::Recomputed(call) => call.function.fun().name().to_owned(),
         other => format!("{other:?}").to_lowercase(),
     };
     let distinct = if spec.is_distinct { "distinct " } else { "" };
     let filter = spec.filter.map_or(String::new(), |c| format!(" filter={}", columns(plan, input, [c])));
-    format!("{function}({distinct}{}){filter}", columns(plan, input, spec.arguments.iter().copied()))
+    let arguments = columns(plan, input, spec.arguments.iter().copied());
+    let (how, kept) = (how(&spec.function), kept(spec, retracts));
+    let each = if spec.is_distinct && how == "incremental" { "each distinct value, " } else { "" };
+    format!("{function}({distinct}{arguments}){filter} {how}=({each}{kept})")
+}
+
+fn how(function: &Function) -> &'static str {
+    if matches!(function, Function::Recomputed(_)) { "recomputed" } else { "incremental" }
+}
+
+/// What an aggregate keeps for each group.
+fn kept(spec: &AggregateSpec, retracts: bool) -> &'static str {
+    let is_float = spec.output.is_floating();
+    match &spec.function {
+        Function::Count => "a count",
+        Function::Sum | Function::Avg if is_float => "an exact sum, a count",
+        Function::Sum | Function::Avg => "a sum, a count",
+        Function::Variance { .. } => "two exact sums, a count",
+        Function::Min | Function::Max if retracts => "all distinct values",
+        Function::Min | Function::Max => "one value",
+        Function::Bits(_) => "a count of each bit",
+        Function::BoolAnd | Function::BoolOr => "two counts",
+        Function::Percentile { .. } => "a sketch",
+        Function::Pairs { .. } => "five exact sums, a count",
+        Function::Recomputed(call) if !retracts && call.reads != Reads::All => "the values that it reads",
+        Function::Recomputed(_) if spec.is_distinct => "all distinct values",
+        Function::Recomputed(_) => "all values",
+    }
 }
 
 fn join(plan: &Plan, left: NodeId, right: NodeId, spec: &JoinSpec) -> String {

@@ -104,8 +104,8 @@ fn evaluate(
     Ok(if array.data_type() == data_type { array } else { cast(&array, data_type)? })
 }
 
-/// Runs `f`; a function of a library that panics over a row is an error of that row, as any other.
-pub(super) fn guarded<T>(f: impl FnOnce() -> DataFusionResult<T>) -> DataFusionResult<T> {
+/// Runs `f`; a function of a library that panics over a row is an error as any other.
+pub(crate) fn guarded<T>(f: impl FnOnce() -> DataFusionResult<T>) -> DataFusionResult<T> {
     catch_unwind(AssertUnwindSafe(f)).unwrap_or_else(|panic| {
         let text = panic.downcast_ref::<String>().map(String::as_str);
         let text = text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("no reason given");

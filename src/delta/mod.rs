@@ -26,6 +26,7 @@ mod ordered_rows;
 pub mod partition;
 pub mod plan;
 pub mod recursion;
+pub mod repeat;
 pub mod route;
 pub(crate) mod row_store;
 pub mod single;
@@ -34,6 +35,7 @@ pub mod temporal_condition;
 pub mod temporal_filter;
 #[cfg(test)]
 mod testing;
+pub mod top_k;
 pub mod unnest;
 pub mod updates;
 pub mod window;

@@ -24,9 +24,10 @@ use super::single::{Single, SingleSpec};
 use super::stats::Counters;
 use super::temporal_condition::Condition;
 use super::temporal_filter::TemporalFilter;
+use super::top_k::{TopK, TopKSpec};
 use super::unnest::{self, UnnestSpec};
 use super::updates::Tick;
-use super::{map, negate};
+use super::{map, negate, repeat};
 
 /// Where a node stands in a [`Plan`].
 pub type NodeId = usize;
@@ -54,6 +55,8 @@ pub enum Node {
     Union(Vec<NodeId>),
     /// The same rows with multiplicities negated.
     Negate(NodeId),
+    /// Each row as often as its last column says, without that column.
+    Repeat(NodeId),
     /// Each row once a tick with its diffs summed.
     Consolidate(NodeId),
     /// Each row once.
@@ -101,6 +104,13 @@ pub enum Node {
         input: NodeId,
         /// How, and what is computed.
         spec: PartitionSpec,
+    },
+    /// The first rows of each partition.
+    TopK {
+        /// What is partitioned.
+        input: NodeId,
+        /// How, and which rows are the first.
+        spec: TopKSpec,
     },
     /// What an iteration gives in all.
     Recursion {
@@ -176,8 +186,9 @@ impl Plan {
             | Node::Single { input, .. }
             | Node::Unnest { input, .. }
             | Node::Partition { input, .. }
+            | Node::TopK { input, .. }
             | Node::TemporalFilter { input, .. } => vec![*input],
-            Node::Negate(input) | Node::Consolidate(input) => vec![*input],
+            Node::Negate(input) | Node::Repeat(input) | Node::Consolidate(input) => vec![*input],
             Node::Union(inputs) => inputs.clone(),
             Node::Join { left, right, .. } => vec![*left, *right],
             Node::Recursion { base, imports, .. } => [*base].into_iter().chain(imports.clone()).collect(),
@@ -203,6 +214,9 @@ impl Plan {
                 }
                 Node::Partition { spec, .. } => {
                     Partition::new(spec.clone(), Arc::default())?;
+                }
+                Node::TopK { spec, .. } => {
+                    TopK::new(spec.clone(), Arc::default())?;
                 }
                 Node::Recursion { spec, .. } => spec.check()?,
                 _ => {}
@@ -238,6 +252,7 @@ impl Plan {
                 Node::Map { input: of, map } => map::map(scope, input(of), map.clone()),
                 Node::Union(of) => Collection::concatenate(scope, of.iter().map(input).collect()),
                 Node::Negate(of) => negate::negate(input(of)),
+                Node::Repeat(of) => repeat::repeat(input(of)),
                 Node::Consolidate(of) => {
                     let route = Route::Columns((0..schema.fields().len()).collect());
                     stateful(
@@ -279,6 +294,10 @@ impl Plan {
                 Node::Partition { input: of, spec } => {
                     let inputs = vec![(input(of), by(&spec.partition))];
                     stateful(scope, "Partition", inputs, None, Partition::new(spec.clone(), counters_of())?)
+                }
+                Node::TopK { input: of, spec } => {
+                    let inputs = vec![(input(of), by(&spec.partition))];
+                    stateful(scope, "TopK", inputs, None, TopK::new(spec.clone(), counters_of())?)
                 }
                 Node::Recursion { base, imports, spec } => {
                     let imports = imports.iter().map(input).collect();

@@ -95,7 +95,7 @@ impl ExactSum {
         let (limb, shift) = (position / 32, position % 32);
         let index = limb.wrapping_sub(self.near_first) as usize;
         if index >= NEAR_LIMBS - 2 || weight.unsigned_abs() != 1 {
-            return self.add_product(mantissa, weight, position, negative);
+            return self.add_multiple(mantissa, weight, position, negative);
         }
         let mask = -i64::from(negative) ^ (weight >> 63);
         self.near[index] += negate_if(u64::from((mantissa << shift) as u32), mask);
@@ -115,7 +115,7 @@ impl ExactSum {
         let square = u128::from(mantissa) * u128::from(mantissa);
         let index = limb.wrapping_sub(self.near_first) as usize;
         if index >= NEAR_LIMBS - 4 || weight.unsigned_abs() != 1 {
-            return self.add_square_product(square, weight, position);
+            return self.add_wide(square, weight, position, false);
         }
         let mask = weight >> 63;
         let (low, high) = (square as u64, (square >> 64) as u64);
@@ -126,6 +126,15 @@ impl ExactSum {
         self.near[index + 3] += negate_if(u64::from((high >> (32 - shift)) as u32), mask);
         self.near[index + 4] += negate_if(high >> 32 >> (32 - shift), mask);
         self.count_pending(1);
+    }
+
+    /// Adds `left * right` exactly, `weight` times; a negative weight retracts.
+    pub fn add_product(&mut self, left: f64, right: f64, weight: i64) {
+        let (Some(l), Some(r)) = (parts(left), parts(right)) else {
+            return self.add_non_finite(left * right, weight);
+        };
+        let product = u128::from(l.mantissa) * u128::from(r.mantissa);
+        self.add_wide(product, weight, l.position + r.position - 32 * UNIT_LIMB, l.negative != r.negative);
     }
 
     /// Adds the exact sum `other`.
@@ -229,17 +238,18 @@ impl ExactSum {
 
     #[cold]
     #[inline(never)]
-    fn add_product(&mut self, mantissa: u64, weight: i64, position: u32, negative: bool) {
+    fn add_multiple(&mut self, mantissa: u64, weight: i64, position: u32, negative: bool) {
         let product = u128::from(mantissa) * u128::from(weight.unsigned_abs());
         self.deposit_at(position, product, negative != (weight < 0));
     }
 
     #[cold]
     #[inline(never)]
-    fn add_square_product(&mut self, square: u128, weight: i64, position: u32) {
+    fn add_wide(&mut self, product: u128, weight: i64, position: u32, negative: bool) {
         let weight_size = u128::from(weight.unsigned_abs());
-        self.deposit_at(position, (square & u128::from(u64::MAX)) * weight_size, weight < 0);
-        self.deposit_at(position + 64, (square >> 64) * weight_size, weight < 0);
+        let negative = negative != (weight < 0);
+        self.deposit_at(position, (product & u128::from(u64::MAX)) * weight_size, negative);
+        self.deposit_at(position + 64, (product >> 64) * weight_size, negative);
     }
 
     /// Adds or subtracts `magnitude * 2^(position - 32 * UNIT_LIMB)`.

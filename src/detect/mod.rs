@@ -7,6 +7,7 @@
 mod bytes;
 pub mod exact_sum;
 pub mod order_key;
+pub mod pairs;
 pub mod quantile_sketch;
 pub mod retractable;
 

@@ -50,9 +50,9 @@ impl Closing {
         let open = self.open.split_off(&(change.tick + 1));
         let ended = std::mem::replace(&mut self.open, open);
         self.closed = change.tick;
-        let ended: Vec<Updates> = ended.into_values().flatten().collect();
+        let ended = ended.into_values().flatten().collect::<Vec<_>>();
         self.open_rows -= ended.iter().map(Updates::len).sum::<usize>();
-        Ok(ArrowChunk::form(&ended))
+        Ok(sums(ended, change.tick))
     }
 
     /// Adds the changes of open windows; how many rows came for others.
@@ -69,9 +69,7 @@ impl Closing {
                 }
             }
             for (end, rows) in by_end {
-                let mut changes = updates.take(&rows);
-                // What is told has one time: changes of one row must find each other.
-                changes.times = Run::Constant(change.tick);
+                let changes = updates.take(&rows);
                 self.open_rows += changes.len();
                 self.open.entry(end).or_default().push(changes);
             }
@@ -86,8 +84,8 @@ impl Closing {
     fn settle(&mut self, tick: Tick) -> Result<(), SqlError> {
         self.open_rows = 0;
         for changes in self.open.values_mut() {
-            changes.iter_mut().for_each(|c| c.times = Run::Constant(tick));
-            *changes = ArrowChunk::form(changes).iter().map(|chunk| chunk.updates().clone()).collect();
+            let summed = sums(std::mem::take(changes), tick);
+            *changes = summed.iter().map(|chunk| chunk.updates().clone()).collect();
             self.open_rows += changes.iter().map(Updates::len).sum::<usize>();
         }
         self.settle_rows = (2 * self.open_rows).max(SETTLE_ROWS_MIN);
@@ -100,4 +98,10 @@ impl Closing {
             }),
         }
     }
+}
+
+/// `changes` summed up by row, as if all had come at `tick`.
+fn sums(mut changes: Vec<Updates>, tick: Tick) -> Vec<ArrowChunk> {
+    changes.iter_mut().for_each(|c| c.times = Run::Constant(tick));
+    ArrowChunk::form(&changes)
 }

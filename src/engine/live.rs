@@ -17,7 +17,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, TryAcquireError, mpsc, onesho
 
 use super::clock::{ClockOptions, SourceId, StreamClock};
 use super::collector::IntakeCollector;
-use super::limits::{Limits, Rows};
+use super::limits::{Limits, PLANNING_STACK_BYTES, Rows};
 use super::reader::Reader;
 use super::writer::{Request, Written};
 use super::{Answer, Database, EngineError, channels};
@@ -35,7 +35,7 @@ const JOINED_ROWS: usize = 8192;
 /// the clock.
 const WRITE_TICK: Duration = Duration::from_millis(1);
 
-/// Writes that may share a tick.
+/// Who may wait for the same tick.
 const WAITING_MAX: usize = 256;
 
 /// The unit in which the bytes of the intake are counted.
@@ -114,13 +114,15 @@ pub(super) struct Item {
     space: OwnedSemaphorePermit,
 }
 
-/// Where what became of rows is told, once queries see them.
+/// Where what became of rows is told; queries see it later.
 type WriteReply = oneshot::Sender<Result<Written, SqlError>>;
 
 pub(super) enum Control {
     Execute(Box<Statement>, oneshot::Sender<Result<Answer, SqlError>>),
     Prepare(Box<Statement>, oneshot::Sender<Result<(), SqlError>>),
     Write(Box<Request>, WriteReply),
+    /// Somebody waits for queries to see what was written.
+    Show(oneshot::Sender<()>),
     Stop(oneshot::Sender<()>),
 }
 
@@ -159,6 +161,7 @@ impl Live {
         };
         std::thread::Builder::new()
             .name("engine".to_owned())
+            .stack_size(PLANNING_STACK_BYTES)
             .spawn(move || runtime.block_on(owner.run(controls, items)))
             .map_err(EngineError::Thread)?;
         Ok(Live { control, intake, reader, metrics })
@@ -303,8 +306,8 @@ struct Owner {
     /// The space of what no closed tick holds: it is in memory, wherever it waits.
     held: Vec<OwnedSemaphorePermit>,
     held_bytes: usize,
-    /// What was done to tables at the open tick, and who waits for queries to see it.
-    waiting: Vec<(WriteReply, Written)>,
+    /// Who waits for queries to see what was done to tables at the open tick.
+    waiting: Vec<oneshot::Sender<()>>,
     last_close: Instant,
     metrics: Arc<Metrics>,
 }
@@ -360,9 +363,11 @@ impl Owner {
     }
 
     async fn carry_out(&mut self, control: Control) -> Result<(), EngineError> {
-        if let Control::Write(request, reply) = control {
-            return self.write(*request, reply).await;
-        }
+        let control = match control {
+            Control::Write(request, reply) => return self.write(*request, reply).await,
+            Control::Show(reply) => return self.show(reply),
+            other => other,
+        };
         // A view that is created now reads what came before.
         self.flush()?;
         match control {
@@ -372,7 +377,7 @@ impl Owner {
             Control::Prepare(statement, reply) => {
                 let _ = reply.send(self.database.prepare(&statement).await);
             }
-            Control::Write(..) | Control::Stop(_) => {}
+            Control::Write(..) | Control::Show(_) | Control::Stop(_) => {}
         }
         self.database.engine.check()
     }
@@ -434,8 +439,8 @@ impl Owner {
         self.held.clear();
         self.held_bytes = 0;
         self.last_close = Instant::now();
-        for (reply, written) in self.waiting.drain(..) {
-            let _ = reply.send(Ok(written));
+        for reply in self.waiting.drain(..) {
+            let _ = reply.send(());
         }
         self.metrics.closed(tick, begin.elapsed(), self.database.engine.views().len());
         if let Some(oldest) = self.oldest.take() {

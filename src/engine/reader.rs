@@ -9,6 +9,7 @@ use arrow::array::RecordBatch;
 use arrow::datatypes::{DataType, Schema, SchemaRef};
 
 use super::limits::{Limits, Rows};
+use super::transaction::{Grown, Transaction};
 use super::{Database, EngineError, State};
 use crate::delta::updates::Tick;
 use crate::observe::Metrics;
@@ -17,7 +18,7 @@ use crate::sql::error::SqlError;
 use crate::sql::question::{Description, Parameter, Question};
 use crate::sql::session::Session;
 use crate::sql::statement::Parsed;
-use crate::sql::write::{Evaluated, Write};
+use crate::sql::write::{Evaluated, Part, Write};
 
 /// The system table of the engine's own metrics.
 const ENGINE_METRICS: &str = "engine_metrics";
@@ -35,6 +36,8 @@ pub struct Reader {
     is_lost: Arc<AtomicBool>,
     metrics: Arc<Metrics>,
     limits: Limits,
+    /// What the tables hold beside, to the eyes of a transaction.
+    changes: Arc<BTreeMap<String, Vec<Part>>>,
 }
 
 /// The table `engine_metrics`, read when a query reads it.
@@ -55,6 +58,7 @@ impl Reader {
             is_lost: database.engine.is_lost.clone(),
             metrics: database.metrics.clone(),
             limits: Limits::default(),
+            changes: Arc::default(),
         }
     }
 
@@ -82,7 +86,28 @@ impl Reader {
         }
         let kind = Kind::System(Arc::new(EngineMetrics(self.metrics.clone())));
         catalog.insert(ENGINE_METRICS.to_owned(), Relation { schema: Metrics::schema(), kind });
+        for (name, parts) in self.changes.iter() {
+            if let Some(Kind::Table { contents, .. }) = catalog.get_mut(name).map(|r| &mut r.kind) {
+                *contents = match state.view(name) {
+                    Some(published) => Arc::new(published.changed_by(parts)),
+                    None => {
+                        let added = parts.iter().map(|(rows, _)| rows.clone()).collect();
+                        Arc::new(Grown { base: contents.clone(), added })
+                    }
+                };
+            }
+        }
         (state.tick, catalog)
+    }
+
+    /// The last closed tick.
+    pub fn tick(&self) -> Tick {
+        self.published.load().tick
+    }
+
+    /// The same reader, as `transaction` sees the tables.
+    pub(super) fn within(&self, transaction: &Transaction) -> Self {
+        Reader { changes: Arc::new(transaction.changes()), ..self.clone() }
     }
 
     /// Whether all relations that `statement` names are there: else those that come with the engine are
@@ -134,7 +159,7 @@ impl Reader {
         self.check()?;
         let turn = self.limits.begin().await?;
         let (tick, catalog) = self.catalog();
-        turn.within(self.session.evaluate(write, parameters, &catalog, tick)).await
+        turn.within(Box::pin(self.session.evaluate(write, parameters, &catalog, tick))).await
     }
 
     /// The parameters of `write`, some of whose types are known, and the columns of its RETURNING.
@@ -146,7 +171,7 @@ impl Reader {
         self.check()?;
         let turn = self.limits.begin().await?;
         let (tick, catalog) = self.catalog();
-        turn.within(self.session.describe_write(write, known, &catalog, tick)).await
+        turn.within(Box::pin(self.session.describe_write(write, known, &catalog, tick))).await
     }
 
     /// As [`rows`](Self::rows), all of them at once.

@@ -7,7 +7,7 @@ use arrow::datatypes::{Field, Schema, SchemaRef};
 
 use super::{Answer, Database, TABLES_MAX};
 use crate::delta::keys::Keys;
-use crate::delta::updates::Run;
+use crate::delta::updates::{Run, Tick};
 use crate::sql::catalog::{Catalog, Kind, recast};
 use crate::sql::error::{SqlError, WriteError};
 use crate::sql::question::Parameter;
@@ -23,14 +23,16 @@ pub struct Written {
     pub command: &'static str,
     /// How many rows it added, changed or took away.
     pub rows: u64,
+    /// The tick at which queries see it.
+    pub tick: Tick,
     /// The rows of RETURNING, with their columns.
     pub returning: Option<(SchemaRef, Vec<RecordBatch>)>,
 }
 
 impl Written {
     /// What all of `done` come to.
-    fn of(command: &'static str, done: Vec<Evaluated>) -> Self {
-        let mut written = Written { command, rows: 0, returning: None };
+    pub(super) fn of(command: &'static str, done: Vec<Evaluated>, tick: Tick) -> Self {
+        let mut written = Written { command, rows: 0, tick, returning: None };
         for evaluated in done {
             written.rows += evaluated.rows;
             match (&mut written.returning, evaluated.returning) {
@@ -74,7 +76,7 @@ impl Database {
                         }
                     }
                 }
-                return Ok(Written::of(write.command(), done));
+                return Ok(Written::of(write.command(), done, self.engine.open_tick()));
             }
         };
         evaluated.iter().try_for_each(|evaluated| self.check_unchanged(evaluated))?;
@@ -83,13 +85,13 @@ impl Database {
             evaluated.iter().cloned().partition(|evaluated| evaluated.definition.is_append_only);
         let mut done = vec![];
         for evaluated in first.into_iter().chain(last) {
-            if let Err(error) = self.apply(command, &evaluated) {
+            if let Err(error) = self.engine.apply(&evaluated.table, evaluated.parts.clone()) {
                 self.undo(done)?;
                 return Err(error);
             }
             done.push(evaluated);
         }
-        Ok(Written::of(command, evaluated))
+        Ok(Written::of(command, evaluated, self.engine.open_tick()))
     }
 
     async fn evaluate_and_apply(
@@ -98,8 +100,8 @@ impl Database {
         parameters: &[Parameter],
     ) -> Result<Evaluated, SqlError> {
         let (tick, catalog) = self.catalog_for_writes();
-        let evaluated = self.session.evaluate(write, parameters, &catalog, tick).await?;
-        self.apply(write.command(), &evaluated)?;
+        let evaluated = Box::pin(self.session.evaluate(write, parameters, &catalog, tick)).await?;
+        self.engine.apply(&evaluated.table, evaluated.parts.clone())?;
         Ok(evaluated)
     }
 
@@ -125,19 +127,6 @@ impl Database {
         }
     }
 
-    /// Does what a statement was evaluated to, at the open tick.
-    ///
-    /// # Errors
-    ///
-    /// Those of [`Engine::change`](super::Engine::change).
-    fn apply(&mut self, command: &'static str, evaluated: &Evaluated) -> Result<(), SqlError> {
-        let Evaluated { table, definition, parts, .. } = evaluated;
-        if definition.is_append_only && ["UPDATE", "DELETE"].contains(&command) {
-            return Err(WriteError::AppendOnly { command, table: table.clone() }.into());
-        }
-        self.engine.apply(table, parts.clone())
-    }
-
     /// Carries out `write` and closes a tick, so that queries see it.
     pub async fn write(&mut self, write: Write, parameters: Vec<Parameter>) -> Result<Written, SqlError> {
         let written = self.carry_out(Request::Evaluate(write, vec![parameters])).await?;
@@ -146,7 +135,7 @@ impl Database {
     }
 
     /// All relations at the last closed tick; of tables also what has changed since.
-    fn catalog_for_writes(&self) -> (u64, Catalog) {
+    fn catalog_for_writes(&self) -> (Tick, Catalog) {
         let (tick, mut catalog) = self.reader().catalog();
         for (name, contents) in self.engine.changed_tables() {
             if let Some(Kind::Table { contents: published, .. }) = catalog.get_mut(name).map(|r| &mut r.kind)
@@ -237,8 +226,8 @@ impl Database {
             self.engine.drop_table(&create.name)?;
             return Err(error);
         }
-        self.engine.close(self.engine.closed() + 1)?;
-        Ok(Answer::Written(Written { command: "SELECT", rows, returning: None }))
+        let tick = self.engine.close(self.engine.closed() + 1)?;
+        Ok(Answer::Written(Written { command: "SELECT", rows, tick, returning: None }))
     }
 
     fn install(&mut self, name: &str, definition: TableDefinition) -> Result<(), SqlError> {

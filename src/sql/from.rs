@@ -2,16 +2,18 @@
 //!
 //! `UNNEST(list)` and `generate_series(1, n)` may read the columns of what stands before them in FROM, as in PostgreSQL.
 //! DataFusion plans them over constants alone, so they become LATERAL subqueries that unnest in their SELECT list:
-//! `UNNEST(t.list) WITH ORDINALITY` is `LATERAL (SELECT unnest(t.list) AS unnest, unnest(range(...)) AS ordinality)`.
+//! `UNNEST(t.list) WITH ORDINALITY` is `LATERAL (SELECT unnest(t.list) AS unnest, unnest(...) AS ordinality)`.
+//!
+//! An array `[t.a, t.b]`, for which DataFusion forgets which columns there are outside, becomes `make_array(t.a, t.b)`.
 
 use std::ops::ControlFlow;
 
 use datafusion::sql::parser::Statement as Parsed;
 use datafusion::sql::sqlparser::ast::{
-    Expr, FunctionArg, FunctionArgExpr, TableFactor, VisitMut, VisitorMut,
+    Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, TableFactor, VisitMut, VisitorMut,
 };
 use datafusion::sql::sqlparser::dialect::PostgreSqlDialect;
-use datafusion::sql::sqlparser::parser::Parser;
+use datafusion::sql::sqlparser::parser::{Parser, ParserError};
 
 use super::error::SqlError;
 
@@ -38,6 +40,15 @@ struct Functions<'a> {
 
 impl VisitorMut for Functions<'_> {
     type Break = SqlError;
+
+    fn post_visit_expr(&mut self, expression: &mut Expr) -> ControlFlow<SqlError> {
+        let Expr::Array(array) = expression else { return ControlFlow::Continue(()) };
+        match made(std::mem::take(&mut array.elem)) {
+            Ok(call) => *expression = call,
+            Err(error) => return ControlFlow::Break(error),
+        }
+        ControlFlow::Continue(())
+    }
 
     fn post_visit_table_factor(&mut self, factor: &mut TableFactor) -> ControlFlow<SqlError> {
         match self.replacement(factor) {
@@ -78,6 +89,22 @@ impl Functions<'_> {
         let subquery = query.map_err(|e| SqlError::Syntax(format!("syntax error: {e}")))?;
         Ok(Some(TableFactor::Derived { lateral: true, subquery, alias: alias.clone(), sample: None }))
     }
+}
+
+/// `make_array(elements)`.
+fn made(elements: Vec<Expr>) -> Result<Expr, SqlError> {
+    let mut call = parsed("make_array()", |parser| parser.parse_expr())?;
+    if let Expr::Function(Function { args: FunctionArguments::List(list), .. }) = &mut call {
+        list.args = elements.into_iter().map(|e| FunctionArg::Unnamed(FunctionArgExpr::Expr(e))).collect();
+    }
+    Ok(call)
+}
+
+fn parsed<T>(sql: &str, parse: impl FnOnce(&mut Parser) -> Result<T, ParserError>) -> Result<T, SqlError> {
+    let parser = Parser::new(&PostgreSqlDialect {}).try_with_sql(sql);
+    parser
+        .and_then(|mut parser| parse(&mut parser))
+        .map_err(|e| SqlError::Syntax(format!("syntax error: {e}")))
 }
 
 fn plain(arguments: &[FunctionArg]) -> Option<Vec<&Expr>> {

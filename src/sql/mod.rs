@@ -1,6 +1,7 @@
 //! SQL: DataFusion's session with our functions, our statements, and the compiler from a SELECT to a
 //! dataflow.
 
+mod canonical;
 pub mod catalog;
 pub mod csv;
 pub mod error;
@@ -14,6 +15,7 @@ pub mod question;
 mod recursion;
 mod rewrite;
 pub mod session;
+mod set_operations;
 pub mod statement;
 mod subquery;
 pub mod table;

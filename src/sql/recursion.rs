@@ -2,7 +2,7 @@
 //!
 //! DataFusion runs the rounds. Which rows of a round are new it finds by their numbers, taken to ascend, which those of
 //! rows with equal hashes (nulls do not count in a hash) do not: it would lose rows. And it goes on for ever. So its
-//! rows are seen here first, which leaves what is new, and ends after [`ROUNDS_MAX`] rounds with an error.
+//! rows are seen here first, which leaves what is new, and ends it with an error beyond [`ROUNDS_MAX`] and [`ROWS_MAX`].
 
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -29,7 +29,7 @@ use futures::StreamExt;
 
 use super::error::SqlError;
 use crate::delta::keys::{Keys, firsts, with_one_zero};
-use crate::delta::recursion::{ROUNDS_MAX, endless};
+use crate::delta::recursion::{ROUNDS_MAX, ROWS_MAX, endless, too_many};
 
 /// Puts [`Rounds`] over both terms of each recursive query.
 #[derive(Debug)]
@@ -104,6 +104,7 @@ pub fn refuse_in_subqueries(plan: &LogicalPlan) -> std::result::Result<(), SqlEr
 #[derive(Default)]
 struct Progress {
     round: u32,
+    rows: i64,
     /// The rows of all rounds so far, where each counts once, and the memory that they take.
     seen: Option<(Keys, MemoryReservation)>,
 }
@@ -150,8 +151,10 @@ fn new_rows(progress: &Mutex<Progress>, round: u32, rows: RecordBatch) -> Result
             filter_record_batch(&rows, &is_new)?
         }
     };
+    progress.rows += rows.num_rows() as i64;
     match round > ROUNDS_MAX && rows.num_rows() > 0 {
         true => Err(DataFusionError::Execution(endless(ROUNDS_MAX))),
+        false if progress.rows > ROWS_MAX => Err(DataFusionError::Execution(too_many(ROWS_MAX))),
         false => Ok(rows),
     }
 }

@@ -14,17 +14,19 @@ use datafusion::execution::context::{SQLOptions, SessionConfig, SessionState};
 use datafusion::execution::memory_pool::GreedyMemoryPool;
 use datafusion::execution::runtime_env::RuntimeEnv;
 use datafusion::logical_expr::{Expr, LogicalPlan};
-use datafusion::optimizer::{Optimizer, OptimizerRule};
+use datafusion::optimizer::{AnalyzerRule, Optimizer, OptimizerRule};
 use datafusion::physical_plan::common::collect;
 use datafusion::physical_plan::execute_stream;
 use datafusion::prelude::SessionContext;
 use datafusion::sql::parser::Statement;
 
+use super::canonical::CanonicalAggregates;
 use super::catalog::{Catalog, Kind, RelationTable};
 use super::error::SqlError;
 use super::lower::{self, Lowered};
-use super::pg_catalog::{Client, Listed, Listing, PgCatalog};
+use super::pg_catalog::{Client, Listed, Listing, PgCatalog, add_indexes};
 use super::question::{Description, Parameter, Question, parameter_types, with_parameters};
+use super::set_operations::{UnnestRepeats, count_rows};
 use super::{from, functions, json, subquery, ties, windows};
 
 /// The catalog, which clients call the database.
@@ -85,6 +87,9 @@ impl Session {
         let checks = super::recursion::CheckRounds;
         let rules = rules.cloned().chain([Arc::new(checks) as _]).collect();
         let builder = SessionStateBuilder::new_from_existing(state).with_physical_optimizer_rules(rules);
+        let builder = builder
+            .with_analyzer_rule(Arc::new(CanonicalAggregates))
+            .with_analyzer_rule(Arc::new(UnnestRepeats));
         let base = builder.with_optimizer_rules(logical_rules().collect()).build();
         Session { base, pg_catalog: Arc::default() }
     }
@@ -267,9 +272,11 @@ impl Session {
     async fn listing(&self, catalog: &Catalog, tick: u64) -> Listing {
         let mut listing = Listing::new();
         for (name, relation) in catalog {
-            let mut listed = Listed { schema: relation.schema.clone(), kind: 'r', definition: None };
+            let schema = relation.schema.clone();
+            let mut listed = Listed { schema, kind: 'r', definition: None, table: None };
             match &relation.kind {
-                Kind::Stream(_) | Kind::System(_) | Kind::Table { .. } => {}
+                Kind::Stream(_) | Kind::System(_) => {}
+                Kind::Table { definition, .. } => listed.table = Some(definition.clone()),
                 Kind::View { query, .. } => (listed.kind, listed.definition) = ('m', Some(query.clone())),
                 Kind::Query(query) => {
                     (listed.kind, listed.definition) = ('v', Some(query.clone()));
@@ -283,6 +290,7 @@ impl Session {
             }
             listing.insert(name.clone(), listed);
         }
+        add_indexes(&mut listing);
         listing
     }
 
@@ -357,14 +365,13 @@ async fn bind(
         };
         schema.register_table(name.to_owned(), table)?;
     }
-    let plan = state.statement_to_plan(statement).await.map_err(flatten)?;
+    let plan = count_rows(state.statement_to_plan(statement).await.map_err(flatten)?)?;
     refuse_large(&plan)?;
     super::recursion::refuse_in_subqueries(&plan)?;
     if !subquery::occur_in(&plan)? {
         return Ok(plan);
     }
-    // What a subquery reads outside is computed twice, and must be the same twice.
-    subquery::rewrite(ties::break_ties(plan, state)?).map_err(flatten)
+    subquery::rewrite(plan, state).map_err(flatten)
 }
 
 /// Refuses a plan that views on views have made very large: each stands in it as often as it is named.
@@ -398,7 +405,11 @@ fn view_optimizer(state: SessionState, plan: &LogicalPlan) -> Result<SessionStat
     let mut config = state.config().clone();
     // All subqueries become joins, which can be maintained.
     config.options_mut().optimizer.enable_physical_uncorrelated_scalar_subquery = false;
+    // Rows are repeated by their multiplicity.
+    let analyzers = state.analyzer().rules.iter().filter(|rule| rule.name() != UnnestRepeats.name());
+    let analyzers = analyzers.cloned().collect();
     let builder = SessionStateBuilder::new_from_existing(state).with_config(config);
+    let builder = builder.with_analyzer_rules(analyzers);
     Ok(builder.with_optimizer_rules(rules.collect()).build())
 }
 
@@ -410,8 +421,11 @@ fn refuse_system_tables(plan: &LogicalPlan, catalog: &Catalog) -> Result<(), Sql
             if name.ends_with("()") {
                 function = Some(name.to_owned());
             }
-            // What the catalog lacks is the working table of WITH RECURSIVE.
-            if matches!(catalog.get(name).map(|r| &r.kind), Some(Kind::System(_) | Kind::Query(_))) {
+            // A recursive query hides a relation of its name.
+            let is_relation = super::recursion::work_table(scan).is_none();
+            if is_relation
+                && matches!(catalog.get(name).map(|r| &r.kind), Some(Kind::System(_) | Kind::Query(_)))
+            {
                 found = Some(name.to_owned());
             }
         }

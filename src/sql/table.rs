@@ -295,6 +295,10 @@ pub(super) fn type_name(data_type: &DataType) -> Option<ast::DataType> {
         DataType::Float64 => Type::DoublePrecision,
         DataType::Utf8 => Type::Text,
         DataType::Date32 => Type::Date,
+        DataType::Binary => Type::Bytea,
+        DataType::List(item) => {
+            Type::Array(ast::ArrayElemTypeDef::SquareBracket(Box::new(type_name(item.data_type())?), None))
+        }
         DataType::Timestamp(unit, None) => Type::Timestamp(timestamp(unit), ast::TimezoneInfo::None),
         DataType::Timestamp(unit, Some(_)) => {
             Type::Timestamp(timestamp(unit), ast::TimezoneInfo::WithTimeZone)

@@ -17,6 +17,8 @@ mod postgres;
 mod python;
 mod queries;
 mod receiver;
+mod recursion;
+mod refusals;
 mod replay;
 mod serve;
 mod server;

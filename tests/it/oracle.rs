@@ -29,7 +29,9 @@ pub fn maintain(server: &mut Server, queries: impl Iterator<Item = (String, Stri
     }
     match std::env::var_os("UNDERCURRENT_REFUSALS") {
         Some(_) => println!("{}", refusals.join("\n")),
-        None => assert!(refusals.is_empty(), "{} queries are refused:\n{}", refusals.len(), refusals.join("\n")),
+        None => {
+            assert!(refusals.is_empty(), "{} queries are refused:\n{}", refusals.len(), refusals.join("\n"))
+        }
     }
     views
 }
@@ -89,7 +91,8 @@ fn difference(view: &Rows, batch: &Rows) -> String {
                 None => extra.push(line),
             }
         }
-        let shown: Vec<String> = extra.iter().take(SHOWN_ROWS_MAX).map(|line| format!("    {line}")).collect();
+        let shown: Vec<String> =
+            extra.iter().take(SHOWN_ROWS_MAX).map(|line| format!("    {line}")).collect();
         format!("{}\n{}", extra.len(), shown.join("\n"))
     };
     format!(

@@ -4,6 +4,7 @@ mod graph;
 mod node_graph;
 pub mod notation;
 mod oracle;
+mod recursive;
 mod summaries;
 
 use expect_test::Expect;

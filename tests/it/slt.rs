@@ -12,6 +12,10 @@
 //! before any data under `view`, where they stand otherwise.
 //!
 //! `UNDERCURRENT_SLT=joins` runs one file alone.
+//!
+//! Statements that change rows of a table that the file created are carried out as SQL in all three ways, as
+//! a `statement` or, with RETURNING, as a `query`. Beside batch queries all rows of the table then sometimes
+//! go and come again, a tick apart: views follow, and end where they were.
 
 use std::path::{Path, PathBuf};
 
@@ -22,6 +26,7 @@ use rand::{Rng, SeedableRng};
 use sqllogictest::{Condition, DBOutput, DefaultColumnType, Record, Runner};
 use undercurrent::engine::Answer;
 use undercurrent::sql::error::SqlError;
+use undercurrent::telemetry::Table;
 
 use crate::support::{Rows, Server, table};
 
@@ -68,9 +73,12 @@ impl sqllogictest::DB for Harness {
 
     fn run(&mut self, sql: &str) -> Result<DBOutput<DefaultColumnType>, Failed> {
         let sql = sql.trim();
-        if let Some(rest) = sql.strip_prefix("INSERT INTO ") {
+        if let Some(rest) = telemetry(sql) {
             self.insert(rest);
             return Ok(DBOutput::StatementComplete(0));
+        }
+        if changes_tables(sql) {
+            return self.change(sql);
         }
         if let Some(clock_ms) = sql.strip_prefix("CLOSE ") {
             self.server.close(clock_ms.parse().map_err(|e| Failed(format!("{sql}: {e}")))?);
@@ -103,6 +111,19 @@ impl sqllogictest::DB for Harness {
     }
 }
 
+/// What follows `INSERT INTO` where it is a stream of telemetry that takes rows.
+fn telemetry(sql: &str) -> Option<&str> {
+    let rest = sql.strip_prefix("INSERT INTO ")?;
+    let name = rest.split_whitespace().next()?;
+    Table::all().iter().any(|table| table.name() == name).then_some(rest)
+}
+
+/// Whether `sql` changes rows of a table, or drops one.
+fn changes_tables(sql: &str) -> bool {
+    let verbs = ["INSERT ", "UPDATE ", "DELETE ", "TRUNCATE ", "DROP TABLE "];
+    telemetry(sql).is_none() && verbs.iter().any(|verb| sql.trim_start().starts_with(verb))
+}
+
 fn create(number: usize, query: &str) -> String {
     format!("CREATE MATERIALIZED VIEW v_{number} AS {query}")
 }
@@ -129,13 +150,29 @@ impl Harness {
         for record in records {
             match record {
                 Record::Statement { sql, .. } if sql.starts_with("CREATE ") => self.server.run(sql),
-                Record::Query { sql, conditions, .. } if applies(conditions, self.way) => {
+                Record::Query { sql, conditions, .. }
+                    if applies(conditions, self.way) && !changes_tables(sql) =>
+                {
                     self.server.run(&create(number, sql));
                     number += 1;
                 }
                 _ => {}
             }
         }
+    }
+
+    /// Carries out a statement that changes a table.
+    fn change(&mut self, sql: &str) -> Result<DBOutput<DefaultColumnType>, Failed> {
+        let Answer::Written(written) = self.server.answer(sql)? else {
+            return Ok(DBOutput::StatementComplete(0));
+        };
+        if self.way != Way::Batch && self.random.random() {
+            self.server.churn(&parse_target(sql));
+        }
+        Ok(match &written.returning {
+            Some((schema, batches)) => output(Rows::new(schema, batches)),
+            None => DBOutput::StatementComplete(written.rows),
+        })
     }
 
     fn insert(&mut self, rest: &str) {
@@ -160,6 +197,13 @@ impl Harness {
         }
         self.server.close(0);
     }
+}
+
+/// The table that a statement changes.
+fn parse_target(sql: &str) -> String {
+    let mut words = sql.split(|c: char| c.is_whitespace() || c == '(');
+    let name = words.find(|word| !["INSERT", "INTO", "UPDATE", "DELETE", "FROM", ""].contains(word));
+    name.unwrap_or_default().to_owned()
 }
 
 fn applies(conditions: &[Condition], way: Way) -> bool {
@@ -195,7 +239,8 @@ fn run_file(path: &Path, way: Way, seed: u64) -> Result<usize, String> {
     let mut failed = vec![];
     let mut queries = 0;
     for record in records {
-        queries += matches!(&record, Record::Query { conditions, .. } if applies(conditions, way)) as usize;
+        queries += matches!(&record, Record::Query { sql, conditions, .. } if applies(conditions, way) && !changes_tables(sql))
+            as usize;
         if let Err(error) = runner.run(record) {
             failed.push(format!("[{} seed {seed}] {}", way.name(), error.display(false)));
         }

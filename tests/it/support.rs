@@ -75,6 +75,26 @@ impl Server {
         }
     }
 
+    /// Lets all rows of the table `name` go, and come again a tick later.
+    pub fn churn(&mut self, name: &str) {
+        let Ok(Answer::Rows { schema, batches }) = self.answer(&format!("SELECT * FROM {name}")) else {
+            panic!("{name} cannot be read")
+        };
+        for diff in [-1, 1] {
+            for rows in &batches {
+                let rows = rows.clone().with_schema(schema.clone()).expect("its own columns");
+                let changed = self.database.engine.change(name, rows, Run::Constant(diff));
+                match changed {
+                    Ok(()) => {}
+                    // Rows of an append-only table stay.
+                    Err(error) if error.to_string().contains("append-only") => return,
+                    Err(error) => panic!("{name}: {error}"),
+                }
+            }
+            self.close(0);
+        }
+    }
+
     /// Closes the open tick, at `clock_ms` if that is later than the next.
     pub fn close(&mut self, clock_ms: u64) -> u64 {
         self.database.engine.close(clock_ms).expect("an engine that runs")

@@ -10,6 +10,8 @@ mod data;
 mod expression;
 mod query;
 mod schema;
+mod subquery;
+mod window;
 
 use std::path::Path;
 use std::time::{Duration, Instant};

@@ -7,12 +7,15 @@ use arrow::compute::take;
 use arrow::datatypes::{DataType, SchemaRef};
 use datafusion::error::{DataFusionError, Result as DataFusionResult};
 
+use super::bits::BitAccumulator;
 use super::count::{BoolAccumulator, CountAccumulator, DistinctAccumulator};
 use super::extreme::extreme;
 use super::integer::IntegerAccumulator;
-use super::statistic::StatisticAccumulator;
+use super::recomputed::{Call, RecomputedAccumulator};
+use super::statistic::{PairsAccumulator, StatisticAccumulator};
 use crate::delta::updates::{Diff, Run};
 use crate::detect::exact_sum::moments::Divisor;
+use crate::detect::pairs::PairsQuestion;
 use crate::detect::quantile_sketch::{Bins, Mapping};
 use crate::detect::retractable::{PercentileQuestion, Spread, SpreadQuestion, Total, TotalQuestion};
 
@@ -36,6 +39,8 @@ pub enum Function {
     Min,
     /// The greatest value, as the least.
     Max,
+    /// The bits of integers combined. A number for each of 64 bits, and one of values.
+    Bits(BitFunction),
     /// Whether all are true. Two numbers.
     BoolAnd,
     /// Whether any is true. Two numbers.
@@ -47,6 +52,24 @@ pub enum Function {
         /// How far a result may be from the exact one, relatively.
         relative_error: f64,
     },
+    /// Statistics of pairs of floats, one output each. Five exact sums and a count.
+    Pairs {
+        /// What is asked of the pairs.
+        questions: Vec<PairsQuestion>,
+    },
+    /// Any other function, called anew for each group that changes. All of the group's values.
+    Recomputed(Call),
+}
+
+/// How bits are combined.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BitFunction {
+    /// Those set in all values.
+    And,
+    /// Those set in any.
+    Or,
+    /// Those set in an odd number of values.
+    Xor,
 }
 
 /// One aggregate of a [`GroupBySpec`](super::GroupBySpec).
@@ -102,7 +125,12 @@ pub(super) fn new_accumulator(
     let column = spec.arguments.first().copied().unwrap_or_default();
     let data_type = input.fields().get(column).map_or(DataType::Null, |f| f.data_type().clone());
     let inner: Box<dyn Accumulator> = match &spec.function {
-        Function::Count => Box::new(CountAccumulator::new(arguments)),
+        Function::Recomputed(call) => {
+            return filtered(spec, RecomputedAccumulator::new(spec, call, input, retracts)?);
+        }
+        Function::Count => Box::new(CountAccumulator::new(arguments, spec.output.clone())),
+        Function::Bits(function) => Box::new(BitAccumulator::new(*function, column, spec.output.clone())),
+        Function::Pairs { questions } => Box::new(PairsAccumulator::new(questions.clone(), &arguments)),
         Function::Sum | Function::Avg if data_type != DataType::Float64 => {
             Box::new(IntegerAccumulator::new(spec.function.clone(), column, data_type, spec.output.clone())?)
         }
@@ -125,14 +153,27 @@ pub(super) fn new_accumulator(
             Box::new(BoolAccumulator::new(spec.function == Function::BoolAnd, column))
         }
     };
-    let inner = match spec.is_distinct {
-        true => Box::new(DistinctAccumulator::new(inner, spec.arguments.clone(), input)?),
-        false => inner,
-    };
+    match spec.is_distinct {
+        true => filtered(spec, DistinctAccumulator::new(inner, spec.arguments.clone(), input)?),
+        false => filtered(spec, inner),
+    }
+}
+
+/// `inner` behind the FILTER of `spec`, if it has one.
+fn filtered(
+    spec: &AggregateSpec,
+    inner: impl Into<Box<dyn Accumulator>>,
+) -> DataFusionResult<Box<dyn Accumulator>> {
     Ok(match spec.filter {
-        Some(filter) => Box::new(Filtered { inner, filter }),
-        None => inner,
+        Some(filter) => Box::new(Filtered { inner: inner.into(), filter }),
+        None => inner.into(),
     })
+}
+
+impl<A: Accumulator + 'static> From<A> for Box<dyn Accumulator> {
+    fn from(accumulator: A) -> Self {
+        Box::new(accumulator)
+    }
 }
 
 /// An accumulator that sees only the rows for which a column is true.

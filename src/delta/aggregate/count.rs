@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, BooleanArray, Int64Array, RecordBatch, UInt32Array};
+use arrow::compute::cast;
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use datafusion::error::Result as DataFusionResult;
 
@@ -14,12 +15,13 @@ use crate::delta::updates::{Diff, Run, take_rows};
 /// Rows whose arguments are all not null.
 pub(super) struct CountAccumulator {
     arguments: Vec<usize>,
+    output: DataType,
     counts: Vec<Diff>,
 }
 
 impl CountAccumulator {
-    pub fn new(arguments: Vec<usize>) -> Self {
-        CountAccumulator { arguments, counts: vec![] }
+    pub fn new(arguments: Vec<usize>, output: DataType) -> Self {
+        CountAccumulator { arguments, output, counts: vec![] }
     }
 }
 
@@ -41,7 +43,11 @@ impl Accumulator for CountAccumulator {
     }
 
     fn evaluate(&self, groups: &[u32]) -> DataFusionResult<Vec<ArrayRef>> {
-        Ok(one(Int64Array::from_iter_values(groups.iter().map(|g| self.counts[*g as usize]))))
+        let counts = Int64Array::from_iter_values(groups.iter().map(|g| self.counts[*g as usize]));
+        match self.output == DataType::Int64 {
+            true => Ok(one(counts)),
+            false => Ok(vec![cast(&counts, &self.output)?]),
+        }
     }
 
     fn retain(&mut self, kept: &[u32]) {

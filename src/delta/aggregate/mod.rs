@@ -1,11 +1,13 @@
 //! Rows grouped, each group with its aggregates.
 
 mod accumulator;
+mod bits;
 mod count;
 mod expiry;
 mod extreme;
 mod integer;
 mod ordered;
+mod recomputed;
 mod statistic;
 #[cfg(test)]
 mod tests;
@@ -20,8 +22,9 @@ use arrow::datatypes::{Schema, SchemaRef};
 use datafusion::error::{DataFusionError, Result as DataFusionResult};
 
 use self::accumulator::{Accumulator, new_accumulator};
-pub use self::accumulator::{AggregateSpec, Function};
+pub use self::accumulator::{AggregateSpec, BitFunction, Function};
 use self::expiry::{Due, Expiry};
+pub use self::recomputed::{Call, Reads};
 use super::distinct::COMPACT_ROWS_MIN;
 use super::expression::message;
 use super::keys::{Keys, with_one_zero};

@@ -1,4 +1,5 @@
-//! Statistics of floats, independent of order: exact sums, means and deviations, and percentiles.
+//! Statistics of floats, independent of order: exact sums, means and deviations, percentiles, and what is asked of
+//! pairs.
 
 use std::sync::Arc;
 
@@ -7,6 +8,7 @@ use datafusion::error::Result as DataFusionResult;
 
 use super::accumulator::{Accumulator, downcast, retain};
 use crate::delta::updates::{Diff, Run};
+use crate::detect::pairs::{Pairs, PairsQuestion};
 use crate::detect::retractable::Retractable;
 
 /// One retractable state a group, asked one or more questions.
@@ -53,5 +55,54 @@ impl<S: Retractable> Accumulator for StatisticAccumulator<S> {
 
     fn bytes(&self) -> usize {
         self.states.iter().map(|s| size_of::<S>() + s.heap_bytes()).sum()
+    }
+}
+
+/// One state of pairs a group, asked one or more questions. Pairs with a null do not count.
+pub(super) struct PairsAccumulator {
+    questions: Vec<PairsQuestion>,
+    /// The columns of y and x.
+    columns: [usize; 2],
+    states: Vec<Pairs>,
+}
+
+impl PairsAccumulator {
+    /// Over the columns of y and x, or of one that is both.
+    pub fn new(questions: Vec<PairsQuestion>, arguments: &[usize]) -> Self {
+        let column = |index: usize| arguments.get(index).or(arguments.last()).copied().unwrap_or_default();
+        PairsAccumulator { questions, columns: [column(0), column(1)], states: vec![] }
+    }
+}
+
+impl Accumulator for PairsAccumulator {
+    fn grow(&mut self, groups: usize) {
+        self.states.resize_with(groups, Pairs::default);
+    }
+
+    fn update(&mut self, rows: &RecordBatch, groups: &[u32], diffs: &Run<Diff>) -> DataFusionResult<()> {
+        let y: &Float64Array = downcast(rows.column(self.columns[0]))?;
+        let x: &Float64Array = downcast(rows.column(self.columns[1]))?;
+        for (row, group) in groups.iter().enumerate() {
+            if y.is_valid(row) && x.is_valid(row) {
+                self.states[*group as usize].add(y.value(row), x.value(row), diffs.get(row));
+            }
+        }
+        Ok(())
+    }
+
+    fn evaluate(&self, groups: &[u32]) -> DataFusionResult<Vec<ArrayRef>> {
+        let answers = |question: &PairsQuestion| -> ArrayRef {
+            let answers = groups.iter().map(|group| self.states[*group as usize].answer(*question));
+            Arc::new(answers.collect::<Float64Array>())
+        };
+        Ok(self.questions.iter().map(answers).collect())
+    }
+
+    fn retain(&mut self, kept: &[u32]) {
+        retain(&mut self.states, kept);
+    }
+
+    fn bytes(&self) -> usize {
+        self.states.iter().map(|s| size_of::<Pairs>() + s.heap_bytes()).sum()
     }
 }

@@ -188,7 +188,13 @@ impl Standing {
                     self.given.remove(place);
                 }
             }
-            Err(place) => self.given.insert(place, (round, diff)),
+            Err(place) => {
+                // Most rows are given by one round.
+                if self.given.is_empty() {
+                    self.given.reserve_exact(1);
+                }
+                self.given.insert(place, (round, diff));
+            }
         }
     }
 }

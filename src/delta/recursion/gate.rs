@@ -76,7 +76,7 @@ impl Gate {
     fn tell(&mut self, changes: &mut Changes) {
         let error = self.held.keys().next().map(|round| match *round > self.rounds_max {
             true => endless(self.rounds_max),
-            false => format!("recursion gives more than {} rows on one worker", self.rows_max),
+            false => too_many(self.rows_max),
         });
         if error != self.error {
             changes.errors.extend(self.error.take().map(|error| (error, -1)));
@@ -94,6 +94,13 @@ impl Gate {
 /// That a recursion goes on after `rounds_max` rounds.
 pub fn endless(rounds_max: u32) -> String {
     format!("recursion did not end within {rounds_max} rounds; over a cycle UNION ALL never ends, UNION does")
+}
+
+/// That a recursion has more than `rows_max` rows.
+pub fn too_many(rows_max: Diff) -> String {
+    format!(
+        "recursion gives more than {rows_max} rows; a filter or UNION in place of UNION ALL makes them fewer"
+    )
 }
 
 /// By how many rows `part` makes a collection grow.

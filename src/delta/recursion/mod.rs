@@ -37,7 +37,7 @@ use datafusion::error::{DataFusionError, Result as DataFusionResult};
 use timely::dataflow::Scope;
 use timely::dataflow::operators::{Concatenate, ConnectLoop, Enter, Feedback, Leave};
 
-pub use self::gate::endless;
+pub use self::gate::{endless, too_many};
 use self::head::Head;
 use super::collection::Collection;
 use super::map::project;
@@ -50,7 +50,7 @@ use super::updates::Tick;
 /// The most rounds after the first; what a further round has is an error.
 pub const ROUNDS_MAX: u32 = 10_000;
 
-/// The most rows of all rounds together on one worker.
+/// The most rows of all rounds together, in a view on one worker.
 pub const ROWS_MAX: i64 = 10_000_000;
 
 /// The name of the column that holds the round.

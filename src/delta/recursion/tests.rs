@@ -311,7 +311,7 @@ fn what_is_too_much_is_held_back_until_there_is_room() {
         []"#]]
     .assert_eq(&pass((1, 0), &[1, 2], 1));
     expect![[r#"
-        recursion gives more than 3 rows on one worker +1
+        recursion gives more than 3 rows; a filter or UNION in place of UNION ALL makes them fewer +1
         []"#]]
     .assert_eq(&pass((1, 1), &[3, 4], 1));
     // There is room for what is left of it.
@@ -322,7 +322,7 @@ fn what_is_too_much_is_held_back_until_there_is_room() {
     expect![[r#"
         3 1 @2 +1
         4 1 @2 +1
-        recursion gives more than 3 rows on one worker -1
+        recursion gives more than 3 rows; a filter or UNION in place of UNION ALL makes them fewer -1
         []"#]]
     .assert_eq(&pass((2, 1), &[], 1));
     expect![[r#"

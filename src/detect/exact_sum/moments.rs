@@ -37,12 +37,40 @@ pub fn variance(count: i64, sum: &ExactSum, squares: &ExactSum, divisor: Divisor
     if sum.non_finite_value().is_some() || squares.non_finite_value().is_some() {
         return Some(f64::NAN);
     }
-    let (sum, squares) = (sum.digits(), squares.digits());
+    let spread = centered(count, [sum, sum], squares);
+    // It can be below zero only while retractions are ahead of their insertions, when no variance means anything.
+    if spread.negative {
+        return Some(0.0);
+    }
+    Some(spread.divided_by(&[count as u64, reduced as u64]).value())
+}
+
+/// The double nearest to the sum over `count` pairs of the products of both deviations from the mean, divided
+/// by `divisor`, where `sums` and `products` are the sums of the two and of their products.
+///
+/// Computed without rounding before the last step, as [`variance`] is, which it is for pairs of the same value
+/// twice. NaN if any value is not finite. `None` unless `count > 0` and `divisor > 0`.
+pub fn comoment(count: i64, sums: [&ExactSum; 2], products: &ExactSum, divisor: i64) -> Option<f64> {
+    if count <= 0 || divisor <= 0 {
+        return None;
+    }
+    if [sums[0], sums[1], products].iter().any(|sum| sum.non_finite_value().is_some()) {
+        return Some(f64::NAN);
+    }
+    Some(centered(count, sums, products).divided_by(&[count as u64, divisor as u64]).value())
+}
+
+/// `count * products - sums[0] * sums[1]`.
+fn centered(count: i64, sums: [&ExactSum; 2], products: &ExactSum) -> Digits {
+    let (left, right, products) = (sums[0].digits(), sums[1].digits(), products.digits());
     let count_digits = [count as u32, (count as u64 >> 32) as u32];
-    let minuend = multiply(&squares.digits, &count_digits);
-    let subtrahend = multiply(&sum.digits, &sum.digits);
-    let difference = subtract(minuend, squares.first, &subtrahend, 2 * sum.first - UNIT_LIMB as i32);
-    Some(difference.divided_by(&[count as u64, reduced as u64]).value())
+    let minuend = multiply(&products.digits, &count_digits);
+    let subtrahend = multiply(&left.digits, &right.digits);
+    let first = left.first + right.first - UNIT_LIMB as i32;
+    difference(
+        Digits::trimmed(products.negative, products.first, minuend),
+        Digits::trimmed(left.negative != right.negative, first, subtrahend),
+    )
 }
 
 fn multiply(left: &[u32], right: &[u32]) -> Vec<u32> {
@@ -59,32 +87,50 @@ fn multiply(left: &[u32], right: &[u32]) -> Vec<u32> {
     product
 }
 
-/// `minuend - subtrahend`, or zero if that is negative: so it can be only while retractions are
-/// ahead of their insertions, when no variance means anything.
-fn subtract(minuend: Vec<u32>, minuend_first: i32, subtrahend: &[u32], subtrahend_first: i32) -> Digits {
-    let subtrahend = Digits::trimmed(false, subtrahend_first, subtrahend.to_vec());
-    let minuend = Digits::trimmed(false, minuend_first, minuend);
-    if subtrahend.is_zero() {
-        return minuend;
+/// `left - right`.
+fn difference(left: Digits, mut right: Digits) -> Digits {
+    if left.is_zero() || right.is_zero() {
+        right.negative = !right.negative && !right.is_zero();
+        return if left.is_zero() { right } else { left };
     }
-    let first = if minuend.is_zero() { subtrahend.first } else { minuend.first.min(subtrahend.first) };
+    let first = left.first.min(right.first);
     let end = |digits: &Digits| digits.first + digits.digits.len() as i32;
-    let length = (end(&minuend).max(end(&subtrahend)) - first) as usize;
+    // One digit more takes what a sum carries.
+    let length = (end(&left).max(end(&right)) - first) as usize + 1;
     let place = |digits: &Digits| {
         let mut placed = vec![0_u32; length];
-        let from = (digits.first - first).max(0) as usize;
-        placed[from.min(length)..].iter_mut().zip(&digits.digits).for_each(|(to, digit)| *to = *digit);
+        let from = (digits.first - first) as usize;
+        placed[from..from + digits.digits.len()].copy_from_slice(&digits.digits);
         placed
     };
-    let (mut left, right) = (place(&minuend), place(&subtrahend));
-    if left.iter().rev().cmp(right.iter().rev()) != Ordering::Greater {
-        return Digits::trimmed(false, 0, Vec::new());
+    let (mut large, mut small) = (place(&left), place(&right));
+    if left.negative != right.negative {
+        add(&mut large, &small);
+        return Digits::trimmed(left.negative, first, large);
     }
+    let is_swapped = large.iter().rev().cmp(small.iter().rev()) == Ordering::Less;
+    if is_swapped {
+        std::mem::swap(&mut large, &mut small);
+    }
+    subtract(&mut large, &small);
+    Digits::trimmed(left.negative != is_swapped, first, large)
+}
+
+/// Adds `other`, of the same length, whose sum does not carry beyond it.
+fn add(digits: &mut [u32], other: &[u32]) {
+    let mut carry = 0_u64;
+    for (digit, other) in digits.iter_mut().zip(other) {
+        let wide = u64::from(*digit) + u64::from(*other) + carry;
+        (*digit, carry) = (wide as u32, wide >> 32);
+    }
+}
+
+/// Subtracts `other`, of the same length and not greater.
+fn subtract(digits: &mut [u32], other: &[u32]) {
     let mut borrow = false;
-    for (l, r) in left.iter_mut().zip(&right) {
-        let (once, under) = l.overflowing_sub(*r);
+    for (digit, other) in digits.iter_mut().zip(other) {
+        let (once, under) = digit.overflowing_sub(*other);
         let (twice, again) = once.overflowing_sub(u32::from(borrow));
-        (*l, borrow) = (twice, under || again);
+        (*digit, borrow) = (twice, under || again);
     }
-    Digits::trimmed(false, first, left)
 }

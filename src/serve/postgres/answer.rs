@@ -10,6 +10,7 @@ use tokio::sync::watch;
 use super::Shared;
 use super::command::Command;
 use super::error::Fault;
+use super::transaction::Writing;
 use crate::engine::{Answer, Subscription, Written};
 use crate::serve::flow::Flow;
 use crate::serve::stopped;
@@ -95,6 +96,7 @@ impl Shared {
         &self,
         command: &Command,
         client: &Arc<Client>,
+        writing: &mut Writing,
         parameters: Vec<Parameter>,
     ) -> Result<Outcome, Fault> {
         let live = &self.context.live;
@@ -102,17 +104,18 @@ impl Shared {
             Command::Ours { statement, sql } => (statement.as_ref(), sql),
             Command::Catalog(sql) => {
                 let question = Question::catalog(sql, client).map_err(|e| self.fault(e, sql))?;
-                return self.rows(question, sql, parameters).await;
+                return self.rows(question, sql, writing, parameters).await;
             }
             _ => return Err(Fault::error("XX000", "this statement is not one of the engine")),
         };
         if let Statement::Query(query) = statement {
-            return self.rows(Question::plain(query.as_ref().clone()), sql, parameters).await;
+            return self.rows(Question::plain(query.as_ref().clone()), sql, writing, parameters).await;
         }
         if let Statement::Write(write) = statement {
-            let written = live.write(write.clone(), parameters).await;
+            let written = Box::pin(writing.write(self, write.clone(), parameters)).await;
             return Ok(written_outcome(written.map_err(|error| self.fault(error, sql))?));
         }
+        self.show(writing).await.map_err(|error| self.fault(error, sql))?;
         let place = match statement {
             Statement::Subscribe(_) => Some(self.subscribers.enter().map_err(|e| self.fault(e, sql))?),
             _ => None,
@@ -138,10 +141,11 @@ impl Shared {
         &self,
         question: Question,
         sql: &str,
+        writing: &mut Writing,
         parameters: Vec<Parameter>,
     ) -> Result<Outcome, Fault> {
         let tag = question.tag();
-        let rows = self.context.live.rows(question, parameters).await;
+        let rows = writing.rows(self, question, parameters).await;
         let rows = rows.map_err(|error| self.fault(error, sql))?;
         // Whoever reads slowly keeps the place of a query no longer than a statement may take.
         let flow = Flow::start(rows, self.context.config.statement_timeout);

@@ -22,12 +22,15 @@ pub(super) enum Command {
         from: Box<Command>,
         format: Format,
     },
+    /// COPY FROM STDIN.
+    CopyIn(CopyTarget),
     Begin,
     Commit,
     Rollback,
-    Savepoint,
-    Release,
-    RollbackTo,
+    /// Each with the name of the savepoint.
+    Savepoint(String),
+    Release(String),
+    RollbackTo(String),
     Set {
         name: String,
         value: String,
@@ -55,11 +58,11 @@ pub(super) fn understand(sql: &str) -> Result<Command, Fault> {
         ["BEGIN", ..] | ["START", "TRANSACTION", ..] => Ok(Command::Begin),
         ["COMMIT" | "END", ..] => Ok(Command::Commit),
         ["ROLLBACK" | "ABORT", "TO", ..] | ["ROLLBACK", "WORK" | "TRANSACTION", "TO", ..] => {
-            Ok(Command::RollbackTo)
+            Ok(Command::RollbackTo(last(&words)))
         }
         ["ROLLBACK" | "ABORT", ..] => Ok(Command::Rollback),
-        ["SAVEPOINT", ..] => Ok(Command::Savepoint),
-        ["RELEASE", ..] => Ok(Command::Release),
+        ["SAVEPOINT", ..] => Ok(Command::Savepoint(last(&words))),
+        ["RELEASE", ..] => Ok(Command::Release(last(&words))),
         ["SET", ..] => set(&words),
         ["RESET", "ALL"] => Ok(Command::Reset(None)),
         ["RESET", ..] => Ok(Command::Reset(Some(setting_name(&words[1..])))),
@@ -94,7 +97,7 @@ impl Command {
 
     /// Whether it is allowed once a transaction has failed.
     pub fn ends_transaction(&self) -> bool {
-        matches!(self, Command::Commit | Command::Rollback | Command::RollbackTo)
+        matches!(self, Command::Commit | Command::Rollback | Command::RollbackTo(_))
     }
 }
 
@@ -141,6 +144,14 @@ fn words(sql: &str) -> Result<Vec<Word>, Fault> {
             Word { key, text, begin, end: offsets.at(token.span.end) }
         })
         .collect())
+}
+
+/// The name that the words end with.
+fn last(words: &[Word]) -> String {
+    words.last().map_or_else(String::new, |word| match word.key.starts_with('"') {
+        true => word.text.clone(),
+        false => word.text.to_lowercase(),
+    })
 }
 
 /// The setting that the words of SHOW, SET or RESET name.
@@ -227,13 +238,47 @@ fn copy(sql: &str, words: &[Word]) -> Result<Command, Fault> {
             }
             Ok(Command::Copy { from: Box::new(from), format: Format::parse(&keys, &values)? })
         }
+        [from, stdin, options @ ..] if from.key == "FROM" && stdin.key == "STDIN" && !is_statement => {
+            let keys: Vec<&str> = options.iter().map(|w| w.key.as_str()).collect();
+            let values: Vec<&str> = options.iter().map(|w| w.text.as_str()).collect();
+            let format = Format::parse(&keys, &values)?;
+            let target = &words[1..words.len() - rest.len()];
+            Ok(Command::CopyIn(CopyTarget::parse(target, format).ok_or_else(syntax)?))
+        }
         [from, ..] if from.key == "FROM" => {
-            Err(Fault::error("0A000", "COPY FROM is not supported").hint("Telemetry comes in by OTLP."))
+            Err(Fault::error("0A000", "COPY comes from STDIN alone").hint("psql has \\copy for files."))
         }
         [_, target, ..] if target.key != "STDOUT" => {
             Err(Fault::error("0A000", "COPY goes to STDOUT alone").hint("psql has \\copy for files."))
         }
         _ => Err(syntax()),
+    }
+}
+
+/// What COPY FROM STDIN fills, and how its rows are written.
+#[derive(Debug)]
+pub(super) struct CopyTarget {
+    /// The table.
+    pub table: String,
+    /// The columns that are named.
+    pub columns: Vec<String>,
+    pub format: Format,
+}
+
+impl CopyTarget {
+    /// Reads `table [(column, ...)]`, the table perhaps with its schema before it.
+    fn parse(words: &[Word], format: Format) -> Option<CopyTarget> {
+        let open = words.iter().position(|word| word.key == "(").unwrap_or(words.len());
+        let (table, columns) = words.split_at(open);
+        let columns = match columns {
+            [] => vec![],
+            [_, columns @ .., close] if close.key == ")" => {
+                let names = columns.iter().filter(|word| word.key != ",");
+                names.map(|word| last(std::slice::from_ref(word))).collect()
+            }
+            _ => return None,
+        };
+        Some(CopyTarget { table: last(table), columns, format })
     }
 }
 

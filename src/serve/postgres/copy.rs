@@ -1,4 +1,4 @@
-//! COPY ... TO STDOUT: rows as text or CSV.
+//! The formats of COPY, and rows on their way to STDOUT as text or CSV.
 
 use bytes::{BufMut, Bytes, BytesMut};
 use pgwire::messages::copy::CopyData;
@@ -9,9 +9,9 @@ use super::error::Fault;
 /// How rows are written.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Format {
-    is_csv: bool,
-    delimiter: u8,
-    null: String,
+    pub is_csv: bool,
+    pub delimiter: u8,
+    pub null: String,
     /// Whether the names of the columns come first.
     pub has_header: bool,
 }

@@ -128,7 +128,7 @@ impl Session {
                     Statement::Query(query) => {
                         shared.question(&Question::plain(query.as_ref().clone()), sql, declared).await?
                     }
-                    Statement::Write(write) => shared.write(write, sql, declared).await?,
+                    Statement::Write(write) => Box::pin(shared.write(write, sql, declared)).await?,
                     other => (vec![], shared.columns(other, sql).await?),
                 },
                 _ => (vec![], None),
@@ -213,12 +213,19 @@ impl Session {
             return self.sender.put(PgWireBackendMessage::EmptyQueryResponse(EmptyQueryResponse::new()));
         };
         self.check_transaction(command)?;
+        if let (Command::CopyIn(target), Progress::Bound) = (command, &portal.progress) {
+            portal.progress = Progress::Done(Tag::Word(""));
+            return Box::pin(self.copy_in(target)).await;
+        }
         let done = match portal.progress {
-            Progress::Bound => self.conduct(command)?,
+            Progress::Bound => {
+                self.settle(command).await?;
+                self.conduct(command)?
+            }
             _ => None,
         };
         let timeout = self.statement_timeout();
-        let Session { shared, receiver, sender, cancellable, client, .. } = self;
+        let Session { shared, receiver, sender, cancellable, client, writing, .. } = self;
         let limit = shared.context.config.statement_timeout;
         let work = async {
             let (cursor, tag, deadline) = match std::mem::replace(&mut portal.progress, Progress::Expired) {
@@ -244,7 +251,7 @@ impl Session {
                     };
                     let outcome = match done {
                         Some(outcome) => outcome,
-                        None => shared.answer(inner, client, parameters).await?,
+                        None => shared.answer(inner, client, writing, parameters).await?,
                     };
                     match (outcome, copy) {
                         (Outcome::Done(tag), _) => {

@@ -10,8 +10,9 @@
 //!                                            come)
 //! ```
 //!
-//! Any user may connect, to the database `undercurrent` alone. Transactions are accepted and tracked, and have
-//! no effect: a statement reads one closed tick, and the statements that change something take effect at once.
+//! Any user may connect, to the database `undercurrent` alone. A statement reads one closed tick. What changes rows of
+//! tables takes effect at once, and within BEGIN and COMMIT when it commits, all of it or nothing; until then only the
+//! transaction sees it, and only in tables. CREATE and DROP take effect at once wherever they stand.
 //! Timestamps have nanoseconds in the engine and microseconds here: the rest is cut off.
 //!
 //! A running statement ends when it is cancelled or its client is gone; one that changes something is finished
@@ -22,6 +23,8 @@ mod cancel;
 mod columns;
 mod command;
 mod copy;
+mod copy_in;
+mod copy_text;
 mod cursor;
 mod error;
 mod extended;
@@ -31,6 +34,7 @@ mod session;
 mod settings;
 mod simple;
 mod startup;
+mod transaction;
 mod wire;
 
 use std::sync::Arc;

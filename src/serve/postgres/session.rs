@@ -13,6 +13,7 @@ use pgwire::messages::{PgWireBackendMessage, PgWireFrontendMessage};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
+use super::Shared;
 use super::answer::{Outcome, Source, Tag, shutdown};
 use super::cancel::Cancellable;
 use super::command::Command;
@@ -20,8 +21,8 @@ use super::error::Fault;
 use super::extended::{Portal, Prepared};
 use super::settings::{Settings, reported};
 use super::startup::Started;
+use super::transaction::Writing;
 use super::wire::{Receiver, Sender, split};
-use super::{DATABASE, Shared};
 use crate::serve::stopped;
 use crate::sql::pg_catalog::Client;
 
@@ -34,10 +35,11 @@ pub(super) struct Session {
     /// Who asks, as functions of the catalog tell it.
     pub client: Arc<Client>,
     pub status: TransactionStatus,
+    pub writing: Writing,
     pub prepared: HashMap<String, Arc<Prepared>>,
     pub portals: HashMap<String, Portal>,
     settings: Settings,
-    stop: watch::Receiver<bool>,
+    pub stop: watch::Receiver<bool>,
     /// After an error in the extended protocol, messages are skipped up to the next Sync.
     skips: bool,
 }
@@ -58,6 +60,7 @@ impl Session {
             sender,
             client: Arc::new(client),
             status: TransactionStatus::Idle,
+            writing: Writing::default(),
             prepared: HashMap::new(),
             portals: HashMap::new(),
             settings,
@@ -145,7 +148,10 @@ impl Session {
             PgWireFrontendMessage::Describe(describe) => self.describe(&describe),
             PgWireFrontendMessage::Execute(execute) => self.execute(&execute).await,
             PgWireFrontendMessage::Close(close) => self.close(&close),
-            PgWireFrontendMessage::Flush(_) => self.sender.flush().await,
+            PgWireFrontendMessage::Flush(_) => match self.reveal().await {
+                Ok(()) => self.sender.flush().await,
+                Err(fault) => Err(fault),
+            },
             PgWireFrontendMessage::Sync(_) => {
                 self.skips = false;
                 if self.status == TransactionStatus::Idle {
@@ -181,7 +187,14 @@ impl Session {
         self.sender.put(message)
     }
 
+    /// Waits until all see what the client has done: it is told so.
+    async fn reveal(&mut self) -> Result<(), Fault> {
+        let shown = self.shared.show(&self.writing).await;
+        shown.map_err(|error| self.shared.fault(error, ""))
+    }
+
     async fn ready(&mut self) -> Result<(), Fault> {
+        self.reveal().await?;
         self.sender.put(PgWireBackendMessage::ReadyForQuery(ReadyForQuery::new(self.status)))?;
         self.sender.flush().await
     }
@@ -205,7 +218,9 @@ impl Session {
     /// Carries out a statement about the session itself; `None` when it is one for the engine.
     pub fn conduct(&mut self, command: &Command) -> Result<Option<Outcome>, Fault> {
         let tag = match command {
-            Command::Ours { .. } | Command::Catalog(_) | Command::Copy { .. } => return Ok(None),
+            Command::Ours { .. } | Command::Catalog(_) | Command::Copy { .. } | Command::CopyIn(_) => {
+                return Ok(None);
+            }
             Command::Show(name) => return self.show(name.as_deref()).map(Some),
             Command::Begin => self.turn(TransactionStatus::Transaction, "BEGIN"),
             Command::Commit if self.status == TransactionStatus::Error => {
@@ -213,19 +228,28 @@ impl Session {
             }
             Command::Commit => self.turn(TransactionStatus::Idle, "COMMIT"),
             Command::Rollback => self.turn(TransactionStatus::Idle, "ROLLBACK"),
-            Command::RollbackTo => match self.status {
+            Command::RollbackTo(name) => match self.status {
                 TransactionStatus::Idle => return Err(outside("ROLLBACK TO SAVEPOINT")),
                 _ => {
+                    self.writing.roll_back_to(name)?;
                     self.status = TransactionStatus::Transaction;
                     "ROLLBACK"
                 }
             },
-            Command::Savepoint if self.status == TransactionStatus::Idle => return Err(outside("SAVEPOINT")),
-            Command::Savepoint => "SAVEPOINT",
-            Command::Release if self.status == TransactionStatus::Idle => {
+            Command::Savepoint(_) if self.status == TransactionStatus::Idle => {
+                return Err(outside("SAVEPOINT"));
+            }
+            Command::Savepoint(name) => {
+                self.writing.save(name)?;
+                "SAVEPOINT"
+            }
+            Command::Release(_) if self.status == TransactionStatus::Idle => {
                 return Err(outside("RELEASE SAVEPOINT"));
             }
-            Command::Release => "RELEASE",
+            Command::Release(name) => {
+                self.writing.release(name)?;
+                "RELEASE"
+            }
             Command::Set { name, value } => {
                 let told = self.settings.set(name, value)?;
                 self.changed(told)?;
@@ -262,10 +286,21 @@ impl Session {
     /// Moves on to another state of the transaction; portals end with it.
     fn turn(&mut self, status: TransactionStatus, tag: &'static str) -> &'static str {
         self.status = status;
+        self.writing.turn(status == TransactionStatus::Transaction);
         if status == TransactionStatus::Idle {
             self.portals.clear();
         }
         tag
+    }
+
+    /// Whether a statement of the transaction has failed.
+    pub fn has_failed(&self) -> bool {
+        self.status == TransactionStatus::Error
+    }
+
+    /// Ends the transaction, without what it has not committed.
+    pub fn end_transaction(&mut self) {
+        self.turn(TransactionStatus::Idle, "ROLLBACK");
     }
 
     fn discard(&mut self, what: &str) -> Result<Outcome, Fault> {
@@ -343,6 +378,5 @@ pub(super) fn missing_statement(name: &str) -> Fault {
 }
 
 fn outside(what: &str) -> Fault {
-    Fault::error("25P01", format!("{what} can only be used in transaction blocks"))
-        .hint(format!("BEGIN one; it has no effect on database \"{DATABASE}\"."))
+    Fault::error("25P01", format!("{what} can only be used in transaction blocks")).hint("BEGIN one.")
 }

@@ -41,9 +41,13 @@ impl Session {
     async fn statement(&mut self, sql: &str) -> Result<(), Fault> {
         let command = understand(sql)?;
         self.check_transaction(&command)?;
+        self.settle(&command).await?;
+        if let Command::CopyIn(target) = &command {
+            return Box::pin(self.copy_in(target)).await;
+        }
         let done = self.conduct(&command)?;
         let timeout = self.statement_timeout();
-        let Session { shared, receiver, sender, cancellable, client, .. } = self;
+        let Session { shared, receiver, sender, cancellable, client, writing, .. } = self;
         let work = async {
             let (inner, copy) = match &command {
                 Command::Copy { from, format } => (from.as_ref(), Some(format)),
@@ -51,7 +55,7 @@ impl Session {
             };
             let outcome = match done {
                 Some(outcome) => outcome,
-                None => shared.answer(inner, client, vec![]).await?,
+                None => shared.answer(inner, client, writing, vec![]).await?,
             };
             match (outcome, copy) {
                 (Outcome::Done(tag), _) => complete(sender, tag),

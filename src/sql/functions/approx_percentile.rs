@@ -98,7 +98,7 @@ pub fn percentile_question(arguments: &[Arc<dyn PhysicalExpr>]) -> Result<Percen
 }
 
 /// The value of an argument that does not depend on a row, if it is in `min..=max`.
-fn literal(argument: &Arc<dyn PhysicalExpr>, what: &str, min: f64, max: f64) -> Result<f64> {
+pub(super) fn literal(argument: &Arc<dyn PhysicalExpr>, what: &str, min: f64, max: f64) -> Result<f64> {
     let no_rows = RecordBatch::new_empty(Arc::new(Schema::empty()));
     let value = match argument.evaluate(&no_rows) {
         Ok(ColumnarValue::Scalar(value)) => value,

@@ -1,4 +1,4 @@
-//! Aggregates over doubles whose results depend on nothing but the multiset of values.
+//! Aggregates whose results depend on nothing but the multiset of values.
 //!
 //! DataFusion adds doubles in the order they come, so its `sum`, `avg`, `var` and `stddev` differ in
 //! their last bits from run to run, and a retracted value leaves a residue; its `min` and `max` depend on
@@ -16,7 +16,13 @@
 //! | `var_pop` | `var_population` | without values |
 //! | `stddev` | `stddev_samp` | with fewer than two values |
 //! | `stddev_pop` | | without values |
+//! | `corr`, `covar_samp`, `regr_slope`, `regr_intercept`, `regr_r2` | `covar` | with fewer than two pairs |
+//! | `covar_pop`, `regr_avgx`, `regr_avgy`, `regr_sxx`, `regr_syy`, `regr_sxy` | | without pairs |
 //! | `approx_percentile(x, p [, relative_error])` | | without values |
+//! | `percentile_cont(p) WITHIN GROUP (ORDER BY x)` | `quantile_cont` | without values |
+//!
+//! Functions whose result depends on the order of rows (`array_agg`, `string_agg`, `first_value` ...) are completed
+//! to one that does not by [`Ordered`].
 //!
 //! All work with `FILTER`, with `DISTINCT` (where `-0.0` is `0.0`, as in `GROUP BY`) and over sliding
 //! window frames.
@@ -29,6 +35,9 @@ mod accumulator;
 mod approx_percentile;
 mod groups;
 mod min_max;
+mod ordered;
+mod pairs;
+mod percentile_cont;
 mod single_value;
 mod sum_avg;
 #[cfg(test)]
@@ -41,6 +50,8 @@ use datafusion::logical_expr::AggregateUDF;
 use datafusion::prelude::SessionContext;
 
 pub use approx_percentile::percentile_question;
+pub use ordered::{ARGUMENT_ORDER, Ordered, reads_order, rows_read};
+pub use pairs::pairs_question;
 pub use single_value::single_value;
 
 /// The canonical names: what `AggregateUDF::name()` says, whatever alias a query used.
@@ -65,6 +76,8 @@ pub mod names {
     pub const SINGLE_VALUE: &str = "single_value";
     /// A quantile within a relative error.
     pub const APPROX_PERCENTILE: &str = "approx_percentile";
+    /// A quantile, exact and interpolated.
+    pub const PERCENTILE_CONT: &str = "percentile_cont";
 }
 
 /// All functions of this module.
@@ -73,9 +86,11 @@ pub fn all() -> Vec<Arc<AggregateUDF>> {
         AggregateUDF::new_from_impl(sum_avg::Sum::default()),
         AggregateUDF::new_from_impl(sum_avg::Avg::default()),
         AggregateUDF::new_from_impl(approx_percentile::ApproxPercentile::default()),
+        AggregateUDF::new_from_impl(percentile_cont::PercentileCont::default()),
     ];
     functions.extend(min_max::Extremum::all().map(AggregateUDF::new_from_impl));
     functions.extend(variance::Spread::all().map(AggregateUDF::new_from_impl));
+    functions.extend(pairs::Paired::all().map(AggregateUDF::new_from_impl));
     functions.into_iter().map(Arc::new).collect()
 }
 

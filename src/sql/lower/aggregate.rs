@@ -3,31 +3,33 @@
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
-use datafusion::common::{DFSchema, ScalarValue};
+use datafusion::common::DFSchema;
 use datafusion::execution::context::ExecutionProps;
-use datafusion::logical_expr::expr::{AggregateFunction, AggregateFunctionParams};
+use datafusion::logical_expr::expr::AggregateFunction;
 use datafusion::logical_expr::physical_planning_context::PhysicalPlanningContext;
 use datafusion::logical_expr::{Aggregate, Expr, ExprSchemable};
 use datafusion::physical_expr::create_physical_expr;
 
 use super::ending::substitute;
+use super::recomputed::recomputed;
 use super::solve::{solve, unsolved};
 use super::temporal::timestamp;
 use super::{Lowering, cast_to, column};
-use crate::delta::aggregate::{AggregateSpec, Function, GroupBySpec};
+use crate::delta::aggregate::{AggregateSpec, BitFunction, Function, GroupBySpec};
 use crate::delta::plan::{Node, NodeId, Plan};
 use crate::delta::temporal_condition::Bound;
 use crate::sql::error::SqlError;
-use crate::sql::functions::{names, percentile_question};
+use crate::sql::functions::{names, pairs_question, percentile_question};
 
 /// The columns that an aggregation reads: the group, then arguments and filters, each once.
-struct Inputs<'a> {
+pub(super) struct Inputs<'a> {
     from: &'a DFSchema,
     expressions: Vec<Expr>,
 }
 
 impl Inputs<'_> {
-    fn column(&mut self, expression: Expr) -> usize {
+    /// Where `expression` stands, which is added if it does not yet.
+    pub(super) fn column(&mut self, expression: Expr) -> usize {
         let found = self.expressions.iter().position(|e| *e == expression);
         found.unwrap_or_else(|| {
             self.expressions.push(expression);
@@ -35,9 +37,13 @@ impl Inputs<'_> {
         })
     }
 
+    pub(super) fn data_type(&self, expression: &Expr) -> Result<DataType, SqlError> {
+        Ok(expression.get_type(self.from)?)
+    }
+
     fn schema(&self) -> Result<SchemaRef, SqlError> {
         let fields = self.expressions.iter().enumerate().map(|(index, expression)| {
-            Ok(Field::new(format!("{index}:{expression}"), expression.get_type(self.from)?, true))
+            Ok(Field::new(format!("{index}:{expression}"), self.data_type(expression)?, true))
         });
         Ok(Arc::new(Schema::new(fields.collect::<Result<Vec<_>, SqlError>>()?)))
     }
@@ -51,12 +57,8 @@ impl Lowering<'_> {
         conditions: &[Expr],
         schema: SchemaRef,
     ) -> Result<NodeId, SqlError> {
-        if query.group_expr.iter().any(|e| matches!(e, Expr::GroupingSet(_))) {
-            return Err(SqlError::unsupported(
-                "GROUPING SETS, ROLLUP or CUBE",
-                "one row goes into several groups",
-                "write a UNION ALL of one GROUP BY each",
-            ));
+        if let [Expr::GroupingSet(sets)] = query.group_expr.as_slice() {
+            return self.grouping_sets(query, sets, schema);
         }
         if let Some(value) = super::single::argument(query) {
             return self.single(query, value, schema);
@@ -114,6 +116,8 @@ impl Lowering<'_> {
     fn retracts_within_horizon(&self, node: NodeId) -> bool {
         match &self.plan.nodes[node] {
             Node::Aggregate { .. } | Node::TemporalFilter { .. } => false,
+            // A better row takes back one of any age.
+            Node::TopK { .. } | Node::Partition { .. } => false,
             Node::Source { .. } | Node::Recursion { .. } => !self.retracts[node],
             // A join keeps the rows of a side that retracts for ever, and may take back what it made of them.
             Node::Join { left, right, .. } => !self.retracts[*left] && !self.retracts[*right],
@@ -136,11 +140,13 @@ fn bound(condition: &Expr, query: &Aggregate, inputs: &mut Inputs) -> Result<Bou
 fn output_count(function: &Function) -> usize {
     match function {
         Function::Percentile { ranks, .. } => ranks.len(),
+        Function::Pairs { questions } => questions.len(),
         _ => 1,
     }
 }
 
-/// Finds or adds the state for `spec`: percentiles of the same values share one sketch.
+/// Finds or adds the state for `spec`: percentiles of the same values share one sketch, statistics of the same
+/// pairs their sums.
 fn share(aggregates: &mut Vec<AggregateSpec>, spec: AggregateSpec) -> (usize, usize) {
     for (index, existing) in aggregates.iter_mut().enumerate() {
         let same_input = existing.arguments == spec.arguments
@@ -158,6 +164,10 @@ fn share(aggregates: &mut Vec<AggregateSpec>, spec: AggregateSpec) -> (usize, us
                 ranks.extend(wanted);
                 return (index, ranks.len() - 1);
             }
+            (Function::Pairs { questions }, Function::Pairs { questions: wanted }) => {
+                questions.extend(wanted);
+                return (index, questions.len() - 1);
+            }
             (a, b) if a == b => return (index, 0),
             _ => {}
         }
@@ -168,84 +178,91 @@ fn share(aggregates: &mut Vec<AggregateSpec>, spec: AggregateSpec) -> (usize, us
 
 fn aggregate_spec(expression: &Expr, field: &Field, inputs: &mut Inputs) -> Result<AggregateSpec, SqlError> {
     let expression = expression.clone().unalias();
-    let Expr::AggregateFunction(AggregateFunction { func, params }) = &expression else {
+    let Expr::AggregateFunction(call) = &expression else {
         return Err(SqlError::unsupported(
             format!("the aggregate `{expression}`"),
             "it is no aggregate function",
             "use count, sum, avg, min or max",
         ));
     };
-    // An ORDER BY changes nothing about any function supported here.
-    let AggregateFunctionParams { args, distinct, filter, .. } = params;
-    let (function, arguments) = function(func.name(), args, inputs.from, field.data_type())?;
-    let mut columns = vec![];
-    for argument in arguments {
-        columns.push(inputs.column(argument));
-    }
-    let filter = filter.as_ref().map(|f| inputs.column(f.as_ref().clone()));
-    // DISTINCT changes nothing about an extreme, and would cost the state of every value.
-    let is_distinct = *distinct
-        && !matches!(function, Function::Min | Function::Max | Function::BoolAnd | Function::BoolOr);
-    Ok(AggregateSpec { function, arguments: columns, filter, is_distinct, output: field.data_type().clone() })
+    let params = &call.params;
+    let output = field.data_type().clone();
+    let (function, arguments) = match incremental(call, inputs.from, &output)? {
+        Some((function, arguments)) => {
+            (function, arguments.into_iter().map(|argument| inputs.column(argument)).collect())
+        }
+        None => {
+            let (call, arguments) = recomputed(call, inputs)?;
+            (Function::Recomputed(call), arguments)
+        }
+    };
+    let filter = params.filter.as_ref().map(|f| inputs.column(f.as_ref().clone()));
+    // DISTINCT changes nothing about these, and would cost the state of every value.
+    let is_idempotent = matches!(
+        function,
+        Function::Min
+            | Function::Max
+            | Function::BoolAnd
+            | Function::BoolOr
+            | Function::Bits(BitFunction::And | BitFunction::Or)
+    );
+    let is_distinct = params.distinct && !is_idempotent;
+    Ok(AggregateSpec { function, arguments, filter, is_distinct, output })
 }
 
-/// The function called `name` with `args`, and its arguments in the types that it works on.
-fn function(
-    name: &str,
-    args: &[Expr],
+/// The function of `call` in an incremental form, if it has one, and its arguments in the types that it works on.
+fn incremental(
+    call: &AggregateFunction,
     from: &DFSchema,
     output: &DataType,
-) -> Result<(Function, Vec<Expr>), SqlError> {
-    let float = |args: &[Expr]| {
-        let first = args.first().cloned().unwrap_or_else(|| Expr::Literal(ScalarValue::Null, None));
-        Ok::<_, SqlError>(vec![cast_to(first, from, &DataType::Float64)?])
+) -> Result<Option<(Function, Vec<Expr>)>, SqlError> {
+    // An ORDER BY changes nothing about any of these.
+    let args = &call.params.args;
+    let cast_all = |data_type: &DataType| {
+        args.iter().map(|e| cast_to(e.clone(), from, data_type)).collect::<Result<Vec<_>, _>>()
     };
-    let same = || args.iter().take(1).cloned().collect::<Vec<_>>();
-    Ok(match name {
+    let first = |mut args: Vec<Expr>| {
+        args.truncate(1);
+        args
+    };
+    let float = || cast_all(&DataType::Float64).map(first);
+    let same = || first(args.clone());
+    let is_float = *output == DataType::Float64;
+    let variance = |is_sample, is_root| Function::Variance { is_sample, is_root };
+    Ok(Some(match call.func.name() {
         // A constant is never null: count(*) and count(1) read no column.
-        "count" => {
+        "count" | "regr_count" => {
             let is_constant = |e: &Expr| matches!(e, Expr::Literal(value, _) if !value.is_null());
             (Function::Count, args.iter().filter(|e| !is_constant(e)).cloned().collect())
         }
-        names::SUM => match output {
-            DataType::Float64 => (Function::Sum, float(args)?),
-            DataType::Int64 | DataType::UInt64 => {
-                (Function::Sum, vec![cast_to(same().swap_remove(0), from, output)?])
-            }
-            _ => (Function::Sum, same()),
-        },
-        names::AVG if *output == DataType::Float64 => (Function::Avg, float(args)?),
-        names::AVG => (Function::Avg, same()),
-        names::VAR => (Function::Variance { is_sample: true, is_root: false }, float(args)?),
-        names::VAR_POP => (Function::Variance { is_sample: false, is_root: false }, float(args)?),
-        names::STDDEV => (Function::Variance { is_sample: true, is_root: true }, float(args)?),
-        names::STDDEV_POP => (Function::Variance { is_sample: false, is_root: true }, float(args)?),
+        names::SUM if is_float => (Function::Sum, float()?),
+        names::AVG if is_float => (Function::Avg, float()?),
+        names::SUM if matches!(output, DataType::Int64 | DataType::UInt64) => {
+            (Function::Sum, first(cast_all(output)?))
+        }
+        names::SUM if matches!(output, DataType::Decimal128(..)) => (Function::Sum, same()),
+        names::AVG if matches!(output, DataType::Decimal128(..)) => (Function::Avg, same()),
+        names::VAR => (variance(true, false), float()?),
+        names::VAR_POP => (variance(false, false), float()?),
+        names::STDDEV => (variance(true, true), float()?),
+        names::STDDEV_POP => (variance(false, true), float()?),
         "min" => (Function::Min, same()),
         "max" => (Function::Max, same()),
         "bool_and" => (Function::BoolAnd, same()),
         "bool_or" => (Function::BoolOr, same()),
+        "bit_and" => (Function::Bits(BitFunction::And), same()),
+        "bit_or" => (Function::Bits(BitFunction::Or), same()),
+        "bit_xor" => (Function::Bits(BitFunction::Xor), same()),
         names::APPROX_PERCENTILE => {
-            let properties = ExecutionProps::new();
-            let context = PhysicalPlanningContext::default();
+            let (properties, context) = (ExecutionProps::new(), PhysicalPlanningContext::default());
             let physical = args.iter().map(|e| create_physical_expr(e, from, &properties, &context));
             let question = percentile_question(&physical.collect::<Result<Vec<_>, _>>()?)?;
             let relative_error = question.mapping.relative_error();
-            (Function::Percentile { ranks: vec![question.p], relative_error }, float(args)?)
+            (Function::Percentile { ranks: vec![question.p], relative_error }, float()?)
         }
-        other => {
-            let instead = match other {
-                "median" | "percentile_cont" | "approx_median" | "approx_percentile_cont" => {
-                    "use approx_percentile(x, p), which is within 1 % and the same in whatever order rows come"
-                }
-                "approx_distinct" => "use count(DISTINCT x)",
-                "first_value" | "last_value" => "use min or max",
-                _ => "use it when you read the view",
-            };
-            return Err(SqlError::unsupported(
-                format!("the aggregate {other}"),
-                "it has no incremental form here that is independent of the order of rows",
-                instead,
-            ));
-        }
-    })
+        other => match pairs_question(other) {
+            Some(question) => (Function::Pairs { questions: vec![question] }, cast_all(&DataType::Float64)?),
+            None => return Ok(None),
+        },
+    }))
 }

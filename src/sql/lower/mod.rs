@@ -6,12 +6,15 @@
 //! | projection, filter | map |
 //! | filter on `now()` | temporal filter |
 //! | aggregate, distinct | aggregate, distinct |
+//! | grouping sets | union of an aggregate each |
 //! | join, also from subqueries | join |
 //! | value of a subquery | single |
 //! | unnest | unnest |
 //! | union | union |
+//! | intersect, except | aggregate over a union, and repeat |
 //! | values | constant |
 //! | window functions | partition |
+//! | limit of an order, `row_number() <= k`, `rank() <= k` | top-k |
 //! | recursive query | recursion |
 //! | sort without limit | nothing: a collection has no order |
 //!
@@ -20,11 +23,14 @@
 
 mod aggregate;
 mod ending;
+mod grouping_sets;
 mod join;
+mod recomputed;
 mod recursion;
 mod single;
 mod solve;
 mod temporal;
+mod top_k;
 mod unnest;
 mod window;
 
@@ -48,6 +54,7 @@ pub use self::ending::{keep_at_groups, place};
 pub(super) use self::solve::{interval, unit_step};
 pub use self::temporal::{replace_now, uses_now};
 use super::error::SqlError;
+use super::set_operations::Repeat;
 use crate::delta::expression::RowMap;
 use crate::delta::plan::{Node, NodeId, Plan};
 
@@ -136,6 +143,12 @@ impl Lowering<'_> {
                 }
             }
             LogicalPlan::Projection(projection) => {
+                if let Some(id) = self.first_of_partitions(&projection.input, Some(&projection.expr))? {
+                    let from = projection.input.schema();
+                    let columns =
+                        projection.expr.iter().map(|e| self.physical(e, from)).collect::<Result<_, _>>()?;
+                    return Ok(self.map(id, None, Some(columns), schema));
+                }
                 let (input, predicate) = match projection.input.as_ref() {
                     // A plain filter below a projection goes into the same operator.
                     LogicalPlan::Filter(filter) if !uses_now(&filter.predicate) => {
@@ -151,10 +164,18 @@ impl Lowering<'_> {
                 Ok(self.map(id, predicate, Some(columns), schema))
             }
             LogicalPlan::Filter(filter) => {
+                if let Some(id) = self.first_of_partitions(query, None)? {
+                    return Ok(id);
+                }
                 let id = self.node(&filter.input)?;
                 self.filter(id, filter.input.schema(), filter.predicate.clone())
             }
             LogicalPlan::Aggregate(aggregate) => self.aggregate(aggregate, &[], schema),
+            LogicalPlan::Extension(extension) if Repeat::of(extension.node.as_ref()).is_some() => {
+                let input = self.node(query.inputs()[0])?;
+                let retracts = self.retracts[input];
+                Ok(self.push(Node::Repeat(input), schema, retracts))
+            }
             LogicalPlan::Extension(extension) => match current_groups(extension.node.as_ref()) {
                 Some(groups) => self.current_groups(groups, schema),
                 None => Err(refusal(query)),
@@ -173,6 +194,8 @@ impl Lowering<'_> {
                 Ok(self.push(Node::Union(inputs), schema, retracts))
             }
             LogicalPlan::Sort(sort) if sort.fetch.is_none() => self.node(&sort.input),
+            LogicalPlan::Sort(sort) => self.sorted_limit(sort, 0, sort.fetch, schema),
+            LogicalPlan::Limit(limit) => self.limit(limit, schema),
             LogicalPlan::Values(values) => {
                 let rows = self.values(values, &schema)?;
                 Ok(self.push(Node::Constant(rows), schema, false))
@@ -298,13 +321,10 @@ fn find_subquery(expression: &Expr) -> DataFusionResult<Option<String>> {
 }
 
 /// Refuses what the optimizer would turn into something that is accepted: the time of planning, made a
-/// constant, would stand still; DISTINCT ON becomes an aggregate that nobody wrote.
+/// constant, would stand still.
 pub fn refuse_unoptimized(query: &LogicalPlan) -> Result<(), SqlError> {
     let mut found = None;
     query.apply_with_subqueries(|node| {
-        if let LogicalPlan::Distinct(Distinct::On(_)) = node {
-            found = Some(refusal(node));
-        }
         node.apply_expressions(|expression| {
             expression.apply(|e| {
                 match e {
@@ -346,23 +366,11 @@ fn refuse_volatile(query: &LogicalPlan) -> Result<(), SqlError> {
 }
 
 fn refusal(query: &LogicalPlan) -> SqlError {
-    match query {
-        LogicalPlan::Limit(_) | LogicalPlan::Sort(_) => SqlError::unsupported(
-            "LIMIT",
-            "the first rows of a changing order are not maintained yet",
-            "order and limit when you read the view",
-        ),
-        LogicalPlan::Distinct(_) => SqlError::unsupported(
-            "DISTINCT ON",
-            "which row is the first of its key is not maintained yet",
-            "use GROUP BY with min or max",
-        ),
-        other => SqlError::unsupported(
-            format!("`{}`", other.display()),
-            "it has no incremental form here",
-            "use it when you read the view",
-        ),
-    }
+    SqlError::unsupported(
+        format!("`{}`", query.display()),
+        "it has no incremental form here",
+        "use it when you read the view",
+    )
 }
 
 /// A column of the dataflow by its place.

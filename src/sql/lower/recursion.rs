@@ -7,11 +7,13 @@
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode};
 use datafusion::common::{Column, JoinType, ScalarValue};
+use datafusion::error::Result as DataFusionResult;
 use datafusion::logical_expr::logical_plan::builder::LogicalTableSource;
 use datafusion::logical_expr::{
     Aggregate, Distinct, Expr, Filter, Join, LogicalPlan, LogicalPlanBuilder, Operator, Projection,
-    RecursiveQuery, SubqueryAlias, TableScan,
+    RecursiveQuery, SubqueryAlias, TableScan, Window,
 };
 use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_expr::expressions::{BinaryExpr, Literal};
@@ -151,6 +153,12 @@ impl Term<'_> {
                 Ok(LogicalPlan::Aggregate(Aggregate::try_new(Arc::new(input), groups, aggregates)?))
             }
             LogicalPlan::Join(join) => self.join(join),
+            LogicalPlan::Window(window) => self.window(window),
+            LogicalPlan::Unnest(unnest) => {
+                let input = LogicalPlanBuilder::from(self.with_round(&unnest.input)?);
+                let (columns, options) = (unnest.exec_columns.clone(), unnest.options.clone());
+                Ok(input.unnest_columns_with_options(columns, options)?.build()?)
+            }
             LogicalPlan::Aggregate(_) => Err(self.refused(
                 "an aggregate over all rows",
                 "it gives a row even for a round without any, so that the recursion would not end",
@@ -166,8 +174,8 @@ impl Term<'_> {
                 "rounds within rounds are not maintained",
                 "make one of them a materialized view",
             )),
-            LogicalPlan::Limit(_) | LogicalPlan::Sort(_) | LogicalPlan::Window(_) => Err(self.refused(
-                "LIMIT or a window function",
+            LogicalPlan::Limit(_) | LogicalPlan::Sort(_) => Err(self.refused(
+                "LIMIT",
                 "the order within a round is not maintained",
                 "use it on the result",
             )),
@@ -196,6 +204,30 @@ impl Term<'_> {
         Ok(filters.try_fold(LogicalPlanBuilder::from(plan), |plan, f| plan.filter(f))?.build()?)
     }
 
+    /// Each round is partitioned by itself; the columns keep their names.
+    fn window(&mut self, window: &Window) -> Result<LogicalPlan, SqlError> {
+        let input = self.with_round(&window.input)?;
+        let round = round_of(&input);
+        let by_round = |e: Expr| {
+            Ok(match e {
+                Expr::WindowFunction(mut call) => {
+                    call.params.partition_by.push(round.clone());
+                    Transformed::yes(Expr::WindowFunction(call))
+                }
+                other => Transformed::no(other),
+            })
+        };
+        let calls = window.window_expr.iter().map(|e| e.clone().transform_down(by_round).data());
+        let calls = calls.collect::<DataFusionResult<Vec<_>>>()?;
+        let named = calls.iter().zip(&window.window_expr).map(|(call, before)| {
+            let computed = Expr::Column(Column::new_unqualified(call.schema_name().to_string()));
+            computed.alias(before.schema_name().to_string())
+        });
+        let columns = input.schema().columns().into_iter().map(Expr::Column).chain(named).collect();
+        let window = LogicalPlan::Window(Window::try_new(calls, Arc::new(input))?);
+        Ok(LogicalPlan::Projection(Projection::try_new(columns, Arc::new(window))?))
+    }
+
     fn join(&mut self, join: &Join) -> Result<LogicalPlan, SqlError> {
         use JoinType::{Inner, Left, LeftAnti, LeftMark, LeftSemi, Right, RightAnti, RightMark, RightSemi};
         let reads = [self.reads_previous(&join.left), self.reads_previous(&join.right)];
@@ -213,8 +245,8 @@ impl Term<'_> {
             (LeftSemi, false) if join.filter.is_none() => return self.matched(join, left, right),
             _ => {
                 return Err(self.refused(
-                    "a join that keeps rows without a partner in the round before",
-                    "they would be part of every round, so that the recursion would not end",
+                    "a join that keeps rows without a partner",
+                    "rows that do not stem from the round before would be part of every round",
                     "use an inner join",
                 ));
             }
@@ -286,7 +318,7 @@ impl Term<'_> {
 
     fn repeated(&self) -> SqlError {
         SqlError::unsupported(
-            format!("\"{}\" twice in its recursive term", self.name),
+            format!("\"{name}\" twice in the recursive term of \"{name}\"", name = self.name),
             "a round follows from the rows of the round before, taken once",
             "join it with a relation of its own",
         )
@@ -294,7 +326,7 @@ impl Term<'_> {
 
     fn refused(&self, what: &str, why: &str, instead: &str) -> SqlError {
         let name = self.name;
-        SqlError::unsupported(format!("{what} over \"{name}\" in its recursive term"), why, instead)
+        SqlError::unsupported(format!("{what} in the recursive term of \"{name}\""), why, instead)
     }
 }
 

@@ -125,7 +125,9 @@ pub(super) fn register(context: &SessionContext) {
         Function::null("obj_description", DataType::Utf8),
         Function::null("col_description", DataType::Utf8),
         Function::null("shobj_description", DataType::Utf8),
-        Function::null("pg_get_indexdef", DataType::Utf8),
+        Function::made("pg_get_expr", DataType::Utf8, |columns, rows| {
+            each_text(columns, rows, |text| Some(text.to_owned()))
+        }),
         Function::null("pg_get_ruledef", DataType::Utf8),
         Function::null("pg_get_triggerdef", DataType::Utf8),
         Function::null("pg_get_serial_sequence", DataType::Utf8),

@@ -7,9 +7,11 @@ use arrow::datatypes::{DataType, Field, Schema, TimeUnit};
 use datafusion::catalog::{MemTable, MemorySchemaProvider, SchemaProvider};
 use datafusion::error::Result as DataFusionResult;
 
-use super::listing::Listing;
+use super::keys;
+use super::listing::{INDEX, Listed, Listing};
 use super::tables::is_json;
 use super::{DATABASE, SCHEMA};
+use crate::sql::table::{ColumnDefinition, TableDefinition};
 
 /// A column: its name, and whether it holds numbers.
 type Column = (&'static str, bool);
@@ -29,35 +31,6 @@ impl From<&str> for Value {
 
 /// Tables that are there and have no rows: what they tell of, there is none of.
 const EMPTY: &[(&str, &[&str])] = &[
-    (
-        "table_constraints",
-        &[
-            "constraint_catalog",
-            "constraint_schema",
-            "constraint_name",
-            "table_catalog",
-            "table_schema",
-            "table_name",
-            "constraint_type",
-            "is_deferrable",
-            "initially_deferred",
-            "enforced",
-        ],
-    ),
-    (
-        "key_column_usage",
-        &[
-            "constraint_catalog",
-            "constraint_schema",
-            "constraint_name",
-            "table_catalog",
-            "table_schema",
-            "table_name",
-            "column_name",
-            "ordinal_position",
-            "position_in_unique_constraint",
-        ],
-    ),
     (
         "constraint_column_usage",
         &[
@@ -211,6 +184,8 @@ pub(super) fn schema(listing: &Listing) -> DataFusionResult<Arc<dyn SchemaProvid
         privileges(listing),
     )?;
     add("columns", COLUMNS, columns(listing))?;
+    add("table_constraints", &text(CONSTRAINTS), constraints(listing))?;
+    add("key_column_usage", KEY_COLUMNS, key_columns(listing))?;
     for (name, names) in EMPTY {
         add(name, &text(names), vec![])?;
     }
@@ -259,16 +234,21 @@ fn schemata() -> Vec<Vec<Value>> {
 
 /// As in PostgreSQL a materialized view would not be here at all; clients that list tables want it.
 fn tables(listing: &Listing) -> Vec<Vec<Value>> {
-    let row = |(name, listed): (&String, &super::Listed)| {
+    let row = |(name, listed): (&String, &Listed)| {
         let kind = if listed.kind == 'v' { "VIEW" } else { "BASE TABLE" };
         vec![DATABASE.into(), SCHEMA.into(), name.as_str().into(), kind.into(), "NO".into(), "NO".into()]
     };
-    listing.iter().map(row).collect()
+    relations(listing).map(row).collect()
+}
+
+/// What is no index.
+fn relations(listing: &Listing) -> impl Iterator<Item = (&String, &Listed)> {
+    listing.iter().filter(|(_, listed)| listed.kind != INDEX)
 }
 
 fn views(listing: &Listing) -> Vec<Vec<Value>> {
     let views = listing.iter().filter(|(_, listed)| listed.kind == 'v');
-    let row = |(name, listed): (&String, &super::Listed)| {
+    let row = |(name, listed): (&String, &Listed)| {
         let definition = listed.definition.as_deref().map_or(Value::Null, Value::from);
         vec![DATABASE.into(), SCHEMA.into(), name.as_str().into(), definition, "NONE".into(), "NO".into()]
     };
@@ -280,7 +260,61 @@ fn privileges(listing: &Listing) -> Vec<Vec<Value>> {
         let text = [DATABASE, "PUBLIC", DATABASE, SCHEMA, name, "SELECT", "NO", "YES"];
         text.map(Value::from).into()
     };
-    listing.keys().map(row).collect()
+    relations(listing).map(|(name, _)| row(name)).collect()
+}
+
+const CONSTRAINTS: &[&str] = &[
+    "constraint_catalog",
+    "constraint_schema",
+    "constraint_name",
+    "table_catalog",
+    "table_schema",
+    "table_name",
+    "constraint_type",
+    "is_deferrable",
+    "initially_deferred",
+    "enforced",
+];
+
+const KEY_COLUMNS: &[Column] = &[
+    ("constraint_catalog", false),
+    ("constraint_schema", false),
+    ("constraint_name", false),
+    ("table_catalog", false),
+    ("table_schema", false),
+    ("table_name", false),
+    ("column_name", false),
+    ("ordinal_position", true),
+    ("position_in_unique_constraint", true),
+];
+
+/// What a constraint and its table are called, for the rows of both tables about constraints.
+fn key_of(table: &str) -> Vec<Value> {
+    let name = TableDefinition::key_name(table);
+    [DATABASE, SCHEMA, &name, DATABASE, SCHEMA, table].map(Value::from).into()
+}
+
+fn constraints(listing: &Listing) -> Vec<Vec<Value>> {
+    let keys = keys::tables(listing).filter(|(_, table)| !table.primary_key.is_empty());
+    let row = |(name, _): (&str, &TableDefinition)| {
+        let mut row = key_of(name);
+        row.extend(["PRIMARY KEY", "NO", "NO", "YES"].map(Value::from));
+        row
+    };
+    keys.map(row).collect()
+}
+
+fn key_columns(listing: &Listing) -> Vec<Vec<Value>> {
+    let mut rows = vec![];
+    for (name, table) in keys::tables(listing) {
+        for (place, at) in table.primary_key.iter().enumerate() {
+            let mut row = key_of(name);
+            row.push(table.schema.field(*at).name().as_str().into());
+            row.extend([Value::Number(place as i32 + 1), Value::Null]);
+            rows.push(row);
+        }
+    }
+    rows
 }
 
 const COLUMNS: &[Column] = &[
@@ -306,11 +340,16 @@ const COLUMNS: &[Column] = &[
     ("is_updatable", false),
 ];
 
+/// A column of a relation, its place, and what a user said of it.
+type Cell<'a> = (&'a String, usize, &'a Arc<Field>, Option<&'a ColumnDefinition>);
+
 fn columns(listing: &Listing) -> Vec<Vec<Value>> {
-    let fields = listing.iter().flat_map(|(relation, listed)| {
-        listed.schema.fields().iter().enumerate().map(move |(at, field)| (relation, at, field))
+    let fields = relations(listing).flat_map(|(relation, listed)| {
+        let table = listed.table.as_ref();
+        let fields = listed.schema.fields().iter().enumerate();
+        fields.map(move |(at, field)| (relation, at, field, table.map(|table| &table.columns[at])))
     });
-    let row = |(relation, at, field): (&String, usize, &Arc<Field>)| {
+    let row = |(relation, at, field, column): Cell| {
         let (name, udt) = type_names(field.data_type());
         let precision = match udt.as_str() {
             "timestamptz" | "timestamp" => Value::Number(6),
@@ -322,10 +361,10 @@ fn columns(listing: &Listing) -> Vec<Vec<Value>> {
             relation.as_str().into(),
             field.name().as_str().into(),
             Value::Number(at as i32 + 1),
-            Value::Null,
+            column.and_then(|c| c.default.as_deref()).map_or(Value::Null, Value::from),
             if field.is_nullable() { "YES" } else { "NO" }.into(),
             Value::Text(name),
-            Value::Null,
+            column.and_then(|c| c.length_max).map_or(Value::Null, |length| Value::Number(length as i32)),
             Value::Null,
             Value::Null,
             Value::Null,

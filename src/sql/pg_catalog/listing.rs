@@ -14,17 +14,23 @@ use datafusion_pg_catalog::pg_catalog::catalog_info::CatalogInfo;
 use datafusion_pg_catalog::pg_catalog::context::{PgCatalogContextProvider, Role};
 
 use super::{DATABASE, SCHEMA};
+use crate::sql::table::TableDefinition;
 
 /// One relation.
 #[derive(Clone, Debug)]
 pub struct Listed {
     /// Its columns.
     pub schema: SchemaRef,
-    /// PostgreSQL's `relkind`: `r` a table, `v` a view, `m` a materialized view.
+    /// PostgreSQL's `relkind`: `r` a table, `v` a view, `m` a materialized view, [`INDEX`].
     pub kind: char,
-    /// The SELECT that defines a view.
+    /// The SELECT that defines a view, or the statement that would create an index.
     pub definition: Option<String>,
+    /// What a user said of a table that is theirs.
+    pub table: Option<Arc<TableDefinition>>,
 }
+
+/// The kind of the index of a primary key.
+pub(super) const INDEX: char = 'i';
 
 /// All relations by name.
 pub type Listing = BTreeMap<String, Listed>;

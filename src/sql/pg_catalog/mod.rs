@@ -7,6 +7,7 @@
 
 mod functions;
 mod information_schema;
+mod keys;
 mod listing;
 mod rewrite;
 mod tables;
@@ -26,6 +27,7 @@ use datafusion_pg_catalog::pg_catalog::context::EmptyContextProvider;
 use datafusion_pg_catalog::pg_catalog::{PgCatalogSchemaProvider, PgCatalogStaticTables, setup_pg_catalog};
 use datafusion_pg_catalog::sql::PostgresCompatibilityParser;
 
+pub(super) use self::keys::add_indexes;
 pub(super) use self::listing::{Listed, Listing};
 use self::listing::{Owner, Shown};
 use super::error::SqlError;

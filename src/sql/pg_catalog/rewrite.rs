@@ -49,7 +49,7 @@ fn other_form(expr: &mut Expr) -> Option<Expr> {
             let name = last(&function.name)?;
             match (name.as_str(), &mut function.args) {
                 ("array", FunctionArguments::Subquery(query)) => Some(array_of(query)),
-                ("pg_get_viewdef", FunctionArguments::List(list)) => {
+                ("pg_get_viewdef" | "pg_get_indexdef", FunctionArguments::List(list)) => {
                     let text = format!(
                         "(SELECT max(d.definition) FROM pg_catalog.{VIEW_DEFINITIONS} AS d WHERE d.oid = {ARGUMENT})"
                     );

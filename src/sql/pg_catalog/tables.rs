@@ -18,7 +18,8 @@ use datafusion::physical_plan::streaming::PartitionStream;
 use datafusion_pg_catalog::pg_catalog::{PgCatalogSchemaProvider, PgCatalogTable};
 use futures::StreamExt;
 
-use super::listing::{Listing, Owner, Shown};
+use super::keys;
+use super::listing::{Listed, Listing, Owner, Shown};
 use super::{Client, DATABASE, SCHEMA};
 
 /// The table that `pg_get_viewdef` is rewritten to read.
@@ -44,13 +45,25 @@ impl PgSchema {
     }
 
     /// The rows of `name`, changed by `patch`.
-    fn patched(&self, name: &str, patch: Patch) -> DataFusionResult<Option<Arc<dyn TableProvider>>> {
+    fn patched(
+        &self,
+        name: &str,
+        patch: impl Fn(RecordBatch, &Listing) -> DataFusionResult<RecordBatch> + Send + Sync + 'static,
+    ) -> DataFusionResult<Option<Arc<dyn TableProvider>>> {
         let Some(PgCatalogTable::Dynamic(inner)) = self.tables.build_table_by_name(name)? else {
             return Ok(None);
         };
+        let patch: Arc<Patch> = Arc::new(patch);
         let schema = patch(RecordBatch::new_empty(inner.schema().clone()), &self.listing)?.schema();
         let patched = Patched { inner, patch, schema: schema.clone(), listing: self.listing.clone() };
         Ok(Some(Arc::new(StreamingTable::try_new(schema, vec![Arc::new(patched)])?)))
+    }
+
+    /// The rows that `make` makes of those of `pg_class`, in the columns of the crate's table `name`.
+    async fn made(&self, name: &str, make: Make) -> DataFusionResult<Option<Arc<dyn TableProvider>>> {
+        let Some(table) = self.tables.table(name).await? else { return Ok(None) };
+        let schema = table.schema();
+        self.patched("pg_class", move |classes, listing| make(&classes, listing, &schema))
     }
 }
 
@@ -71,7 +84,11 @@ impl SchemaProvider for PgSchema {
             "pg_class" => self.patched(name, with_kinds),
             VIEW_DEFINITIONS => self.patched("pg_class", definitions),
             "pg_database" => self.patched(name, the_database),
-            "pg_attribute" => self.patched(name, with_json),
+            "pg_attribute" => self.patched(name, attributes),
+            "pg_attrdef" => self.made(name, keys::defaults).await,
+            "pg_index" => self.made(name, keys::indexes).await,
+            "pg_constraint" => self.made(name, keys::constraints).await,
+            "pg_tables" => self.patched(name, only_tables),
             "pg_views" => views(&self.listing, 'v').map(Some),
             "pg_matviews" => views(&self.listing, 'm').map(Some),
             "pg_settings" => settings(&self.client).map(Some),
@@ -84,12 +101,14 @@ impl SchemaProvider for PgSchema {
     }
 }
 
-type Patch = fn(RecordBatch, &Listing) -> DataFusionResult<RecordBatch>;
+type Patch = dyn Fn(RecordBatch, &Listing) -> DataFusionResult<RecordBatch> + Send + Sync;
+
+type Make = fn(&RecordBatch, &Listing, &SchemaRef) -> DataFusionResult<RecordBatch>;
 
 /// A table of the crate with some values of ours.
 struct Patched {
     inner: Arc<dyn PartitionStream>,
-    patch: Patch,
+    patch: Arc<Patch>,
     schema: SchemaRef,
     listing: Arc<Listing>,
 }
@@ -106,7 +125,7 @@ impl PartitionStream for Patched {
     }
 
     fn execute(&self, context: Arc<TaskContext>) -> SendableRecordBatchStream {
-        let (patch, listing) = (self.patch, self.listing.clone());
+        let (patch, listing) = (self.patch.clone(), self.listing.clone());
         let rows =
             self.inner.execute(context).map(move |batch| batch.and_then(|batch| patch(batch, &listing)));
         Box::pin(RecordBatchStreamAdapter::new(self.schema().clone(), rows))
@@ -128,7 +147,13 @@ fn with_kinds(rows: RecordBatch, listing: &Listing) -> DataFusionResult<RecordBa
         let listed = name.and_then(|name| listing.get(name));
         listed.map_or("r".to_owned(), |listed| listed.kind.to_string())
     });
+    let has_key = |name: &str| {
+        let table = listing.get(name).and_then(|listed| listed.table.as_ref());
+        table.is_some_and(|table| !table.primary_key.is_empty())
+    };
+    let have_keys: BooleanArray = names.iter().map(|name| Some(name.is_some_and(has_key))).collect();
     let rows = replace(&rows, "relkind", Arc::new(StringArray::from_iter_values(kinds)))?;
+    let rows = replace(&rows, "relhasindex", Arc::new(have_keys))?;
     let mut fields = rows.schema().fields().to_vec();
     let mut columns = rows.columns().to_vec();
     for name in ["relacl", "reloptions"] {
@@ -178,6 +203,25 @@ fn with_json(rows: RecordBatch, listing: &Listing) -> DataFusionResult<RecordBat
         _ => types.value(row),
     });
     replace(&rows, "atttypid", Arc::new(Int32Array::from_iter_values(patched)))
+}
+
+/// `pg_attribute` with `json` for what is sent as JSON, and with what has a default.
+fn attributes(rows: RecordBatch, listing: &Listing) -> DataFusionResult<RecordBatch> {
+    let rows = with_json(rows, listing)?;
+    let column = |listed: &Listed, at: usize| listed.table.as_ref().map(|t| t.columns[at].default.is_some());
+    let all = listing.values().flat_map(|listed| {
+        (0..listed.schema.fields().len()).map(move |at| column(listed, at).unwrap_or(false))
+    });
+    let have: BooleanArray = all.chain(std::iter::repeat(false)).take(rows.num_rows()).map(Some).collect();
+    replace(&rows, "atthasdef", Arc::new(have))
+}
+
+/// `pg_tables` without what is none.
+fn only_tables(rows: RecordBatch, listing: &Listing) -> DataFusionResult<RecordBatch> {
+    let names = rows.column(rows.schema().index_of("tablename")?).as_string::<i32>();
+    let is_table = |name: Option<&str>| listing.get(name?).map(|listed| listed.kind == 'r').or(Some(true));
+    let are_tables: BooleanArray = names.iter().map(is_table).collect();
+    Ok(filter_record_batch(&rows, &are_tables)?)
 }
 
 /// Whether values of this type are sent as JSON.

@@ -22,6 +22,7 @@ pub(super) fn table_factor(factor: &TableFactor) -> Result<Option<TableFactor>, 
             FunctionArguments::List(list) => (&call.name, list.args.as_slice(), alias),
             _ => return Ok(None),
         },
+        TableFactor::Function { name: function, args, alias, .. } => (function, args.as_slice(), alias),
         _ => return Ok(None),
     };
     let Some(function) = name(function) else { return Ok(None) };

@@ -21,7 +21,7 @@ const PRESENT: &str = "__present";
 /// The column of a subquery's value.
 const VALUE: &str = "__value";
 
-impl Rewriting {
+impl Rewriting<'_> {
     /// `expression` over `outer` with its subqueries joined to that. Where `may_leave`, those stay that the optimizer makes
     /// joins of in a WHERE or a SELECT list.
     pub(super) fn attach(&mut self, outer: &mut Outer, expression: Expr, may_leave: bool) -> Result<Expr> {

@@ -24,7 +24,7 @@ pub(super) struct Comparison {
     is_negated: bool,
 }
 
-impl Rewriting {
+impl Rewriting<'_> {
     /// IN, ANY or ALL as a comparison whose value has no subquery in it.
     pub(super) fn comparison(&mut self, outer: &mut Outer, expression: Expr) -> Result<Comparison> {
         let (value, operator, subquery, is_negated) = match expression {

@@ -96,7 +96,7 @@ fn same(columns: &[Column], others: &[Column], is_nullable: bool) -> Vec<Expr> {
     columns.iter().zip(others).map(same).collect()
 }
 
-impl Rewriting {
+impl Rewriting<'_> {
     /// The distinct values of `columns` in `rows`, computed a second time.
     pub(super) fn distinct_values(&mut self, rows: &LogicalPlan, columns: Vec<Column>) -> Result<Domain> {
         let mut is_volatile = false;

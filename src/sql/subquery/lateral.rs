@@ -13,7 +13,7 @@ use super::dependent::{Domain, equal};
 use super::shape::references;
 use super::{Rewriting, is_subquery_in, only};
 
-impl Rewriting {
+impl Rewriting<'_> {
     /// A join, whose right side may read the columns of its left.
     pub(super) fn join(&mut self, join: Join) -> Result<LogicalPlan> {
         let schema = join.schema.clone();
@@ -32,13 +32,19 @@ impl Rewriting {
                 let filtered = self.filter(Filter::try_new(predicate, Arc::new(LogicalPlan::Join(join)))?)?;
                 only(filtered, &schema)
             }
+            LogicalPlan::Join(join) if join.filter.as_ref().is_some_and(is_subquery_in) => {
+                Err(DataFusionError::NotImplemented(format!(
+                    "a subquery in the ON of a {} join; compute it in a query of one side, and compare its column",
+                    join.join_type.to_string().to_uppercase()
+                )))
+            }
             other => Ok(other),
         }
     }
 
     fn lateral_join(&mut self, join: Join, right: LogicalPlan) -> Result<LogicalPlan> {
         let schema = join.schema.clone();
-        let left = Arc::unwrap_or_clone(join.left);
+        let left = self.outer(Arc::unwrap_or_clone(join.left))?.plan;
         let near = references(&right, left.schema()).near;
         let equals = join.on.iter().map(|(l, r)| l.clone().eq(r.clone()));
         let conditions: Vec<Expr> = equals.chain(join.filter).collect();

@@ -26,9 +26,12 @@ use std::sync::Arc;
 use datafusion::common::DFSchema;
 use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
 use datafusion::error::Result;
+use datafusion::execution::context::SessionState;
 use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::utils::{conjunction, split_conjunction_owned};
 use datafusion::logical_expr::{Expr, Filter, LogicalPlan, Projection, Subquery};
+
+use super::ties::break_ties;
 
 /// Whether `plan` has subqueries or LATERAL.
 pub fn occur_in(plan: &LogicalPlan) -> Result<bool> {
@@ -41,8 +44,8 @@ pub fn occur_in(plan: &LogicalPlan) -> Result<bool> {
 }
 
 /// `plan` with its subqueries as joins, but for those that the optimizer is to make joins of.
-pub fn rewrite(plan: LogicalPlan) -> Result<LogicalPlan> {
-    let mut rewriting = Rewriting::default();
+pub fn rewrite(plan: LogicalPlan, state: &SessionState) -> Result<LogicalPlan> {
+    let mut rewriting = Rewriting { state, names: 0, copied_nodes: 0 };
     Ok(plan.transform_up_with_subqueries(|node| rewriting.node(node).map(Transformed::yes))?.data)
 }
 
@@ -64,8 +67,8 @@ fn is_subquery_in(expression: &Expr) -> bool {
 }
 
 /// A rewriting of one statement.
-#[derive(Default)]
-struct Rewriting {
+struct Rewriting<'a> {
+    state: &'a SessionState,
     /// How many names it has made up.
     names: usize,
     /// How many nodes of the plan it has copied.
@@ -81,20 +84,22 @@ struct Outer {
 }
 
 impl Outer {
-    fn new(plan: LogicalPlan) -> Self {
-        Outer { base: plan.clone(), plan }
-    }
-
     fn schema(&self) -> &DFSchema {
         self.plan.schema()
     }
 }
 
-impl Rewriting {
+impl Rewriting<'_> {
     /// A name that no other relation of the statement has.
     fn name(&mut self, kind: &str) -> String {
         self.names += 1;
         format!("__{kind}_{}", self.names)
+    }
+
+    /// What expressions over `plan` are over. It may be computed twice, and must then be the same twice.
+    fn outer(&self, plan: LogicalPlan) -> Result<Outer> {
+        let plan = break_ties(plan, self.state)?;
+        Ok(Outer { base: plan.clone(), plan })
     }
 
     /// `node`, whose inputs and subqueries are rewritten already.
@@ -130,7 +135,7 @@ impl Rewriting {
         let schema = filter.input.schema().clone();
         let (hard, plain): (Vec<_>, Vec<_>) =
             split_conjunction_owned(filter.predicate).into_iter().partition(is_subquery_in);
-        let mut outer = Outer::new(with_filter(Arc::unwrap_or_clone(filter.input), plain)?);
+        let mut outer = self.outer(with_filter(Arc::unwrap_or_clone(filter.input), plain)?)?;
         let mut kept = vec![];
         let mut conditions: Vec<Expr> = hard.into_iter().rev().collect();
         while let Some(condition) = conditions.pop() {
@@ -164,7 +169,7 @@ impl Rewriting {
     fn expressions(&mut self, node: LogicalPlan, is_projection: bool) -> Result<LogicalPlan> {
         let names = NamePreserver::new(&node);
         let Some(input) = node.inputs().first().map(|input| (*input).clone()) else { return Ok(node) };
-        let mut outer = Outer::new(input);
+        let mut outer = self.outer(input)?;
         let expressions = node.expressions().into_iter().map(|expression| {
             let name = names.save(&expression);
             let expression = self.attach(&mut outer, expression, is_projection)?;

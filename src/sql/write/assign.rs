@@ -5,8 +5,11 @@ use std::sync::Arc;
 use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, RecordBatchOptions};
 use arrow::compute::can_cast_types;
 use arrow::datatypes::{DataType, Field};
+use datafusion::functions::encoding::expr_fn::decode;
 use datafusion::functions::math::expr_fn::round;
-use datafusion::logical_expr::{Expr, cast};
+use datafusion::functions::string::expr_fn::starts_with;
+use datafusion::functions::unicode::expr_fn::substr;
+use datafusion::logical_expr::{Expr, cast, lit, when};
 
 use crate::sql::error::{SqlError, WriteError};
 use crate::sql::table::TableDefinition;
@@ -17,20 +20,40 @@ use crate::sql::table::TableDefinition;
 /// # Errors
 ///
 /// When no cast leads from one to the other. A value that does not fit fails when it is computed.
-pub(super) fn assigned(value: Expr, from: &DataType, column: &Field) -> Result<Expr, WriteError> {
+pub(super) fn assigned(value: Expr, from: &DataType, column: &Field) -> Result<Expr, SqlError> {
     let to = column.data_type();
     if from == to {
         return Ok(value);
     }
-    if *from != DataType::Null && !can_cast_types(from, to) {
-        return Err(WriteError::Type {
-            column: column.name().clone(),
-            expected: to.to_string(),
-            found: from.to_string(),
-        });
+    if !is_assignable(from, to) {
+        let (expected, found) = (to.to_string(), from.to_string());
+        return Err(WriteError::Type { column: column.name().clone(), expected, found }.into());
+    }
+    if (from, to) == (&DataType::Utf8, &DataType::Binary) {
+        // As PostgreSQL writes bytes, or else the bytes of the text.
+        let is_hex = starts_with(value.clone(), lit("\\x"));
+        let hex = decode(substr(value.clone(), lit(3)), lit("hex"));
+        return Ok(when(is_hex, hex).otherwise(cast(value, to.clone()))?);
     }
     let is_rounded = to.is_integer() && (from.is_floating() || from.is_decimal());
     Ok(cast(if is_rounded { round(vec![value]) } else { value }, to.clone()))
+}
+
+/// Whether PostgreSQL would cast by itself: within numbers, within times, to text, and from what is written as
+/// text. Numbers are no times and no truth values.
+fn is_assignable(from: &DataType, to: &DataType) -> bool {
+    let kind = |data_type: &DataType| match data_type {
+        other if other.is_numeric() => 0,
+        other if other.is_temporal() => 1,
+        DataType::Boolean => 2,
+        _ => 3,
+    };
+    let is_text =
+        |data_type: &DataType| matches!(data_type, DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View);
+    match from {
+        DataType::Null => true,
+        _ => can_cast_types(from, to) && (is_text(from) || is_text(to) || kind(from) == kind(to)),
+    }
 }
 
 /// `columns` as rows of the table `table`.

@@ -21,6 +21,7 @@ use datafusion::sql::sqlparser::ast;
 
 pub use self::evaluate::Evaluated;
 pub use self::keys::KeyIndex;
+pub use self::plan::target as table_of;
 use super::error::SqlError;
 use super::statement::{Parsed, identifier, object_name};
 use crate::delta::updates::{Diff, Run};

@@ -112,12 +112,29 @@ impl Planned {
     }
 }
 
-/// The table `name` of `catalog`, which can be changed.
-pub(super) fn target(name: &str, catalog: &Catalog) -> Result<Arc<TableDefinition>, SqlError> {
+/// The table `name` of `catalog`, as a user created it.
+///
+/// # Errors
+///
+/// When there is no such relation, or it is no table.
+pub fn target(name: &str, catalog: &Catalog) -> Result<Arc<TableDefinition>, SqlError> {
     let relation = catalog.get(name).ok_or_else(|| missing(name, catalog))?;
     match &relation.kind {
         Kind::Table { definition, .. } => Ok(definition.clone()),
         _ => Err(WriteError::NotTable { relation: name.to_owned(), kind: relation.kind_name() }.into()),
+    }
+}
+
+/// The same for a statement that changes rows that are there.
+fn changeable(
+    name: &str,
+    catalog: &Catalog,
+    command: &'static str,
+) -> Result<Arc<TableDefinition>, SqlError> {
+    let definition = target(name, catalog)?;
+    match definition.is_append_only {
+        true => Err(WriteError::AppendOnly { command, table: name.to_owned() }.into()),
+        false => Ok(definition),
     }
 }
 
@@ -296,7 +313,7 @@ impl Planner<'_> {
             return Err(SqlError::Syntax("UPDATE with LIMIT, ORDER BY or JOIN is not supported".to_owned()));
         }
         let (table, alias) = table_and_alias(&update.table.relation)?;
-        let definition = target(&table, self.catalog)?;
+        let definition = changeable(&table, self.catalog, "UPDATE")?;
         let mut tables = vec![update.table.clone()];
         if let Some(ast::UpdateTableFromKind::AfterSet(from) | ast::UpdateTableFromKind::BeforeSet(from)) =
             &update.from
@@ -325,7 +342,7 @@ impl Planner<'_> {
         }
         let mut tables = vec![table.clone()];
         let (table, alias) = table_and_alias(&table.relation)?;
-        let definition = target(&table, self.catalog)?;
+        let definition = changeable(&table, self.catalog, "DELETE")?;
         tables.extend(delete.using.iter().flatten().cloned());
         let is_joined = tables.len() > 1;
         let replaced = if is_joined { vec![self.numbered(&table)?] } else { vec![] };

@@ -56,9 +56,12 @@ pub(super) fn type_value(
     if let (true, Some(data_type)) = (says_no_type(value, field), type_name(field.data_type())) {
         let inner = std::mem::replace(value, Expr::Value(Value::Null.into()));
         // As text a number keeps all of its digits.
-        let inner = match number(&inner) {
-            Some(digits) => Expr::Value(Value::SingleQuotedString(digits).into()),
-            None => inner,
+        let inner = match (number(&inner), bytes(&inner)) {
+            (Some(digits), _) => Expr::Value(Value::SingleQuotedString(digits).into()),
+            (_, Some(hex)) if data_type == ast::DataType::Bytea => {
+                Expr::Value(Value::HexStringLiteral(hex).into())
+            }
+            _ => inner,
         };
         let (kind, expr) = (CastKind::Cast, Box::new(inner));
         *value = Expr::Cast { kind, expr, data_type, array: false, format: None };
@@ -85,6 +88,17 @@ fn says_no_type(value: &Expr, field: &Field) -> bool {
             _ => false,
         },
         _ => is_decimal && number(value).is_some(),
+    }
+}
+
+/// The digits of bytes that are written as PostgreSQL writes them, `\\x00ff`.
+fn bytes(value: &Expr) -> Option<String> {
+    match value {
+        Expr::Value(literal) => match &literal.value {
+            Value::SingleQuotedString(text) => text.strip_prefix("\\x").map(str::to_owned),
+            _ => None,
+        },
+        _ => None,
     }
 }
 

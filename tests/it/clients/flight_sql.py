@@ -23,6 +23,23 @@ with flight_sql.connect("grpc://" + sys.argv[1], autocommit=True) as connection,
         raise AssertionError("not refused")
     except flight_sql.Error as error:
         assert 'did you mean "spans"?' in str(error), error
+    cursor.execute("CREATE TABLE owners (service text PRIMARY KEY, level int DEFAULT 1)")
+    cursor.executemany("INSERT INTO owners VALUES ($1, $2)", [("web", 1), ("cart", 2), ("pay", 3)])
+    assert cursor.rowcount == 3, cursor.rowcount
+    cursor.adbc_statement.set_sql_query("UPDATE owners SET level = level + 1 WHERE level > 1")
+    assert cursor.adbc_statement.execute_update() == 2
+    cursor.execute("INSERT INTO owners (service) VALUES ('new') RETURNING service, level")
+    assert cursor.fetchall() == [("new", 1)]
+    cursor.execute("SELECT sum(level) FROM owners")
+    assert cursor.fetchall() == [(9,)]
+    try:
+        cursor.execute("INSERT INTO owners VALUES ('web', 1)")
+        raise AssertionError("not refused")
+    except flight_sql.Error as error:
+        assert "duplicate key" in str(error), error
+    objects = connection.adbc_get_objects(depth="tables").read_all().to_pylist()
+    kinds = {t["table_name"]: t["table_type"] for s in objects[0]["catalog_db_schemas"] for t in s["db_schema_tables"]}
+    assert kinds["owners"] == "TABLE", kinds
     cursor.execute("SUBSCRIBE TO slow")
     changes = cursor.fetch_record_batch()
     assert changes.schema.names[:2] == ["tick_at", "diff"]

@@ -134,7 +134,7 @@ fn an_error_says_what_and_why() {
         ("SELECT 1 / 0", 422, "data_exception", "ivide"),
         ("SELECT unnest(range(20000)) AS n", 422, "program_limit_exceeded", "more rows than"),
         ("SUBSCRIBE TO traces", 400, "invalid_parameter_value", "no end"),
-        ("INSERT INTO spans VALUES (1)", 400, "syntax_error_or_access_rule_violation", "not supported"),
+        ("INSERT INTO spans VALUES (1)", 400, "wrong_object_type", "it is a stream"),
         ("SELECT 1 AS a, 2 AS a", 400, "syntax_error_or_access_rule_violation", "a"),
         (&long, 413, "program_limit_exceeded", "longer than 1024 bytes"),
     ] {
@@ -151,6 +151,39 @@ fn an_error_says_what_and_why() {
     assert_eq!(got.status, 415);
     let got = post(&server, "SELECT 1", &["-H", "Sec-Fetch-Site: cross-site"]);
     assert_eq!(got.status, 403);
+}
+
+#[test]
+fn rows_of_tables_are_changed_by_post_alone() {
+    let server = InProcess::start(&[]);
+    let sql = |sql: &str, parameters: serde_json::Value| {
+        let body = json!({ "sql": sql, "parameters": parameters }).to_string();
+        let got = post(&server, &body, &["-H", "Content-Type: application/json"]);
+        (got.status, got.json())
+    };
+    sql(
+        "CREATE TABLE t (id bigint PRIMARY KEY, name text NOT NULL, at timestamptz DEFAULT now())",
+        json!([]),
+    );
+    let (status, answer) = sql("INSERT INTO t (id, name) VALUES ($1, $2), (2, 'b')", json!([1, "a"]));
+    assert_eq!((status, &answer["command"], &answer["rows"]), (200, &json!("INSERT 0 2"), &json!([])));
+    let (_, answer) = sql("UPDATE t SET name = name || $1 WHERE id = $2 RETURNING id, name", json!(["!", 2]));
+    assert_eq!(answer["rows"], json!([{"id": 2, "name": "b!"}]));
+    let (_, answer) = sql("SELECT count(at) AS n FROM t", json!([]));
+    assert_eq!(answer["rows"], json!([{"n": 2}]));
+    for (statement, status, code) in [
+        ("INSERT INTO t VALUES (1, 'x')", 409, "unique_violation"),
+        ("INSERT INTO t (id) VALUES (3)", 422, "not_null_violation"),
+        ("INSERT INTO t VALUES ($1, 'x')", 400, "syntax_error_or_access_rule_violation"),
+    ] {
+        let (got, answer) = sql(statement, json!([]));
+        assert_eq!((got, &answer["error"]["code"]), (status, &json!(code)), "{statement}: {answer}");
+    }
+    let got = post(&server, "DELETE FROM t", &["-H", "Sec-Fetch-Site: cross-site"]);
+    assert_eq!(got.status, 403);
+    let url = format!("http://{}/api/v1/sql?sql=DELETE%20FROM%20t", server.http());
+    assert_eq!(curl(&[&url]).status, 405);
+    assert_eq!(sql("DELETE FROM t", json!([])).1["command"], "DELETE 2");
 }
 
 #[test]

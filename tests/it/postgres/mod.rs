@@ -6,6 +6,7 @@ mod prepared;
 mod psql;
 mod session;
 mod subscribe;
+mod tables;
 mod types;
 
 use serde_json::{Value, json};

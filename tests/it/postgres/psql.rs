@@ -117,6 +117,49 @@ fn tls_is_spoken_where_it_is_configured_and_nothing_else_is() {
 }
 
 #[test]
+fn tables_are_created_filled_from_a_file_and_described() {
+    let running = InProcess::start(&[]);
+    let create = "CREATE TABLE owners (service text, level int NOT NULL DEFAULT 1 + 1, team varchar(9), PRIMARY KEY (service, level))";
+    assert_eq!(prints(&running, &[create]), "CREATE TABLE\n");
+    let path = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join("owners.csv");
+    std::fs::write(&path, "service,team\nweb,front\ncart,\n").unwrap();
+    let copy = format!("\\copy owners (service, team) FROM '{}' WITH (FORMAT csv, HEADER)", path.display());
+    assert_eq!(prints(&running, &[&copy]), "COPY 2\n");
+    assert_eq!(
+        prints(&running, &["UPDATE owners SET level = 3 WHERE team IS NULL RETURNING service"]),
+        "cart\nUPDATE 1\n"
+    );
+    assert_eq!(prints(&running, &["SELECT * FROM owners ORDER BY 1"]), "cart|3|\nweb|2|front\n");
+    assert_eq!(
+        prints(&running, &["BEGIN; DELETE FROM owners; ROLLBACK; SELECT count(*) FROM owners"]),
+        "BEGIN\nDELETE 2\nROLLBACK\n2\n"
+    );
+    let described = prints(&running, &["\\d owners"]);
+    for line in [
+        "service|text||not null|\n",
+        "level|integer||not null|1 + 1\n",
+        "team|text|||\n",
+        "\"owners_pkey\" PRIMARY KEY, btree (service, level)\n",
+    ] {
+        assert!(described.contains(line), "{described}");
+    }
+    let tables = prints(&running, &["\\dt"]);
+    assert!(tables.contains("public|owners|table|") && !tables.contains("owners_pkey"), "{tables}");
+    assert!(prints(&running, &["\\di"]).contains("public|owners_pkey|index|"));
+    let keys = "SELECT column_name FROM information_schema.key_column_usage WHERE table_name = 'owners' ORDER BY ordinal_position";
+    assert_eq!(prints(&running, &[keys]), "service\nlevel\n");
+    let columns = "SELECT column_name, column_default, character_maximum_length, is_nullable FROM information_schema.columns WHERE table_name = 'owners' ORDER BY ordinal_position";
+    assert_eq!(prints(&running, &[columns]), "service|||NO\nlevel|1 + 1||NO\nteam||9|YES\n");
+}
+
+#[test]
+fn psycopg_changes_tables_as_its_users_expect() {
+    let running = InProcess::start(&[]);
+    let port = running.postgres().port().to_string();
+    assert_eq!(python::script("psycopg_tables.py", &[port]), "done\n");
+}
+
+#[test]
 fn psycopg_works_as_its_users_expect() {
     let running = InProcess::start(&[]);
     running.append("spans", &[span("cart", 1)]);

@@ -189,7 +189,12 @@ impl Session {
 
     /// Closes a tick.
     pub fn close(&mut self) {
-        self.database.engine.close(0).unwrap();
+        self.close_at(0);
+    }
+
+    /// Closes a tick at `clock_ms`, if that is later than the next.
+    pub fn close_at(&mut self, clock_ms: i64) {
+        self.database.engine.close(clock_ms as u64).unwrap();
     }
 
     /// The rows that `sql` gives.

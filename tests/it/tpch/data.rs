@@ -67,11 +67,13 @@ pub fn rows(table: &str) -> RecordBatch {
             joined(arrays::NationArrow::new(made))
         }
         "part" => {
-            let made = generators::PartGenerator::new_with_distributions_and_text_pool(scale, 1, 1, words, text);
+            let made =
+                generators::PartGenerator::new_with_distributions_and_text_pool(scale, 1, 1, words, text);
             joined(arrays::PartArrow::new(made))
         }
         "supplier" => {
-            let made = generators::SupplierGenerator::new_with_distributions_and_text_pool(scale, 1, 1, words, text);
+            let made =
+                generators::SupplierGenerator::new_with_distributions_and_text_pool(scale, 1, 1, words, text);
             joined(arrays::SupplierArrow::new(made))
         }
         "partsupp" => {
@@ -79,15 +81,18 @@ pub fn rows(table: &str) -> RecordBatch {
             joined(arrays::PartSuppArrow::new(made))
         }
         "customer" => {
-            let made = generators::CustomerGenerator::new_with_distributions_and_text_pool(scale, 1, 1, words, text);
+            let made =
+                generators::CustomerGenerator::new_with_distributions_and_text_pool(scale, 1, 1, words, text);
             joined(arrays::CustomerArrow::new(made))
         }
         "orders" => {
-            let made = generators::OrderGenerator::new_with_distributions_and_text_pool(scale, 1, 1, words, text);
+            let made =
+                generators::OrderGenerator::new_with_distributions_and_text_pool(scale, 1, 1, words, text);
             joined(arrays::OrderArrow::new(made))
         }
         "lineitem" => {
-            let made = generators::LineItemGenerator::new_with_distributions_and_text_pool(scale, 1, 1, words, text);
+            let made =
+                generators::LineItemGenerator::new_with_distributions_and_text_pool(scale, 1, 1, words, text);
             joined(arrays::LineItemArrow::new(made))
         }
         other => panic!("TPC-H has no table \"{other}\""),

@@ -163,16 +163,34 @@ impl Expressions<'_> {
         }
     }
 
-    /// A comparison with `now()`, where there is a time to compare.
+    /// A condition on `now()`, where there is a time to compare.
     pub fn now(&mut self) -> Option<String> {
+        let comparison = self.comparison_with_now()?;
+        Some(match self.random.random_range(0..6) {
+            0 => format!("({comparison} OR {})", self.predicate(0)),
+            1 => format!("NOT ({comparison} AND {})", self.predicate(0)),
+            2 => format!("({comparison} OR {})", self.comparison_with_now()?),
+            _ => comparison,
+        })
+    }
+
+    fn comparison_with_now(&mut self) -> Option<String> {
         let time = self.column(Type::Time)?;
         let operator = self.pick(&["<", "<=", ">", ">="]);
         let interval = self.pick(&["10 seconds", "1 minute", "1500 milliseconds", "0 seconds"]);
-        Some(match self.random.random_range(0..5) {
+        Some(match self.random.random_range(0..11) {
             0 => format!("{time} {operator} now()"),
             1 => format!("{time} {operator} now() - INTERVAL '{interval}'"),
             2 => format!("now() {operator} {time} + INTERVAL '{interval}'"),
             3 => format!("now() - {time} {operator} INTERVAL '{interval}'"),
+            4 => format!("{time} - now() {operator} INTERVAL '{interval}'"),
+            5 => format!("{time} BETWEEN now() - INTERVAL '{interval}' AND now()"),
+            6 => format!("{time} {operator} date_trunc('minute', now()) - INTERVAL '{interval}'"),
+            7 => format!("date_bin(INTERVAL '10 seconds', now()) {operator} {time} - INTERVAL '{interval}'"),
+            8 => {
+                format!("date_trunc('second', {time}) = date_trunc('second', now() - INTERVAL '{interval}')")
+            }
+            9 => format!("{time} + INTERVAL '1 month' {operator} now() + INTERVAL '1 month'"),
             _ => format!("now() - INTERVAL '{interval}' {operator} date_bin(INTERVAL '10 seconds', {time})"),
         })
     }
@@ -180,7 +198,7 @@ impl Expressions<'_> {
     /// An aggregate and its type.
     pub fn aggregate(&mut self) -> (String, Type) {
         let any = self.column_type();
-        let (mut sql, data_type) = match self.random.random_range(0..13) {
+        let (sql, data_type) = match self.random.random_range(0..19) {
             0 => ("count(*)".to_owned(), Type::Int),
             1 => (format!("count({})", self.scalar(any, 1)), Type::Int),
             2 => (format!("count(DISTINCT {})", self.scalar(any, 1)), Type::Int),
@@ -204,11 +222,59 @@ impl Expressions<'_> {
                 let rank = self.pick(&["0.5", "0.95", "0", "1"]);
                 (format!("approx_percentile({}, {rank})", self.scalar(Type::Float, 1)), Type::Float)
             }
+            11..=15 => return self.ordered_or_paired_aggregate(any),
             _ => (format!("{}({})", self.pick(&["min", "max"]), self.scalar(any, 1)), any),
         };
-        if self.random.random_ratio(1, 4) {
-            sql = format!("{sql} FILTER (WHERE {})", self.predicate(1));
+        (sql + &self.filter(), data_type)
+    }
+
+    /// A FILTER, or none.
+    fn filter(&mut self) -> String {
+        match self.random.random_ratio(1, 4) {
+            true => format!(" FILTER (WHERE {})", self.predicate(1)),
+            false => String::new(),
         }
+    }
+
+    /// An aggregate of those that depend on an order, that sort, that take pairs or that combine bits.
+    fn ordered_or_paired_aggregate(&mut self, any: Type) -> (String, Type) {
+        let value = self.scalar(any, 1);
+        let order = match self.random.random_ratio(1, 2) {
+            true => format!(" ORDER BY {} {}", self.scalar(any, 1), self.pick(&["", "DESC", "NULLS FIRST"])),
+            false => String::new(),
+        };
+        let (call, data_type) = match self.random.random_range(0..10) {
+            0 => (format!("array_agg({value}{order})"), Type::Text),
+            1 => (format!("array_agg(DISTINCT {value})"), Type::Text),
+            2 => (format!("string_agg({}, ','{order})", self.scalar(Type::Text, 1)), Type::Text),
+            3 => (format!("{}({value}{order})", self.pick(&["first_value", "last_value", "any_value"])), any),
+            4 => (format!("nth_value({value}, {}{order})", self.pick(&["1", "2", "-1"])), any),
+            5 => {
+                let function = self.pick(&["median", "median", "approx_median"]);
+                (format!("{function}({})", self.scalar(Type::Float, 1)), Type::Float)
+            }
+            6 => {
+                let (rank, way) = (self.pick(&["0.5", "0.9", "0"]), self.pick(&["", " DESC"]));
+                let value = self.scalar(Type::Float, 1);
+                (format!("percentile_cont({rank}) WITHIN GROUP (ORDER BY {value}{way})"), Type::Float)
+            }
+            7 => {
+                let function = self.pick(&["corr", "covar_samp", "covar_pop", "regr_slope", "regr_syy"]);
+                let (y, x) = (self.scalar(Type::Float, 1), self.scalar(Type::Int, 1));
+                (format!("{function}({y}, {x})"), Type::Float)
+            }
+            8 => (format!("approx_distinct({value})"), Type::Int),
+            _ => {
+                let function = self.pick(&["bit_and(", "bit_or(", "bit_xor(", "bit_xor(DISTINCT "]);
+                (format!("{function}{})", self.scalar(Type::Int, 1)), Type::Int)
+            }
+        };
+        let filtered = call.clone() + &self.filter();
+        let sql = match call.split_once('(') {
+            Some(("array_agg", _)) => format!("array_to_string({filtered}, ';', 'null')"),
+            Some(("approx_distinct", _)) => format!("CAST({filtered} AS bigint)"),
+            _ => filtered,
+        };
         (sql, data_type)
     }
 }

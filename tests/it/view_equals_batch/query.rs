@@ -1,5 +1,7 @@
 //! Random queries.
 
+mod recursion;
+
 use rand::Rng;
 use rand::rngs::StdRng;
 
@@ -9,13 +11,13 @@ use undercurrent::telemetry::Table;
 
 /// Something with columns: a query in parentheses, a table or a view.
 #[derive(Clone)]
-struct Source {
-    sql: String,
-    columns: Vec<Column>,
+pub(super) struct Source {
+    pub sql: String,
+    pub columns: Vec<Column>,
 }
 
 /// A query and the types of its columns, which are called `c0`, `c1` and so on.
-type Query = (String, Vec<Type>);
+pub type Query = (String, Vec<Type>);
 
 /// A table with what expressions make of its columns.
 pub type Named = (String, Vec<(String, Type)>);
@@ -92,7 +94,12 @@ impl<'a> Generator<'a> {
         sql
     }
 
-    fn expressions<'b>(&'b mut self, columns: &'b [Column]) -> Expressions<'b> {
+    /// Whether expressions may fail for some rows.
+    pub(super) fn may_fail(&self) -> bool {
+        self.may_fail
+    }
+
+    pub(super) fn expressions<'b>(&'b mut self, columns: &'b [Column]) -> Expressions<'b> {
         Expressions { random: self.random, columns, may_fail: self.may_fail }
     }
 
@@ -100,11 +107,19 @@ impl<'a> Generator<'a> {
         if depth > 0 && self.random.random_ratio(1, 6) {
             return self.union(depth - 1);
         }
-        let source = self.source(depth);
-        match self.random.random_range(0..5) {
-            0 | 1 => self.projection(&source, depth),
-            _ => self.aggregation(&source, depth),
+        if depth > 0
+            && self.random.random_ratio(1, 12)
+            && let Some(recursion) = self.recursion(depth - 1)
+        {
+            return recursion;
         }
+        let source = self.source(depth);
+        let query = match self.random.random_range(0..6) {
+            0 | 1 => self.projection(&source, depth),
+            2 => self.windows(&source, depth),
+            _ => self.aggregation(&source, depth),
+        };
+        if self.random.random_ratio(1, 8) { self.first_rows(query) } else { query }
     }
 
     /// Two queries of the same types, one below the other.
@@ -121,8 +136,9 @@ impl<'a> Generator<'a> {
                 format!("SELECT {select} FROM {}{}", source.sql, self.condition(&source, depth))
             })
             .collect();
-        let all = if self.random.random() { " ALL" } else { "" };
-        (parts.join(&format!("\nUNION{all}\n")), types)
+        let operations = ["UNION", "UNION ALL", "INTERSECT", "INTERSECT ALL", "EXCEPT", "EXCEPT ALL"];
+        let operation = operations[self.random.random_range(0..operations.len())];
+        (parts.join(&format!("\n{operation}\n")), types)
     }
 
     fn any_type(&mut self) -> Type {
@@ -137,19 +153,26 @@ impl<'a> Generator<'a> {
             select.push(format!("{} AS c{i}", expressions.scalar(data_type, 2)));
             types.push(data_type);
         }
+        if self.random.random_ratio(1, 6) {
+            let (value, data_type) = self.value_of(source, depth.saturating_sub(1));
+            select.push(format!("{value} AS c{}", types.len()));
+            types.push(data_type);
+        }
         let distinct = if self.random.random_ratio(1, 3) { "DISTINCT " } else { "" };
         let condition = self.condition(source, depth);
         (format!("SELECT {distinct}{} FROM {}{condition}", select.join(", "), source.sql), types)
     }
 
     fn aggregation(&mut self, source: &Source, depth: usize) -> Query {
-        let (mut select, mut types) = (vec![], vec![]);
+        let (mut select, mut types, mut grouped) = (vec![], vec![], vec![]);
         let groups = self.random.random_range(0..=2);
         for i in 0..groups {
             let mut expressions = self.expressions(&source.columns);
             let data_type = expressions.column_type();
-            select.push(format!("{} AS c{i}", expressions.scalar(data_type, 1)));
+            let sql = expressions.scalar(data_type, 1);
+            select.push(format!("{sql} AS c{i}"));
             types.push(data_type);
+            grouped.push(sql);
         }
         for i in 0..self.random.random_range(1..=3) {
             let (sql, data_type) = self.expressions(&source.columns).aggregate();
@@ -159,14 +182,31 @@ impl<'a> Generator<'a> {
         let condition = self.condition(source, depth);
         let mut sql = format!("SELECT {} FROM {}{condition}", select.join(", "), source.sql);
         if groups > 0 {
-            let places: Vec<String> = (1..=groups).map(|i| i.to_string()).collect();
-            sql += &format!(" GROUP BY {}", places.join(", "));
+            sql += &format!(" GROUP BY {}", self.groups(&grouped));
         }
         if self.random.random_ratio(1, 4) {
             let having = ["count(*) > 1", "count(*) < 3", "count(DISTINCT 1) = 1"];
             sql += &format!(" HAVING {}", having[self.random.random_range(0..having.len())]);
         }
         (self.current_groups(sql, &types[..groups]), types)
+    }
+
+    /// The columns of a SELECT by their places, or sets of its expressions `grouped`.
+    fn groups(&mut self, grouped: &[String]) -> String {
+        let is_distinct = grouped.iter().all(|sql| grouped.iter().filter(|other| *other == sql).count() == 1);
+        if is_distinct && self.random.random_ratio(1, 5) {
+            return match (self.random.random_range(0..3), grouped) {
+                (0, all) => format!("ROLLUP ({})", all.join(", ")),
+                (1, all) => format!("CUBE ({})", all.join(", ")),
+                (_, [first, rest @ ..]) => {
+                    let rest = rest.iter().map(|sql| format!(", ({sql})"));
+                    format!("GROUPING SETS (({first}){}, ({first}))", rest.collect::<String>())
+                }
+                (_, []) => "()".to_owned(),
+            };
+        }
+        let places: Vec<String> = (1..=grouped.len()).map(|i| i.to_string()).collect();
+        places.join(", ")
     }
 
     /// At times only those groups of `sql` for which a comparison of `now()` with their time holds.
@@ -185,17 +225,22 @@ impl<'a> Generator<'a> {
         }
     }
 
-    fn alias(&mut self) -> String {
+    pub(super) fn alias(&mut self) -> String {
         self.aliases += 1;
         format!("t{}", self.aliases)
     }
 
     /// What a query reads: a relation, a query or a join.
     fn source(&mut self, depth: usize) -> Source {
-        if depth > 0 && self.random.random_ratio(2, 5) { self.join(depth - 1) } else { self.relation(depth) }
+        let source = if depth > 0 && self.random.random_ratio(2, 5) {
+            self.join(depth - 1)
+        } else {
+            self.relation(depth)
+        };
+        if depth > 0 && self.random.random_ratio(1, 8) { self.lateral(source, depth - 1) } else { source }
     }
 
-    fn relation(&mut self, depth: usize) -> Source {
+    pub(super) fn relation(&mut self, depth: usize) -> Source {
         let alias = self.alias();
         let named = |types: &[Type]| {
             let column = |(i, t): (usize, &Type)| Column { sql: format!("{alias}.c{i}"), data_type: *t };
@@ -210,8 +255,9 @@ impl<'a> Generator<'a> {
             return Source { sql: format!("({sql}) {alias}"), columns: named(&types) };
         }
         let (name, columns) = &self.tables[self.random.random_range(0..self.tables.len())];
-        let column = |(name, data_type): &(String, Type)| {
-            Column { sql: format!("{alias}.{name}"), data_type: *data_type }
+        let column = |(name, data_type): &(String, Type)| Column {
+            sql: format!("{alias}.{name}"),
+            data_type: *data_type,
         };
         Source { sql: format!("{name} {alias}"), columns: columns.iter().map(column).collect() }
     }
@@ -232,7 +278,7 @@ impl<'a> Generator<'a> {
     }
 
     /// `left.x = right.y`, of a type that both have.
-    fn equality(&mut self, left: &Source, right: &Source) -> Option<String> {
+    pub(super) fn equality(&mut self, left: &Source, right: &Source) -> Option<String> {
         let data_type = self.expressions(&left.columns).column_type();
         let mine = self.expressions(&left.columns).column(data_type)?;
         let theirs = self.expressions(&right.columns).column(data_type)?;
@@ -241,7 +287,7 @@ impl<'a> Generator<'a> {
     }
 
     /// A WHERE clause, or none.
-    fn condition(&mut self, source: &Source, depth: usize) -> String {
+    pub fn condition(&mut self, source: &Source, depth: usize) -> String {
         let mut conditions = vec![];
         if self.random.random_ratio(2, 5) {
             conditions.push(self.expressions(&source.columns).predicate(2));
@@ -251,6 +297,9 @@ impl<'a> Generator<'a> {
         }
         if self.random.random_ratio(1, 5) {
             conditions.extend(self.subquery(source, depth.saturating_sub(1)));
+        }
+        if self.random.random_ratio(1, 10) {
+            conditions.push(self.membership(source, depth.saturating_sub(1)));
         }
         if conditions.is_empty() { String::new() } else { format!(" WHERE {}", conditions.join(" AND ")) }
     }
@@ -280,7 +329,7 @@ impl<'a> Generator<'a> {
     }
 }
 
-fn sql_type(data_type: Type) -> &'static str {
+pub(super) fn sql_type(data_type: Type) -> &'static str {
     match data_type {
         Type::Int => "bigint",
         Type::Float => "double",
