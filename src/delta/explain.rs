@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use super::aggregate::{AggregateSpec, Function, GroupBySpec};
+use super::aggregate::{AggregateSpec, Function, GroupBySpec, Reads};
 use super::join::{JoinSpec, Unpaired};
 use super::order::OrderColumn;
 use super::partition::PartitionSpec;
@@ -277,6 +277,7 @@ fn kept(spec: &AggregateSpec, retracts: bool) -> &'static str {
         Function::BoolAnd | Function::BoolOr => "two counts",
         Function::Percentile { .. } => "a sketch",
         Function::Pairs { .. } => "five exact sums, a count",
+        Function::Recomputed(call) if !retracts && call.reads != Reads::All => "the values that it reads",
         Function::Recomputed(_) if spec.is_distinct => "all distinct values",
         Function::Recomputed(_) => "all values",
     }

@@ -380,9 +380,13 @@ impl Database {
 
     /// The stream tables that `statement` reads, not counting those that only views read.
     pub async fn streams_read(&self, statement: &Statement) -> Result<Vec<Table>, SqlError> {
-        let Statement::Query(statement) = statement else { return Ok(vec![]) };
         let catalog = self.catalog();
-        let mut names = self.session.references(statement)?;
+        let mut names = match statement {
+            Statement::Query(statement) => self.session.references(statement)?,
+            Statement::Write(write) => write.relations(),
+            Statement::CreateTable(create) => self.relations_of(create)?,
+            _ => return Ok(vec![]),
+        };
         let (mut found, mut seen) = (vec![], BTreeSet::new());
         // A named query stands for its text.
         while let Some(name) = names.pop() {

@@ -43,7 +43,7 @@ pub use self::clock::{ClockOptions, SOURCES_MAX, SourceId, StreamClock};
 pub use self::closing::OPEN_ROWS_MAX;
 use self::contents::ViewContents;
 pub use self::database::{Answer, BuiltIns, Database};
-pub use self::limits::{Limits, Rows, Turn};
+pub use self::limits::{Limits, PLANNING_STACK_BYTES, Rows, Turn};
 pub use self::live::{IntakeError, Live, LiveOptions, Source};
 use self::operators::{Operators, Rate};
 pub use self::reader::{NamedQueries, Reader};

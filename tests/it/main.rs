@@ -18,6 +18,7 @@ mod python;
 mod queries;
 mod receiver;
 mod recursion;
+mod refusals;
 mod replay;
 mod serve;
 mod server;

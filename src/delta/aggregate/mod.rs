@@ -24,7 +24,7 @@ use datafusion::error::{DataFusionError, Result as DataFusionResult};
 use self::accumulator::{Accumulator, new_accumulator};
 pub use self::accumulator::{AggregateSpec, BitFunction, Function};
 use self::expiry::{Due, Expiry};
-pub use self::recomputed::Call;
+pub use self::recomputed::{Call, Reads};
 use super::distinct::COMPACT_ROWS_MIN;
 use super::expression::message;
 use super::keys::{Keys, with_one_zero};

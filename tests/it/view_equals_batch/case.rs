@@ -19,6 +19,8 @@ pub enum Event {
     Drop(String),
     /// Rows for the open tick, in one batch.
     Append(Table, Vec<Value>),
+    /// A statement about a user's table. One that is refused, for the row that it would make, changes nothing.
+    Statement(String),
     /// Closes the open tick; then every view is compared.
     Close(u64),
 }
@@ -45,6 +47,20 @@ pub struct Tally {
     pub errors: usize,
     /// Operators of views that other views used too.
     pub shared: usize,
+    /// Statements about tables, and those of them that were carried out.
+    pub statements: usize,
+    pub carried_out: usize,
+}
+
+impl fmt::Display for Tally {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Tally { views, refused, shared, compared, with_rows, errors, statements, carried_out, .. } = self;
+        write!(
+            f,
+            "{views} views, {refused} refused, {shared} operators shared; {compared} comparisons, {with_rows} with rows, "
+        )?;
+        write!(f, "{errors} with errors; {carried_out} of {statements} statements carried out")
+    }
 }
 
 /// What computing a row can fail with.
@@ -104,6 +120,11 @@ impl Case {
                     server.append(*table, rows);
                     continue;
                 }
+                Event::Statement(sql) => {
+                    tally.statements += 1;
+                    tally.carried_out += server.answer(sql).is_ok() as usize;
+                    continue;
+                }
                 Event::Close(clock_ms) => drop(server.close(*clock_ms)),
             }
             for (name, query) in &views {
@@ -135,6 +156,30 @@ impl Case {
         }
     }
 
+    /// The case and the answer that its batch query gave, as a file for `tests/slt`. Ticks are those of the file's
+    /// runner: what happens within one of them here may happen in several there.
+    pub fn slt(&self, mismatch: &Mismatch) -> String {
+        let mut text = String::new();
+        for event in &self.events {
+            text += &match event {
+                Event::Create(name, query) => {
+                    format!("statement ok\nCREATE MATERIALIZED VIEW {name} AS {}\n\n", one_line(query))
+                }
+                Event::Append(table, rows) => {
+                    let rows: String = rows.iter().map(|row| format!("{row}\n")).collect();
+                    format!("statement ok\nINSERT INTO {}\n{rows}\n", table.name())
+                }
+                Event::Statement(sql) => format!("statement ok\n{sql}\n\n"),
+                Event::Drop(name) => format!("statement ok\nDROP MATERIALIZED VIEW {name}\n\n"),
+                Event::Close(clock_ms) => format!("statement ok\nCLOSE {clock_ms}\n\n"),
+            };
+        }
+        let (columns, rows) = mismatch.batch.split_once('\n').unwrap_or((&mismatch.batch, ""));
+        let types = "T".repeat(columns.split(" | ").count());
+        let rows = rows.replace(" | ", " ");
+        text + &format!("query {types} rowsort\n{}\n----\n{rows}\n", one_line(&mismatch.query))
+    }
+
     /// Cases with an event or a row less.
     fn smaller(&self) -> Vec<Case> {
         let mut cases = vec![];
@@ -164,6 +209,7 @@ impl fmt::Display for Case {
             match event {
                 Event::Create(name, query) => writeln!(f, "CREATE MATERIALIZED VIEW {name} AS {query}")?,
                 Event::Drop(name) => writeln!(f, "DROP MATERIALIZED VIEW {name}")?,
+                Event::Statement(sql) => writeln!(f, "{sql}")?,
                 Event::Close(clock_ms) => writeln!(f, "CLOSE {clock_ms}")?,
                 Event::Append(table, rows) => {
                     writeln!(f, "INSERT INTO {}", table.name())?;
@@ -173,6 +219,10 @@ impl fmt::Display for Case {
         }
         Ok(())
     }
+}
+
+fn one_line(query: &str) -> String {
+    query.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
 /// Compares the view `name` with its query.
