@@ -56,15 +56,34 @@ fn case(seed: u64, tables: Tables) -> Case {
     for number in 0..generator.random.random_range(1..=4) {
         let name = format!("v{number}");
         let query = generator.view(&name);
+        // Others that compute the same, or the same and something more: they come and go on their own.
+        let mut others = vec![];
+        for (other, text) in [
+            (format!("same{number}"), query.clone()),
+            (format!("more{number}"), format!("SELECT count(*) AS n FROM ({query}) AS q")),
+        ] {
+            if generator.random.random_ratio(1, 4) {
+                others.push(Event::Create(other, text));
+            }
+        }
         views.push(Event::Create(name, query));
+        views.extend(others);
     }
     views.reverse();
+    let mut created: Vec<String> = vec![];
     let mut events: Vec<Event> = user_tables.iter().map(|t| Event::Statement(t.create())).collect();
     let mut clock_ms = 0;
     let ticks = random.random_range(2..=6);
     for tick in 0..ticks {
         while !views.is_empty() && (tick == ticks / 2 || random.random_ratio(3, 4)) {
-            events.extend(views.pop());
+            let Some(view) = views.pop() else { break };
+            if let Event::Create(name, _) = &view {
+                created.push(name.clone());
+            }
+            events.push(view);
+        }
+        if created.len() > 2 && random.random_ratio(1, 4) {
+            events.push(Event::Drop(created.swap_remove(random.random_range(0..created.len()))));
         }
         for _ in 0..random.random_range(0..=4) {
             events.extend(rows(&mut random, &user_tables));

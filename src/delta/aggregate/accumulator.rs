@@ -73,7 +73,7 @@ pub enum BitFunction {
 }
 
 /// One aggregate of a [`GroupBySpec`](super::GroupBySpec).
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct AggregateSpec {
     /// What is computed.
     pub function: Function,

@@ -15,6 +15,8 @@ type Answer = Result<Rows, SqlError>;
 pub enum Event {
     /// Creates the view `name`, of this query.
     Create(String, String),
+    /// Drops the view `name`, unless others read it.
+    Drop(String),
     /// Rows for the open tick, in one batch.
     Append(Table, Vec<Value>),
     /// A statement about a user's table. One that is refused, for the row that it would make, changes nothing.
@@ -103,6 +105,12 @@ impl Case {
                         }
                     }
                 }
+                Event::Drop(name) => match server.answer(&format!("DROP MATERIALIZED VIEW {name}")) {
+                    Ok(_) => views.retain(|(view, _)| view != name),
+                    // Others read it, or it was refused.
+                    Err(SqlError::HasReaders { .. } | SqlError::Missing { .. }) => {}
+                    Err(error) => panic!("{name} is not dropped: {error}"),
+                },
                 Event::Append(table, rows) => {
                     server.append(*table, rows);
                     continue;
@@ -119,9 +127,9 @@ impl Case {
             }
         }
         for (name, query) in &views {
-            hydrate(&mut server, name, query)?;
+            share(&mut server, name, query)?;
         }
-        Ok(())
+        hydrate(&mut server, &views)
     }
 
     /// A case that fails too, with fewer rows and events.
@@ -155,6 +163,7 @@ impl Case {
                     format!("statement ok\nINSERT INTO {}\n{rows}\n", table.name())
                 }
                 Event::Statement(sql) => format!("statement ok\n{sql}\n\n"),
+                Event::Drop(name) => format!("statement ok\nDROP MATERIALIZED VIEW {name}\n\n"),
                 Event::Close(clock_ms) => format!("statement ok\nCLOSE {clock_ms}\n\n"),
             };
         }
@@ -192,6 +201,7 @@ impl fmt::Display for Case {
         for event in &self.events {
             match event {
                 Event::Create(name, query) => writeln!(f, "CREATE MATERIALIZED VIEW {name} AS {query}")?,
+                Event::Drop(name) => writeln!(f, "DROP MATERIALIZED VIEW {name}")?,
                 Event::Statement(sql) => writeln!(f, "{sql}")?,
                 Event::Close(clock_ms) => writeln!(f, "CLOSE {clock_ms}")?,
                 Event::Append(table, rows) => {
@@ -227,16 +237,36 @@ fn compare(server: &mut Server, name: &str, query: &str, tally: &mut Tally) -> R
     equal(server, [name, query], view, batch)
 }
 
-/// Compares the view `name` with one like it that is created now.
-fn hydrate(server: &mut Server, name: &str, query: &str) -> Result<(), Box<Mismatch>> {
-    server.run(&format!("CREATE MATERIALIZED VIEW hydrated AS {query}"));
+/// Compares the view `name` with one like it that is created now, and reads what it can from that.
+fn share(server: &mut Server, name: &str, query: &str) -> Result<(), Box<Mismatch>> {
+    server.run(&format!("CREATE MATERIALIZED VIEW shared AS {query}"));
     let view = server.query(&format!("SELECT * FROM {name}"));
-    let hydrated = server.query("SELECT * FROM hydrated");
-    server.run("DROP VIEW hydrated");
-    match (&view, &hydrated) {
+    let shared = server.query("SELECT * FROM shared");
+    server.run("DROP VIEW shared");
+    match (&view, &shared) {
         (Err(_), Err(_)) => Ok(()),
-        _ => equal(server, [name, query], view, hydrated),
+        _ => equal(server, [name, query], view, shared),
     }
+}
+
+/// Compares `views` with what they are once all are dropped and created anew, from what is stored.
+fn hydrate(server: &mut Server, views: &[(&str, &str)]) -> Result<(), Box<Mismatch>> {
+    let answers: Vec<Answer> =
+        views.iter().map(|(name, _)| server.query(&format!("SELECT * FROM {name}"))).collect();
+    let names: Vec<&str> = views.iter().map(|(name, _)| *name).collect();
+    if !names.is_empty() {
+        server.run(&format!("DROP MATERIALIZED VIEW {}", names.join(", ")));
+    }
+    for (name, query) in views {
+        server.run(&format!("CREATE MATERIALIZED VIEW {name} AS {query}"));
+    }
+    for ((name, query), answer) in views.iter().zip(answers) {
+        let hydrated = server.query(&format!("SELECT * FROM {name}"));
+        if answer.is_ok() || hydrated.is_ok() {
+            equal(server, [name, query], answer, hydrated)?;
+        }
+    }
+    Ok(())
 }
 
 fn equal(
