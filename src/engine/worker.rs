@@ -9,6 +9,7 @@ use std::time::Duration;
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
+use differential_dataflow::trace::ExertionLogic;
 use timely::container::NoopBuilder;
 use timely::dataflow::InputHandle;
 use timely::dataflow::operators::generic::operator::empty;
@@ -28,8 +29,12 @@ use crate::delta::updates::{Diff, Run, Tick, Updates};
 /// How long a worker with nothing to do sleeps between looks at its spines.
 const IDLE: Duration = Duration::from_millis(100);
 
-/// Effort that spines spend on merging while idle: without it they never finish.
-const IDLE_MERGE_EFFORT: isize = 1000;
+/// How many updates a spine merges whenever its operator runs, while it has more to merge than it should: without it
+/// merges would never finish.
+const MERGE_EFFORT: usize = 1000;
+
+/// Under which name arrangements look up how much to merge.
+const EXERTION: &str = "differential/default_exert_logic";
 
 /// What a worker is told.
 pub(super) enum Command {
@@ -117,8 +122,9 @@ pub(super) fn start(
     is_lost: Arc<AtomicBool>,
 ) -> Result<timely::communication::WorkerGuards<()>, String> {
     let mut config = timely::Config::process(commands.len());
-    let differential = differential_dataflow::Config::default().idle_merge_effort(Some(IDLE_MERGE_EFFORT));
-    differential_dataflow::configure(&mut config.worker, &differential);
+    differential_dataflow::configure(&mut config.worker, &differential_dataflow::Config::default());
+    let exertion: ExertionLogic = Arc::new(|layers| has_to_merge(layers).then_some(MERGE_EFFORT));
+    config.worker.set(EXERTION.to_owned(), exertion);
     let commands = Mutex::new(commands.into_iter().map(Some).collect::<Vec<_>>());
     timely::execute(config, move |worker| {
         let mine = commands.lock().ok().and_then(|mut all| all[worker.index()].take());
@@ -128,6 +134,16 @@ pub(super) fn start(
         }
         std::mem::forget(guard);
     })
+}
+
+/// Whether a spine of `layers` (the place, the batches and the updates of each) goes on merging: it finishes what it has
+/// begun, and joins its layers once those behind the largest hold half as much, so that each update is merged but a few
+/// times. To join them whenever there is time would merge a large view anew with every tick.
+fn has_to_merge(layers: &[(usize, usize, usize)]) -> bool {
+    let is_merging = layers.iter().any(|(_, batches, _)| *batches > 1);
+    let largest = layers.iter().map(|(_, _, updates)| *updates).max().unwrap_or_default();
+    let all: usize = layers.iter().map(|(_, _, updates)| *updates).sum();
+    is_merging || (all - largest) * 2 > largest
 }
 
 /// Marks the engine as lost when dropped by a panic.
