@@ -42,6 +42,7 @@ fn aggregates_that_cannot_be_called_are_refused() {
             "SELECT nth_value(body, severity_number) FROM logs",
             "SELECT string_agg(DISTINCT body, ',' ORDER BY ts) FROM logs",
             "SELECT service_name, grouping(name) FROM spans GROUP BY ROLLUP (service_name)",
+            "SELECT max(attributes) FROM spans",
         ],
         expect![[r#"
             SELECT approx_percentile(value, value) FROM metrics
