@@ -68,7 +68,9 @@ fn wrong_settings_are_refused_before_anything_starts() {
 fn answer(server: &Server, sql: &str) -> String {
     let mut stream = TcpStream::connect(server.address("http")).expect("a connection");
     let length = sql.len();
-    let head = format!("POST /api/v1/sql HTTP/1.1\r\nHost: it\r\nConnection: close\r\nContent-Length: {length}\r\n\r\n");
+    let head = format!(
+        "POST /api/v1/sql HTTP/1.1\r\nHost: it\r\nConnection: close\r\nContent-Length: {length}\r\n\r\n"
+    );
     stream.write_all((head + sql).as_bytes()).expect("a request");
     let mut answer = String::new();
     stream.read_to_string(&mut answer).expect("an answer");
@@ -83,7 +85,10 @@ fn queries_nested_deeply_are_answered_or_refused() {
         let read = answer(&server, &query);
         let created = answer(&server, &format!("CREATE OR REPLACE MATERIALIZED VIEW v AS {query}"));
         for answer in [read, created] {
-            assert!(answer.starts_with("HTTP/1.1 200") || answer.contains("nested"), "{depth} deep: {answer}");
+            assert!(
+                answer.starts_with("HTTP/1.1 200") || answer.contains("nested"),
+                "{depth} deep: {answer}"
+            );
         }
     }
     assert!(answer(&server, "SELECT 1").starts_with("HTTP/1.1 200"));
