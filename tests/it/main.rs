@@ -30,4 +30,5 @@ mod tidy;
 mod tpch;
 mod trainticket;
 mod view_equals_batch;
+mod view_stats;
 mod window_close;

@@ -179,3 +179,23 @@ fn subqueries_that_double_without_end_are_refused() {
     });
     expect!["with the views that it names, the query has more parts than 10000: make one of the views a materialized view"].assert_eq(&refusal.expect("a refusal"));
 }
+
+#[test]
+fn windows_are_refused_where_they_are_no_windows() {
+    check_refused(
+        &[
+            "SELECT * FROM TUMBLE(logs, ts)",
+            "SELECT * FROM TUMBLE(logs, ts, INTERVAL '0 seconds')",
+            "SELECT * FROM TUMBLE(logs, ts, ts)",
+            "SELECT * FROM TUMBLE('logs', ts, INTERVAL '1 minute')",
+            "SELECT * FROM TUMBLE(nothing_there, ts, INTERVAL '1 minute')",
+            "SELECT * FROM HOP(logs, ts, INTERVAL '4 minutes', INTERVAL '10 minutes')",
+            "SELECT * FROM HOP(logs, ts, INTERVAL '1 day', INTERVAL '1 month')",
+            "SELECT * FROM HOP(logs, ts, INTERVAL '1 second', INTERVAL '1 day')",
+            "SELECT * FROM SESSION(logs PARTITION BY service_name, ts)",
+            "SELECT * FROM SESSION(logs, body, INTERVAL '1 minute')",
+            "SELECT body FROM HOP(logs PARTITION BY body, ts, INTERVAL '1 minute', INTERVAL '1 minute')",
+        ],
+        expect![[""]],
+    );
+}

@@ -93,6 +93,7 @@ fn what_there_is_can_be_asked() {
         ingest_errors | stream
         logs | stream
         metrics | stream
+        operator_stats | system table
         q | view
         span_events | stream
         span_links | stream
@@ -109,11 +110,12 @@ fn what_there_is_can_be_asked() {
         SHOW CREATE VIEW q
         q | CREATE VIEW q AS SELECT n FROM v WHERE n > 1
         EXPLAIN DATAFLOW v
-        Map [service_name@0, count(Int64(1))@1]
-          Map [0:logs.service_name@0, #1@1]
-            Aggregate by=[0:logs.service_name] aggregates=[count() incremental=(a count)] state=(one entry a group)
-              Map [service_name@0]
-                Source logs [service_name]
+        #5 Arrange by=[all columns] state=(each row and its count) bound=(rows of the view) | 0 | 0 | 0 | 0 | 0.0 | NULL
+          #4 Map [service_name@0, count(Int64(1))@1] | 0 | 0 | 0 | 0 | 0.0 | NULL
+            #3 Map [0:logs.service_name@0, #1@1] | 0 | 0 | 0 | 0 | 0.0 | NULL
+              #2 Aggregate by=[0:logs.service_name] aggregates=[count()] state=(one entry a group) bound=(grows with the groups) retractions=none | 0 | 0 | 0 | 0 | 0.0 | NULL
+                #1 Map [service_name@0] | 0 | 0 | 0 | 0 | 0.0 | NULL
+                  #0 Source logs [service_name] | 0 | 0 | 0 | 0 | 0.0 | NULL
         after DROP
     "#]]
     .assert_eq(&text);
