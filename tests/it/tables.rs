@@ -183,13 +183,13 @@ fn statement(random: &mut StdRng) -> String {
 #[test]
 fn views_over_tables_equal_batch_queries_whatever_statements_change() {
     let (mut compared, mut refused) = (0, 0);
-    for seed in 0..16 {
+    for seed in 0..10 {
         let mut random = StdRng::seed_from_u64(seed);
         let mut server = Server::new(1 + seed as usize % 3);
         server.run("CREATE TABLE a (id int PRIMARY KEY, n bigint, s text)");
         server.run("CREATE TABLE b (n bigint, s text, x double precision)");
         let mut views = vec![];
-        for round in 0..40 {
+        for round in 0..30 {
             if random.random_ratio(1, 4) && views.len() < VIEWS.len() {
                 server.run(&format!("CREATE MATERIALIZED VIEW v{} AS {}", views.len(), VIEWS[views.len()]));
                 views.push(VIEWS[views.len()]);
@@ -220,7 +220,7 @@ fn views_over_tables_equal_batch_queries_whatever_statements_change() {
             }
         }
     }
-    assert!(compared > 1000 && refused > 20, "{compared} answers with rows, {refused} statements refused");
+    assert!(compared > 500 && refused > 10, "{compared} answers with rows, {refused} statements refused");
 }
 
 #[test]
