@@ -39,7 +39,8 @@
 //! retractions and the number of workers. Ad-hoc queries and views share functions, types and
 //! expressions: DataFusion runs the former, and dataflows evaluate DataFusion's physical expressions
 //! and group by DataFusion's own grouping. What would depend on order is replaced in both by a form
-//! that does not: floats are summed exactly, percentiles are DDSketch's. What cannot be maintained is
+//! that does not: floats are summed exactly, percentiles are DDSketch's, and aggregates that depend on the order
+//! of rows see them in one canonical order ([`sql::functions::Ordered`]). What cannot be maintained is
 //! refused at CREATE, with what to write instead.
 //!
 //! # Time
@@ -82,7 +83,8 @@
 //! - A join keeps the rows of each side in segments of 8,192 and chains them by key number. Sides that
 //!   only grow are never looked up by value. Outer, semi, anti and mark joins count matches by row.
 //! - Aggregates are evaluated before and after a tick's changes to the groups it touches, instead of
-//!   keeping what was sent: all of them are functions of the multiset of their input alone.
+//!   keeping what was sent: all of them are functions of the multiset of their input alone. Those that have no
+//!   incremental form keep this multiset, sorted, and are called anew over it.
 //! - A recursion takes its rounds one after the other within a tick, so that time stays totally ordered, and the round
 //!   is a column of its rows: operators in a loop are those outside, with one state for all rounds
 //!   ([`delta::recursion`]).
