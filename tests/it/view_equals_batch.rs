@@ -8,8 +8,8 @@ mod case;
 mod data;
 mod expression;
 mod query;
-mod window;
 mod subquery;
+mod window;
 
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
