@@ -8,6 +8,8 @@
 //! | `error` | as the member `error` of other answers: the subscription has ended |
 //! | `end` | `{"reason": ...}`: the server stops |
 //!
+//! With `emit=on_window_close` there is a `change` for each row once, when its window has ended.
+//!
 //! The id of an event is its tick in milliseconds since 1970 UTC. A subscription cannot be taken up again where
 //! it broke off: a client that reconnects gets the rows as they are then.
 

@@ -24,6 +24,7 @@
 mod aggregate;
 mod ending;
 mod grouping_sets;
+mod interval;
 mod join;
 mod recomputed;
 mod recursion;
@@ -276,8 +277,9 @@ impl Lowering<'_> {
                 "write it as a join",
             ));
         }
+        let expression = interval::with_durations(expression.clone(), schema)?;
         let context = PhysicalPlanningContext::default();
-        Ok(create_physical_expr(expression, schema, &self.properties, &context)?)
+        Ok(create_physical_expr(&expression, schema, &self.properties, &context)?)
     }
 
     fn values(&self, values: &Values, schema: &SchemaRef) -> Result<RecordBatch, SqlError> {

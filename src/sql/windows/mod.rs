@@ -42,12 +42,10 @@ fn time_and_intervals(
     let (time, rest) = types.split_first().ok_or_else(wrong)?;
     let time = match time {
         DataType::Timestamp(..) => time.clone(),
-        DataType::Date32 | DataType::Date64 | DataType::Utf8 | DataType::Null => {
-            DataType::Timestamp(TimeUnit::Nanosecond, None)
-        }
+        DataType::Date32 | DataType::Date64 => DataType::Timestamp(TimeUnit::Nanosecond, None),
         _ => return Err(wrong()),
     };
-    let is_interval = |t: &DataType| matches!(t, DataType::Interval(_) | DataType::Utf8);
+    let is_interval = |t: &DataType| matches!(t, DataType::Interval(_));
     if !intervals.contains(&rest.len()) || !rest.iter().all(is_interval) {
         return Err(wrong());
     }
