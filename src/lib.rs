@@ -85,6 +85,9 @@
 //! - Aggregates are evaluated before and after a tick's changes to the groups it touches, instead of
 //!   keeping what was sent: all of them are functions of the multiset of their input alone. Those that have no
 //!   incremental form keep this multiset, sorted, and are called anew over it.
+//! - What depends on the order of rows keeps them in it, as bytes that compare as rows do ([`delta::order`]), the rows of
+//!   all partitions in one tree. First rows ([`delta::top_k`]) are gone through up to the limit; window functions
+//!   ([`delta::partition`]) are computed before and after a tick's changes for the partitions that it touches.
 //! - A recursion takes its rounds one after the other within a tick, so that time stays totally ordered, and the round
 //!   is a column of its rows: operators in a loop are those outside, with one state for all rounds
 //!   ([`delta::recursion`]).
