@@ -94,6 +94,13 @@
 //! import it, subscriptions are its batches. Errors (a division by zero, a cast that does not fit)
 //! are a second collection: a view with one has no answer until its row is gone.
 //!
+//! A node with state that a running dataflow computes already, by the same steps over the same relations
+//! ([`delta::equal`]), is not built again: its operator hands each whole tick to all dataflows that read it
+//! ([`delta::outlet`]), after the rows that its state tells. That is done only where a new operator, filled from what
+//! is stored, would have the same state, so that sharing never shows in an answer; what is shared shows in
+//! `operator_stats` and in EXPLAIN DATAFLOW. A dataflow whose view is dropped lives on while others read from it, without
+//! the operators that nobody needs.
+//!
 //! # Tables
 //!
 //! A table that a user creates is a relation like the others. One that is append-only is a stream: its oldest rows go
