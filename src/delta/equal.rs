@@ -11,6 +11,7 @@ use super::aggregate::GroupBySpec;
 use super::expression::RowMap;
 use super::join::JoinSpec;
 use super::plan::{Node, NodeId, Plan};
+use super::top_k::TopKSpec;
 
 /// The nodes that `node` of `plan` is computed from, itself among them, each beside the node of `other` that
 /// computes the same; `None` unless `node` is the same collection as `of` of `other`, by the same steps over the same
@@ -63,6 +64,7 @@ fn same_step(left: &Node, right: &Node) -> bool {
         (Node::Single { spec: a, .. }, Node::Single { spec: b, .. }) => {
             a.key_columns == b.key_columns && same_types(&a.schema, &b.schema)
         }
+        (Node::TopK { spec: a, .. }, Node::TopK { spec: b, .. }) => same_top(a, b),
         // Of the others it is not known.
         _ => false,
     }
@@ -97,6 +99,29 @@ fn same_join(left: &JoinSpec, right: &JoinSpec) -> bool {
         && *pairs == right.pairs
         && *unpaired == right.unpaired
         && inputs.iter().zip(&right.inputs).all(|(a, b)| same_types(a, b))
+        && same_types(schema, &right.schema)
+        && *retracts == right.retracts
+        && *horizon_ms == right.horizon_ms
+}
+
+fn same_top(left: &TopKSpec, right: &TopKSpec) -> bool {
+    let TopKSpec {
+        partition,
+        order,
+        numbering,
+        skip,
+        fetch,
+        has_number,
+        input,
+        schema,
+        retracts,
+        horizon_ms,
+    } = left;
+    *partition == right.partition
+        && *order == right.order
+        && *numbering == right.numbering
+        && (*skip, *fetch, *has_number) == (right.skip, right.fetch, right.has_number)
+        && same_types(input, &right.input)
         && same_types(schema, &right.schema)
         && *retracts == right.retracts
         && *horizon_ms == right.horizon_ms

@@ -143,6 +143,7 @@ fn keeps_state(node: &Node) -> bool {
             | Node::Aggregate { .. }
             | Node::Join { .. }
             | Node::Single { .. }
+            | Node::TopK { .. }
             | Node::TemporalFilter { .. }
     )
 }

@@ -2,6 +2,7 @@
 
 use arrow::error::ArrowError;
 use datafusion::error::DataFusionError;
+use datafusion::sql::sqlparser::parser::ParserError;
 
 /// Why a statement was refused or failed.
 #[derive(Debug, thiserror::Error)]
@@ -246,5 +247,10 @@ impl From<ArrowError> for SqlError {
 }
 
 fn first_line(error: &DataFusionError) -> String {
-    error.strip_backtrace()
+    match error.find_root() {
+        DataFusionError::SQL(parser, _) if matches!(parser.as_ref(), ParserError::RecursionLimitExceeded) => {
+            "the statement is nested too deeply; name parts of it in WITH".to_owned()
+        }
+        _ => error.strip_backtrace(),
+    }
 }

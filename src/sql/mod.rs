@@ -4,6 +4,7 @@
 mod canonical;
 pub mod catalog;
 pub mod csv;
+mod elapsed;
 pub mod error;
 mod from;
 pub mod functions;

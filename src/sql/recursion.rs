@@ -8,7 +8,7 @@ use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use arrow::array::{BooleanArray, RecordBatch};
-use arrow::compute::filter_record_batch;
+use arrow::compute::{BatchCoalescer, filter_record_batch};
 use arrow::datatypes::SchemaRef;
 use datafusion::catalog::cte_worktable::CteWorkTable;
 use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode, TreeNodeRecursion};
@@ -25,7 +25,8 @@ use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::{
     DisplayAs, DisplayFormatType, ExecutionPlan, PlanProperties, ReplaceChildrenOptions,
 };
-use futures::StreamExt;
+use futures::stream::{BoxStream, try_unfold};
+use futures::{Stream, StreamExt};
 
 use super::error::SqlError;
 use crate::delta::keys::{Keys, firsts, with_one_zero};
@@ -159,6 +160,27 @@ fn new_rows(progress: &Mutex<Progress>, round: u32, rows: RecordBatch) -> Result
     }
 }
 
+/// `rows` in batches of a good size: a join of few rows a round with others gives very many very small ones.
+fn coalesced(
+    rows: BoxStream<'static, Result<RecordBatch>>,
+    coalescer: BatchCoalescer,
+) -> impl Stream<Item = Result<RecordBatch>> + Send {
+    try_unfold((rows, coalescer), async |(mut rows, mut coalescer)| {
+        loop {
+            if let Some(batch) = coalescer.next_completed_batch() {
+                return Ok(Some((batch, (rows, coalescer))));
+            }
+            match rows.next().await {
+                Some(batch) => coalescer.push_batch(batch?)?,
+                None => {
+                    coalescer.finish_buffered_batch()?;
+                    return Ok(coalescer.next_completed_batch().map(|batch| (batch, (rows, coalescer))));
+                }
+            }
+        }
+    })
+}
+
 impl fmt::Debug for Rounds {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
         f.debug_struct("Rounds").field("is_first", &self.is_first).finish_non_exhaustive()
@@ -213,8 +235,9 @@ impl ExecutionPlan for Rounds {
     fn execute(&self, partition: usize, context: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
         let round = self.begin(&context)?;
         let (schema, progress): (SchemaRef, _) = (self.schema(), Arc::clone(&self.progress));
+        let coalescer = BatchCoalescer::new(Arc::clone(&schema), context.session_config().batch_size());
         let rows = self.input.execute(partition, context)?;
         let rows = rows.map(move |rows| new_rows(&progress, round, rows?));
-        Ok(Box::pin(RecordBatchStreamAdapter::new(schema, rows)))
+        Ok(Box::pin(RecordBatchStreamAdapter::new(schema, coalesced(Box::pin(rows.fuse()), coalescer))))
     }
 }

@@ -22,6 +22,7 @@ use datafusion::sql::parser::Statement;
 
 use super::canonical::CanonicalAggregates;
 use super::catalog::{Catalog, Kind, RelationTable};
+use super::elapsed::Elapsed;
 use super::error::SqlError;
 use super::lower::{self, Lowered};
 use super::pg_catalog::{Client, Listed, Listing, PgCatalog, add_indexes};
@@ -89,7 +90,8 @@ impl Session {
         let builder = SessionStateBuilder::new_from_existing(state).with_physical_optimizer_rules(rules);
         let builder = builder
             .with_analyzer_rule(Arc::new(CanonicalAggregates))
-            .with_analyzer_rule(Arc::new(UnnestRepeats));
+            .with_analyzer_rule(Arc::new(UnnestRepeats))
+            .with_analyzer_rule(Arc::new(Elapsed));
         let base = builder.with_optimizer_rules(logical_rules().collect()).build();
         Session { base, pg_catalog: Arc::default() }
     }

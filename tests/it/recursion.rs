@@ -64,20 +64,21 @@ fn the_loop_is_explained() {
     let lines = server.query("EXPLAIN DATAFLOW v").expect("rows").rows;
     let lines: Vec<String> = lines.into_iter().map(|row| row.join(" ")).collect();
     expect![[r#"
-        Consolidate state=none
-          Recursion r union=distinct state=(each row and the rounds that give it) rounds_max=10000
-            first round
-              Map [source@0, target@1, 0]
-                Map [service_name@1, body@0]
-                  #0 Source logs [body, service_name]
-            input 0
-              see #0
-            each further round
-              Map [source@0, body@1, $round@2 + 1]
-                Map [source@0, body@3, $round@2]
-                  Join inner on=[target = service_name] condition=body@3 != source@0 state=(rows of both sides) horizon=none
-                    Source r of the round before [source, target, $round]
-                    Source input 0 [body, service_name]"#]].assert_eq(&lines.join("\n"));
+        #5 Arrange by=[all columns] state=(each row and its count) bound=(rows of the view) 0 0 0 0 0.0 NULL
+          #4 Consolidate by=[all columns] 0 0 0 0 0.0 NULL
+            #3 Recursion r union=distinct state=(each row and the rounds that give it) bound=(rows of 10000 rounds) 0 0 0 0 0.0 NULL
+              first round NULL NULL NULL NULL NULL NULL
+                #2 Map [source@0, target@1, 0] 0 0 0 0 0.0 NULL
+                  #1 Map [service_name@1, body@0] 0 0 0 0 0.0 NULL
+                    #0 Source logs [body, service_name] 0 0 0 0 0.0 NULL
+              input 0 NULL NULL NULL NULL NULL NULL
+                see #0 NULL NULL NULL NULL NULL NULL
+              each further round NULL NULL NULL NULL NULL NULL
+                #9 Map [source@0, body@1, $round@2 + 1] 0 0 0 0 0.0 NULL
+                  #8 Map [source@0, body@3, $round@2] 0 0 0 0 0.0 NULL
+                    #7 Join inner on=[target = service_name] condition=body@3 != source@0 state=(rows of both sides) bound=(grows with the input) retractions=from #5 0 0 0 0 0.0 NULL
+                      #5 Source r of the round before [source, target, $round] 0 0 0 0 0.0 NULL
+                      #6 Source input 0 [body, service_name] 0 0 0 0 0.0 NULL"#]].assert_eq(&lines.join("\n"));
 }
 
 /// Recursive queries over `edges (source int, target int, weight int)` and `stops (node int)`.

@@ -42,6 +42,7 @@ fn aggregates_that_cannot_be_called_are_refused() {
             "SELECT nth_value(body, severity_number) FROM logs",
             "SELECT string_agg(DISTINCT body, ',' ORDER BY ts) FROM logs",
             "SELECT service_name, grouping(name) FROM spans GROUP BY ROLLUP (service_name)",
+            "SELECT max(attributes) FROM spans",
         ],
         expect![[r#"
             SELECT approx_percentile(value, value) FROM metrics
@@ -88,7 +89,6 @@ fn now_is_refused_where_it_cannot_be_solved_for() {
         &[
             "SELECT now() FROM logs",
             "SELECT current_date FROM logs",
-            "SELECT body FROM logs WHERE now() - ts < INTERVAL '1 day'",
             "SELECT body FROM logs WHERE ts > now() - INTERVAL '1 day' - INTERVAL '1 month'",
             "SELECT body FROM logs WHERE ts > date_trunc('hour', now()) - INTERVAL '1 month'",
             "SELECT body FROM logs WHERE ts > now() - INTERVAL '101 years'",
@@ -144,7 +144,24 @@ fn subqueries_without_a_join_are_refused() {
             "SELECT name FROM spans WHERE started_at > (SELECT now())",
             "SELECT s.name FROM spans s, UNNEST(s.name) AS u(x)",
         ],
-        expect![[""]],
+        expect![[r#"
+            SELECT (SELECT body, ts FROM logs) FROM spans
+                Error during planning: Too many columns! The subquery should only return one column: logs.body, logs.ts
+            SELECT name FROM spans WHERE trace_id IN (SELECT trace_id, span_id FROM logs)
+                Error during planning: Too many columns! The subquery should only return one column: logs.trace_id, logs.span_id
+            SELECT s.name FROM spans s RIGHT JOIN LATERAL (SELECT l.body FROM logs l WHERE l.trace_id = s.trace_id) AS l ON true
+                This feature is not implemented: LATERAL syntax is not supported for FULL OUTER and RIGHT [OUTER | ANTI | SEMI] joins
+            SELECT s.name FROM spans s LEFT JOIN logs l ON EXISTS (SELECT 1 FROM metrics m WHERE m.name = s.name AND m.unit = l.body)
+                This feature is not implemented: a subquery in the ON of a LEFT join; compute it in a query of one side, and compare its column
+            SELECT s.name, (SELECT count(*) FROM logs l WHERE l.body > s.r LIMIT 1) AS n FROM (SELECT name, random()::text AS r FROM spans) AS s
+                Error during planning: a subquery that reads random values outside has no one answer; read them from a table
+            SELECT s.name, (SELECT max(n) FROM (SELECT count(*) AS n FROM logs l WHERE l.trace_id = s.trace_id GROUP BY ROLLUP (service_name)) AS g) AS n FROM spans s
+                This feature is not implemented: grouping sets in a subquery that reads columns outside; write a UNION ALL of one GROUP BY each
+            SELECT name FROM spans WHERE started_at > (SELECT now())
+                now() outside a comparison in WHERE in a continuous view is not supported yet: its value would change with every tick; compare it with a timestamp: `WHERE started_at > now() - INTERVAL '1 hour'`
+            SELECT s.name FROM spans s, UNNEST(s.name) AS u(x)
+                Error during planning: unnest() can only be applied to array, struct and null
+        "#]],
     );
 }
 
@@ -160,7 +177,7 @@ fn subqueries_that_double_without_end_are_refused() {
         );
         server.answer(&sql).err().map(|error| error.to_string())
     });
-    expect![[""]].assert_eq(&refusal.expect("a refusal"));
+    expect!["with the views that it names, the query has more parts than 10000: make one of the views a materialized view"].assert_eq(&refusal.expect("a refusal"));
 }
 
 #[test]

@@ -113,7 +113,7 @@ fn what_there_is_can_be_asked() {
         #5 Arrange by=[all columns] state=(each row and its count) bound=(rows of the view) | 0 | 0 | 0 | 0 | 0.0 | NULL
           #4 Map [service_name@0, count(Int64(1))@1] | 0 | 0 | 0 | 0 | 0.0 | NULL
             #3 Map [0:logs.service_name@0, #1@1] | 0 | 0 | 0 | 0 | 0.0 | NULL
-              #2 Aggregate by=[0:logs.service_name] aggregates=[count()] state=(one entry a group) bound=(grows with the groups) retractions=none | 0 | 0 | 0 | 0 | 0.0 | NULL
+              #2 Aggregate by=[0:logs.service_name] aggregates=[count() incremental=(a count)] state=(one entry a group) bound=(grows with the groups) retractions=none | 0 | 0 | 0 | 0 | 0.0 | NULL
                 #1 Map [service_name@0] | 0 | 0 | 0 | 0 | 0.0 | NULL
                   #0 Source logs [service_name] | 0 | 0 | 0 | 0 | 0.0 | NULL
         after DROP
@@ -144,7 +144,7 @@ fn explain_says_what_each_aggregate_keeps() {
         pairs[correlation](1:metrics.value, 7:metrics.sum) incremental=(five exact sums, a count),
         array_agg(3:metrics.ts, 4:metrics.unit) recomputed=(all values),
         string_agg(distinct 4:metrics.unit) recomputed=(all distinct values),
-        median(1:metrics.value) recomputed=(all values)] state=(one entry a group)"#]]
+        median(1:metrics.value) recomputed=(all values)] state=(one entry a group) bound=(grows with the groups) retractions=none | 0 | 0 | 0 | 0 | 0.0 | NULL"#]]
     .assert_eq(&list.replace("), ", "),\n"));
 }
 

@@ -20,8 +20,13 @@ impl Server {
     /// A database without views of its own.
     pub fn new(workers: usize) -> Self {
         let engine = Engine::start(workers).expect("worker threads");
+        Server::over(Database::new(engine, BuiltIns::default(), None))
+    }
+
+    /// One with a database of its own.
+    pub fn over(database: Database) -> Self {
         let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
-        Server { database: Database::new(engine, BuiltIns::default(), None), runtime }
+        Server { database, runtime }
     }
 
     /// The answer to the last statement of `sql`.

@@ -43,13 +43,15 @@ pub(super) struct AllBest {
     partitions: Vec<Rows>,
     numbering: Numbering,
     last: u64,
+    /// Rows kept, and their bytes.
+    len: usize,
     bytes: usize,
 }
 
 impl AllBest {
     /// No partitions yet, of which rows numbered up to `last` are kept.
     pub fn new(numbering: Numbering, last: u64) -> Self {
-        AllBest { partitions: vec![], numbering, last, bytes: 0 }
+        AllBest { partitions: vec![], numbering, last, len: 0, bytes: 0 }
     }
 
     /// Makes room for the numbers below `partitions`.
@@ -82,6 +84,7 @@ impl AllBest {
     pub fn add(&mut self, partition: u32, arrivals: &Arrivals, changes: &[Change]) {
         let rows = &mut self.partitions[partition as usize];
         self.bytes -= heap_bytes(rows);
+        self.len -= rows.as_slice().len();
         let old = match std::mem::take(rows) {
             Rows::None => vec![],
             Rows::One(row) => vec![row],
@@ -97,6 +100,7 @@ impl AllBest {
             }
         };
         self.bytes += heap_bytes(rows);
+        self.len += rows.as_slice().len();
     }
 
     /// Forgets the partitions that are false in `keep` and renumbers the others from 0, in order. How many
@@ -112,7 +116,13 @@ impl AllBest {
             }
             keep[index - 1]
         });
+        self.len -= forgotten as usize;
         forgotten
+    }
+
+    /// How many rows are kept.
+    pub fn len(&self) -> usize {
+        self.len
     }
 
     /// Bytes held.

@@ -258,11 +258,12 @@ impl Operator for TopK {
         if let Err(error) = self.advance(tick, &inputs.swap_remove(0), &mut changes) {
             changes.errors.push((message(&error), 1));
         }
-        let rows = match &self.state {
-            State::Best(best) => best.bytes(),
-            State::All(rows) => rows.bytes(),
+        let (rows, bytes) = match &self.state {
+            State::Best(best) => (best.len(), best.bytes()),
+            State::All(rows) => (rows.len(), rows.bytes()),
         };
-        self.counters.state_bytes(self.partitions.bytes() + rows);
+        self.counters.state_rows(rows);
+        self.counters.state_bytes(self.partitions.bytes() + bytes);
         changes
     }
 }

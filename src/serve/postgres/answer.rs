@@ -120,7 +120,7 @@ impl Shared {
             Statement::Subscribe(_) => Some(self.subscribers.enter().map_err(|e| self.fault(e, sql))?),
             _ => None,
         };
-        match live.execute(statement.clone()).await.map_err(|error| self.fault(error, sql))? {
+        match Box::pin(live.execute(statement.clone())).await.map_err(|error| self.fault(error, sql))? {
             Answer::Rows { schema, batches } => {
                 Ok(Outcome::Rows(Source::of(schema, batches), Tag::Word(tag(statement))))
             }

@@ -246,6 +246,13 @@ fn incremental(
         names::VAR_POP => (variance(false, false), float()?),
         names::STDDEV => (variance(true, true), float()?),
         names::STDDEV_POP => (variance(false, true), float()?),
+        "min" | "max" if matches!(output, DataType::Map(..)) => {
+            return Err(SqlError::unsupported(
+                format!("{} of a map", call.func.name()),
+                "maps have no order",
+                "take an entry of it, as with attributes['http.route']",
+            ));
+        }
         "min" => (Function::Min, same()),
         "max" => (Function::Max, same()),
         "bool_and" => (Function::BoolAnd, same()),

@@ -184,7 +184,8 @@ fn is_of_catalog(tokens: &[&Token], word: &impl Fn(usize) -> String, index: usiz
 pub(super) fn parse(sql: &str) -> Result<Parsed, SqlError> {
     static PARSER: LazyLock<PostgresCompatibilityParser> = LazyLock::new(PostgresCompatibilityParser::new);
     nesting::check(sql)?;
-    let mut statements = PARSER.parse(sql).map_err(|e| SqlError::DataFusion(e.into()))?;
+    let sql = rewrite::with_defaults(sql);
+    let mut statements = PARSER.parse(&sql).map_err(|e| SqlError::DataFusion(e.into()))?;
     match (statements.pop(), statements.is_empty()) {
         (Some(mut statement), true) => {
             rewrite::rewrite(&mut statement);

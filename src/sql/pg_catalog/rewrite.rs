@@ -1,6 +1,7 @@
 //! What of a client's question has to be written differently before it can be planned, beside what
 //! `datafusion-pg-catalog` rewrites.
 
+use std::borrow::Cow;
 use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
@@ -10,7 +11,7 @@ use datafusion::sql::sqlparser::ast::{
 use datafusion::sql::sqlparser::dialect::PostgreSqlDialect;
 use datafusion::sql::sqlparser::parser::Parser;
 
-use super::tables::VIEW_DEFINITIONS;
+use super::tables::{DEFAULT_COLUMN, VIEW_DEFINITIONS};
 
 /// System columns of PostgreSQL's tables that say in which transaction a row was written.
 const SYSTEM_COLUMNS: [&str; 4] = ["xmin", "xmax", "cmin", "cmax"];
@@ -23,6 +24,42 @@ const EMPTY: [&str; 2] = ["pg_policy", "unnest"];
 
 /// Functions that make one row of many.
 const AGGREGATES: [&str; 8] = ["max", "min", "count", "sum", "avg", "array_agg", "string_agg", "bool_or"];
+
+/// `sql` with a column of ours for each subquery that asks `pg_attrdef` for the default of a column: the rules of
+/// `datafusion-pg-catalog` make a null of every subquery that depends on the row around it.
+pub(super) fn with_defaults(sql: &str) -> Cow<'_, str> {
+    if !sql.contains("pg_attrdef") {
+        return Cow::Borrowed(sql);
+    }
+    let Ok(mut statements) = Parser::parse_sql(&PostgreSqlDialect {}, sql) else { return Cow::Borrowed(sql) };
+    let _: ControlFlow<()> = visit_expressions_mut(&mut statements, |expr| {
+        if let Expr::Subquery(query) = expr
+            && let Some(select) = single_column(query)
+            && let [(table, _)] = tables(select).as_slice()
+            && table == "pg_attrdef"
+            && let Some(attribute) = attribute_around(select)
+        {
+            *expr = Expr::CompoundIdentifier(vec![attribute, Ident::new(DEFAULT_COLUMN)]);
+        }
+        ControlFlow::Continue(())
+    });
+    Cow::Owned(statements.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))
+}
+
+/// What `select` calls the row of `pg_attribute` around it.
+fn attribute_around(select: &Select) -> Option<Ident> {
+    let mut found = None;
+    let _: ControlFlow<()> = visit_expressions(&select.selection, |expr| {
+        if let Expr::CompoundIdentifier(names) = expr
+            && let [table, column] = names.as_slice()
+            && column.value.eq_ignore_ascii_case("attrelid")
+        {
+            found = Some(table.clone());
+        }
+        ControlFlow::Continue(())
+    });
+    found
+}
 
 /// Rewrites `statement` in place.
 pub(super) fn rewrite(statement: &mut Statement) {

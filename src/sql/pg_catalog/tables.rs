@@ -25,6 +25,9 @@ use super::{Client, DATABASE, SCHEMA};
 /// The table that `pg_get_viewdef` is rewritten to read.
 pub(super) const VIEW_DEFINITIONS: &str = "pg_view_definitions";
 
+/// The column of `pg_attribute` that is ours: the default of the column, as text.
+pub(super) const DEFAULT_COLUMN: &str = "attdefault";
+
 /// The OID of the type `json`.
 const JSON_OID: i32 = 114;
 
@@ -208,12 +211,16 @@ fn with_json(rows: RecordBatch, listing: &Listing) -> DataFusionResult<RecordBat
 /// `pg_attribute` with `json` for what is sent as JSON, and with what has a default.
 fn attributes(rows: RecordBatch, listing: &Listing) -> DataFusionResult<RecordBatch> {
     let rows = with_json(rows, listing)?;
-    let column = |listed: &Listed, at: usize| listed.table.as_ref().map(|t| t.columns[at].default.is_some());
-    let all = listing.values().flat_map(|listed| {
-        (0..listed.schema.fields().len()).map(move |at| column(listed, at).unwrap_or(false))
-    });
-    let have: BooleanArray = all.chain(std::iter::repeat(false)).take(rows.num_rows()).map(Some).collect();
-    replace(&rows, "atthasdef", Arc::new(have))
+    let of = |listed: &Listed, at: usize| listed.table.as_ref()?.columns[at].default.clone();
+    let all =
+        listing.values().flat_map(|listed| (0..listed.schema.fields().len()).map(move |at| of(listed, at)));
+    let defaults: StringArray = all.chain(std::iter::repeat(None)).take(rows.num_rows()).collect();
+    let rows = replace(&rows, "atthasdef", Arc::new(arrow::compute::is_not_null(&defaults)?))?;
+    let mut fields = rows.schema().fields().to_vec();
+    fields.push(Arc::new(Field::new(DEFAULT_COLUMN, DataType::Utf8, true)));
+    let mut columns = rows.columns().to_vec();
+    columns.push(Arc::new(defaults));
+    Ok(RecordBatch::try_new(Arc::new(Schema::new(fields)), columns)?)
 }
 
 /// `pg_tables` without what is none.

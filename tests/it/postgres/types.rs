@@ -176,3 +176,17 @@ fn rows_of_telemetry_have_their_columns() {
         assert_eq!(every[0].len(), 16);
     });
 }
+
+#[test]
+fn members_of_json_are_text() {
+    let running = InProcess::start(&[]);
+    running.wait(async {
+        let client = connect(&running).await;
+        let body = r#"{"user":{"id":7},"n":"5"}"#;
+        let sql =
+            "SELECT $1::text -> 'user' AS user, $1::text ->> 'n' AS n, ($1::jsonb ->> 'n')::bigint AS number";
+        let row = client.query_one(sql, &[&body]).await.expect("a row");
+        assert_eq!(row.get::<_, String>("user"), r#"{"id":7}"#);
+        assert_eq!((row.get::<_, String>("n"), row.get::<_, i64>("number")), ("5".to_owned(), 5));
+    });
+}

@@ -45,6 +45,8 @@ pub struct Tally {
     pub with_rows: usize,
     /// Those in which a side gave an error, for a row that cannot be computed.
     pub errors: usize,
+    /// Operators of views that other views used too.
+    pub shared: usize,
     /// Statements about tables, and those of them that were carried out.
     pub statements: usize,
     pub carried_out: usize,
@@ -52,8 +54,11 @@ pub struct Tally {
 
 impl fmt::Display for Tally {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Tally { views, refused, compared, with_rows, errors, statements, carried_out, .. } = self;
-        write!(f, "{views} views, {refused} refused; {compared} comparisons, {with_rows} with rows, ")?;
+        let Tally { views, refused, shared, compared, with_rows, errors, statements, carried_out, .. } = self;
+        write!(
+            f,
+            "{views} views, {refused} refused, {shared} operators shared; {compared} comparisons, {with_rows} with rows, "
+        )?;
         write!(f, "{errors} with errors; {carried_out} of {statements} statements carried out")
     }
 }
@@ -126,6 +131,8 @@ impl Case {
                 compare(&mut server, name, query, tally)?;
             }
         }
+        let shared = server.query("SELECT count(shared_with) FROM operator_stats").expect("figures");
+        tally.shared += shared.rows[0][0].parse::<usize>().expect("a number");
         for (name, query) in &views {
             share(&mut server, name, query)?;
         }
