@@ -51,11 +51,12 @@ enum Rule {
     Open,
 }
 
-/// The windows of `window` with their orders completed.
+/// The windows of `window` with their orders completed, over columns alone: DataFusion fails to plan some that are
+/// over expressions.
 pub fn ordered(window: Window) -> DataFusionResult<Transformed<LogicalPlan>> {
     let schema = window.input.schema().clone();
-    let mut functions: Vec<Expr> = vec![];
-    let mut columns: Vec<Expr> = schema.iter().map(|field| Expr::Column(Column::from(field))).collect();
+    let inputs: Vec<Expr> = schema.iter().map(|field| Expr::Column(Column::from(field))).collect();
+    let (mut functions, mut keys, mut columns) = (vec![], vec![], inputs.clone());
     let mut is_changed = false;
     for (expression, (qualifier, field)) in
         window.window_expr.iter().zip(window.schema.iter().skip(schema.fields().len()))
@@ -66,26 +67,50 @@ pub fn ordered(window: Window) -> DataFusionResult<Transformed<LogicalPlan>> {
         })?;
         is_changed |= rewritten.transformed;
         let column = rewritten.data.transform_down(|e| match e {
-            Expr::WindowFunction(_) => {
-                let name = e.schema_name().to_string();
-                if !functions.contains(&e) {
-                    functions.push(e);
+            Expr::WindowFunction(function) => {
+                let function = Expr::from(over_columns(*function, &mut keys));
+                let column = Expr::Column(Column::new_unqualified(function.schema_name().to_string()));
+                if !functions.contains(&function) {
+                    functions.push(function);
                 }
-                Ok(Transformed::new(
-                    Expr::Column(Column::new_unqualified(name)),
-                    true,
-                    TreeNodeRecursion::Jump,
-                ))
+                Ok(Transformed::new(column, true, TreeNodeRecursion::Jump))
             }
             other => Ok(Transformed::no(other)),
         })?;
         columns.push(column.data.alias_qualified(qualifier.cloned(), field.name()));
     }
-    if !is_changed {
+    if !is_changed && keys.is_empty() {
         return Ok(Transformed::no(LogicalPlan::Window(window)));
     }
-    let plan = LogicalPlanBuilder::window_plan(window.input.as_ref().clone(), functions)?;
+    let mut input = LogicalPlanBuilder::from(window.input.as_ref().clone());
+    if !keys.is_empty() {
+        let keys = keys.into_iter().enumerate().map(|(index, key)| key.alias(key_name(index)));
+        input = input.project(inputs.into_iter().chain(keys))?;
+    }
+    let plan = LogicalPlanBuilder::window_plan(input.build()?, functions)?;
     Ok(Transformed::yes(LogicalPlanBuilder::from(plan).project(columns)?.build()?))
+}
+
+fn key_name(index: usize) -> String {
+    format!("#key{index}")
+}
+
+/// `function` with columns for what it is partitioned and ordered by, of which `keys` are the expressions.
+fn over_columns(mut function: WindowFunction, keys: &mut Vec<Expr>) -> WindowFunction {
+    let params = &mut function.params;
+    let ordered = params.order_by.iter_mut().map(|sort| &mut sort.expr);
+    for key in params.partition_by.iter_mut().chain(ordered) {
+        // What comes from outside of a subquery stays where it is looked for.
+        if matches!(key, Expr::Column(_) | Expr::Literal(..)) || key.contains_outer() {
+            continue;
+        }
+        let index = keys.iter().position(|known| known == key).unwrap_or_else(|| {
+            keys.push(key.clone());
+            keys.len() - 1
+        });
+        *key = Expr::Column(Column::new_unqualified(key_name(index)));
+    }
+    function
 }
 
 /// `function` with a definite answer.
