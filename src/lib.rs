@@ -39,7 +39,8 @@
 //! retractions and the number of workers. Ad-hoc queries and views share functions, types and
 //! expressions: DataFusion runs the former, and dataflows evaluate DataFusion's physical expressions
 //! and group by DataFusion's own grouping. What would depend on order is replaced in both by a form
-//! that does not: floats are summed exactly, percentiles are DDSketch's. What cannot be maintained is
+//! that does not: floats are summed exactly, percentiles are DDSketch's, and aggregates that depend on the order
+//! of rows see them in one canonical order ([`sql::functions::Ordered`]). What cannot be maintained is
 //! refused at CREATE, with what to write instead.
 //!
 //! # Time
@@ -64,6 +65,10 @@
 //! joins and from DISTINCT, in whole segments and without a retraction, and counted in `view_stats`. MIN and MAX over
 //! rows that may be retracted keep single values for one to two horizons.
 //!
+//! A condition on `now()` is solved, row by row, for the ticks at which it holds ([`delta::temporal_condition`]): rows
+//! come and go by a calendar, and what falls due when the clock jumps is sent in portions of one tick. `EMIT ON WINDOW
+//! CLOSE` holds the rows of a subscription back until the clock has reached the end of their window.
+//!
 //! A filter on `now()` over the columns that groups are by (`HAVING minute_at > now() - INTERVAL '1 day'`,
 //! or `WITH (retention = '1 day')`) stays at the aggregation, which gives a group's state up as a whole;
 //! rows that come for it later are counted as late.
@@ -82,7 +87,8 @@
 //! - A join keeps the rows of each side in segments of 8,192 and chains them by key number. Sides that
 //!   only grow are never looked up by value. Outer, semi, anti and mark joins count matches by row.
 //! - Aggregates are evaluated before and after a tick's changes to the groups it touches, instead of
-//!   keeping what was sent: all of them are functions of the multiset of their input alone.
+//!   keeping what was sent: all of them are functions of the multiset of their input alone. Those that have no
+//!   incremental form keep this multiset, sorted, and are called anew over it.
 //! - A recursion takes its rounds one after the other within a tick, so that time stays totally ordered, and the round
 //!   is a column of its rows: operators in a loop are those outside, with one state for all rounds
 //!   ([`delta::recursion`]).
@@ -92,11 +98,22 @@
 //! import it, subscriptions are its batches. Errors (a division by zero, a cast that does not fit)
 //! are a second collection: a view with one has no answer until its row is gone.
 //!
+//! # Tables
+//!
+//! A table that a user creates is a relation like the others. One that is append-only is a stream: its oldest rows go
+//! when it has reached its limit, and views over it keep what they made of them. Of an ordinary one all rows are kept,
+//! as an arrangement on the workers that views import. INSERT, UPDATE and DELETE are evaluated as batch queries
+//! ([`sql::write`]) to rows that go and rows that come; the thread that owns the database checks their keys and makes
+//! them all, or none, at the open tick. A writer is answered once a tick that holds its rows is closed, so that every
+//! query sees them; many writers share a tick. A transaction ([`engine::Transaction`]) keeps its rows to itself until
+//! it commits, and fails if others have changed the same table since. Tables live in memory: a restart empties them.
+//!
 //! # Limits
 //!
-//! Each has a name: [`engine::WORKERS_MAX`], `VIEWS_MAX` (1,000), [`ingest::BATCH_ROWS_MAX`],
+//! Each has a name: [`engine::WORKERS_MAX`], `VIEWS_MAX` (1,000), [`engine::TABLES_MAX`], [`sql::table::COLUMNS_MAX`],
+//! [`sql::write::WRITE_ROWS_MAX`], [`sql::write::WRITE_BYTES_MAX`], [`ingest::BATCH_ROWS_MAX`],
 //! [`ingest::LINE_BYTES_MAX`], [`ingest::FILES_MAX`], the fields of [`telemetry::Limits`],
-//! [`engine::SOURCES_MAX`], and for a server the settings of [`config`]; a side of a join holds 2^32 - 1
+//! [`engine::SOURCES_MAX`], [`engine::OPEN_ROWS_MAX`], and for a server the settings of [`config`]; a side of a join holds 2^32 - 1
 //! rows on a worker, a recursion [`delta::recursion::ROWS_MAX`] in [`delta::recursion::ROUNDS_MAX`] rounds.
 
 pub mod built_in;

@@ -57,7 +57,8 @@ pub fn run(queries: &[usize], workers: usize, events_per_second: usize, duration
 /// Prints a line for each view, which begins with `when`.
 fn sample(server: &mut Server, when: &str) {
     let resident_bytes = resident_bytes();
-    let rows = server.run("SELECT view, rows, state_bytes, late_rows FROM view_stats ORDER BY view").unwrap();
+    let rows =
+        server.run("SELECT view, row_count, state_bytes, late_rows FROM view_stats ORDER BY view").unwrap();
     for batch in rows {
         let views = batch.column(0).as_string::<i32>();
         let number = |column: usize, row: usize| batch.column(column).as_primitive::<Int64Type>().value(row);

@@ -66,11 +66,19 @@ async fn begin(
             Statement::CreateView(_)
             | Statement::DropView { .. }
             | Statement::Subscribe(_)
-            | Statement::CreateTable(_)
             | Statement::DropTable { .. } => {
                 if let Answer::Subscription(subscription) = database.execute(statement).await? {
                     subscriptions.push(subscription);
                 }
+            }
+            // What needs no telemetry comes before it, so that what is subscribed to does not change for it.
+            Statement::CreateTable(create) if create.query.is_none() => {
+                database.execute(Statement::CreateTable(create)).await?;
+            }
+            Statement::Write(write)
+                if write.only_adds() && !write.is_returning() && write.relations().len() == 1 =>
+            {
+                database.execute(Statement::Write(write)).await?;
             }
             query => {
                 database.prepare(&query).await?;

@@ -9,7 +9,7 @@ use tracing_subscriber::EnvFilter;
 
 use super::{CommandError, Outcome, player};
 use crate::config::{Config, SETTINGS};
-use crate::engine::Live;
+use crate::engine::{Live, PLANNING_STACK_BYTES};
 use crate::serve::{Addresses, Servers};
 
 /// The command with a flag for every setting.
@@ -60,7 +60,10 @@ pub(super) fn run(matches: &ArgMatches) -> Result<Outcome, CommandError> {
 
 /// The threads of servers and queries.
 pub(super) fn runtime() -> Result<tokio::runtime::Runtime, CommandError> {
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .thread_stack_size(PLANNING_STACK_BYTES)
+        .enable_all()
+        .build();
     runtime.map_err(|source| CommandError::System { action: "start the threads of the servers", source })
 }
 

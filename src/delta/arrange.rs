@@ -2,6 +2,7 @@
 
 use std::cell::RefCell;
 use std::rc::Rc;
+use std::sync::Arc;
 
 use differential_dataflow::operators::arrange::TraceAgent;
 use differential_dataflow::trace::chunk::{ChunkBatch, ChunkSpine};
@@ -18,6 +19,7 @@ use timely::progress::frontier::AntichainRef;
 
 use super::chunk::ArrowChunk;
 use super::collection::{Collection, Edge};
+use super::stats::{Counters, Stopwatch};
 use super::updates::{Run, Tick, Updates};
 
 type Spine = ChunkSpine<ArrowChunk>;
@@ -38,10 +40,21 @@ impl Arrangement {
         collection: Collection<'scope>,
         probe: &Handle<Tick>,
     ) -> Self {
+        Arrangement::counted(scope, collection, probe, Arc::default())
+    }
+
+    /// As [`new`](Self::new), with the updates of rows that it takes in and those that are left of them once they
+    /// are summed counted by `counters`.
+    pub fn counted<'scope>(
+        scope: Scope<'scope, Tick>,
+        collection: Collection<'scope>,
+        probe: &Handle<Tick>,
+        counters: Arc<Counters>,
+    ) -> Self {
         let changes = Rc::default();
         Arrangement {
-            rows: arrange(scope, collection.rows, probe, Rc::clone(&changes)),
-            errors: arrange(scope, collection.errors, probe, Rc::default()),
+            rows: arrange(scope, collection.rows, probe, Rc::clone(&changes), counters),
+            errors: arrange(scope, collection.errors, probe, Rc::default(), Arc::default()),
             changes,
         }
     }
@@ -90,6 +103,7 @@ fn arrange<'scope>(
     input: Edge<'scope>,
     probe: &Handle<Tick>,
     changes: Rc<RefCell<Option<Vec<ArrowChunk>>>>,
+    counters: Arc<Counters>,
 ) -> TraceAgent<Spine> {
     let mut builder = OperatorBuilder::new("Arrange".to_owned(), scope);
     let info = builder.operator_info();
@@ -107,12 +121,21 @@ fn arrange<'scope>(
         let mut pending: Vec<Updates> = vec![];
         let mut lower = Antichain::from_elem(0);
         move |frontiers| {
-            input.for_each(|_, updates| pending.push(std::mem::take(updates)));
+            let mut stopwatch = Stopwatch::new(&counters);
+            input.for_each(|_, updates| {
+                stopwatch.begin();
+                pending.push(std::mem::take(updates));
+            });
             let upper = frontiers[0].frontier();
             if upper != lower.borrow() {
+                if !pending.is_empty() {
+                    stopwatch.begin();
+                }
                 let ready = split_ready(&mut pending, upper);
                 let upper = upper.to_owned();
                 let chunks = ArrowChunk::form(&ready);
+                counters.took(ready.iter().map(Updates::len).sum());
+                counters.gave(chunks.iter().map(|chunk| chunk.updates().len()).sum());
                 if let Some(changes) = changes.borrow_mut().as_mut() {
                     changes.extend(chunks.iter().cloned());
                 }

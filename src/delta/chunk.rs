@@ -12,7 +12,7 @@ use timely::progress::Antichain;
 use timely::progress::frontier::AntichainRef;
 
 use super::hash::hash_rows;
-use super::row_store::concatenate;
+use super::row_store::{bytes_of, concatenate};
 use super::updates::{Diff, Run, Tick, Updates, columnless};
 
 /// The most updates in one chunk.
@@ -44,6 +44,12 @@ impl ArrowChunk {
     /// The updates, in the order of the chunk.
     pub fn updates(&self) -> &Updates {
         &self.body.updates
+    }
+
+    /// Bytes held, where nobody else holds the same.
+    pub fn bytes(&self) -> usize {
+        // A hash, a time and a diff beside each row.
+        bytes_of(&self.body.updates.rows) + self.body.hashes.len() * 24
     }
 
     /// `parts` sorted and consolidated, in chunks of at most the usual size.

@@ -21,8 +21,7 @@ use super::updates::{Diff, Run, Tick};
 /// last seen, or later, and counted; what comes again after that is new. Late rows are rows like others.
 pub struct Distinct {
     keys: Keys,
-    /// How many columns a row has.
-    columns: usize,
+    schema: SchemaRef,
     state: State,
     horizon: Option<Horizon>,
     counters: Arc<Counters>,
@@ -47,14 +46,7 @@ impl Distinct {
         let state = if retracts { State::Counts(vec![]) } else { State::Seen };
         // Rows that can be retracted must not be forgotten: their retraction would find nothing.
         let horizon = horizon_ms.filter(|_| !retracts).map(Horizon::new);
-        Ok(Distinct {
-            columns: schema.fields().len(),
-            keys: Keys::new(schema)?,
-            state,
-            horizon,
-            counters,
-            numbers: vec![],
-        })
+        Ok(Distinct { keys: Keys::new(schema.clone())?, schema, state, horizon, counters, numbers: vec![] })
     }
 
     fn grow_only(&mut self, tick: Tick, rows: RecordBatch) -> DataFusionResult<RecordBatch> {
@@ -77,7 +69,7 @@ impl Operator for Distinct {
         let mut changes = Changes::default();
         let parts = inputs.swap_remove(0).into_iter();
         let parts: Vec<Part> =
-            parts.map(|(rows, diffs)| (with_one_zero(rows, self.columns), diffs)).collect();
+            parts.map(|(rows, diffs)| (with_one_zero(rows, self.schema.fields().len()), diffs)).collect();
         let result = match self.state {
             State::Seen => parts.into_iter().try_for_each(|(rows, _)| {
                 changes.push(self.grow_only(tick, rows)?, Run::Constant(1));
@@ -89,7 +81,24 @@ impl Operator for Distinct {
             changes.errors.push((super::expression::message(&error), 1));
         }
         self.counters.state_bytes(self.keys.bytes());
+        self.counters.state_rows(self.keys.count());
         changes
+    }
+
+    fn snapshot(&mut self) -> Option<Vec<Part>> {
+        // One number stands for all rows without columns, seen or not.
+        if self.schema.fields().is_empty() {
+            return None;
+        }
+        let rows = self.keys.rows(self.schema.clone()).ok()?;
+        let rows = match &self.state {
+            State::Seen => rows,
+            State::Counts(counts) => {
+                let is_there: BooleanArray = counts.iter().map(|count| Some(*count > 0)).collect();
+                filter_record_batch(&rows, &is_there).ok()?
+            }
+        };
+        Some(vec![(rows, Run::Constant(1))])
     }
 }
 

@@ -1,53 +1,65 @@
 //! Plans as text, for EXPLAIN DATAFLOW.
 
-use std::fmt::{self, Write};
+use std::fmt::Write;
 
-use super::aggregate::{AggregateSpec, Function};
+use super::aggregate::{AggregateSpec, Function, GroupBySpec, Reads};
 use super::join::{JoinSpec, Unpaired};
 use super::order::OrderColumn;
+use super::partition::PartitionSpec;
 use super::plan::{Node, NodeId, Plan};
 use super::recursion::{ROUNDS_MAX, import};
 use super::temporal_condition::{Bound, Condition};
 use super::top_k::{Numbering, TopKSpec};
 
-/// Writes the tree under the result of `plan`; a node with several readers is written out once and
-/// referred to by its number after that.
-pub(super) fn write_plan(plan: &Plan, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-    let mut is_written = vec![false; plan.nodes.len()];
-    write_node(plan, plan.nodes.len() - 1, 0, &mut is_written, f)
+/// A line of text, with the number of the operator that it is about; one that refers to an earlier line, or says
+/// what those below are, has none.
+pub(super) type Line = (Option<NodeId>, String);
+
+/// The tree under the result of `plan`, one node a line; a node with several readers is written out once
+/// and referred to by its number after that.
+pub(super) fn lines(plan: &Plan) -> Vec<Line> {
+    let mut lines = vec![];
+    if let Some(result) = plan.nodes.len().checked_sub(1) {
+        Tree { plan, first: 0, is_written: vec![false; plan.nodes.len()], lines: &mut lines }
+            .write(result, 0);
+    }
+    lines
 }
 
-fn write_node(
-    plan: &Plan,
-    id: NodeId,
-    depth: usize,
-    is_written: &mut [bool],
-    f: &mut fmt::Formatter<'_>,
-) -> fmt::Result {
-    let readers = plan.nodes.iter().flat_map(Plan::inputs).filter(|input| *input == id).count();
-    write!(f, "{:indent$}", "", indent = depth * 2)?;
-    if std::mem::replace(&mut is_written[id], true) {
-        return writeln!(f, "see #{id}");
-    }
-    if readers > 1 {
-        write!(f, "#{id} ")?;
-    }
-    writeln!(f, "{}", describe(plan, id))?;
-    if let Node::Recursion { base, imports, spec } = &plan.nodes[id] {
-        let label = |f: &mut fmt::Formatter<'_>, label: &str| {
-            writeln!(f, "{:indent$}{label}", "", indent = depth * 2 + 2)
-        };
-        label(f, "first round")?;
-        write_node(plan, *base, depth + 2, is_written, f)?;
-        for (index, id) in imports.iter().enumerate() {
-            label(f, &import(index))?;
-            write_node(plan, *id, depth + 2, is_written, f)?;
+/// A plan that is being written: the whole one, or the body of a recursion.
+struct Tree<'a> {
+    plan: &'a Plan,
+    /// The number of its first operator.
+    first: NodeId,
+    is_written: Vec<bool>,
+    lines: &'a mut Vec<Line>,
+}
+
+impl Tree<'_> {
+    fn write(&mut self, id: NodeId, depth: usize) {
+        let (indent, number) = ("  ".repeat(depth), self.first + id);
+        if std::mem::replace(&mut self.is_written[id], true) {
+            return self.lines.push((None, format!("{indent}see #{number}")));
         }
-        label(f, "each further round")?;
-        let body = &spec.body;
-        return write_node(body, body.nodes.len() - 1, depth + 2, &mut vec![false; body.nodes.len()], f);
+        let text = describe(self.plan, id, self.first);
+        self.lines.push((Some(number), format!("{indent}#{number} {text}")));
+        let plan = self.plan;
+        let Node::Recursion { base, imports, spec } = &plan.nodes[id] else {
+            return Plan::inputs(&plan.nodes[id]).into_iter().for_each(|input| self.write(input, depth + 1));
+        };
+        let label = |name: &str| (None, format!("{indent}  {name}"));
+        self.lines.push(label("first round"));
+        self.write(*base, depth + 2);
+        for (index, id) in imports.iter().enumerate() {
+            self.lines.push(label(&import(index)));
+            self.write(*id, depth + 2);
+        }
+        self.lines.push(label("each further round"));
+        let is_written = vec![false; spec.body.nodes.len()];
+        let first = plan.first_within(id);
+        Tree { plan: &spec.body, first, is_written, lines: self.lines }
+            .write(spec.body.nodes.len() - 1, depth + 2);
     }
-    Plan::inputs(&plan.nodes[id]).into_iter().try_for_each(|i| write_node(plan, i, depth + 1, is_written, f))
 }
 
 fn columns(plan: &Plan, id: NodeId, columns: impl IntoIterator<Item = usize>) -> String {
@@ -55,7 +67,15 @@ fn columns(plan: &Plan, id: NodeId, columns: impl IntoIterator<Item = usize>) ->
     names.join(", ")
 }
 
-fn describe(plan: &Plan, id: NodeId) -> String {
+/// The first word about the operator numbered `number`: what kind it is.
+pub(super) fn name(plan: &Plan, number: NodeId) -> String {
+    let (plan, id) = plan.locate(number);
+    let text = describe(plan, id, 0);
+    text.split(' ').next().unwrap_or_default().to_owned()
+}
+
+/// What node `id` of `plan` does, whose first operator is numbered `first`.
+fn describe(plan: &Plan, id: NodeId, first: NodeId) -> String {
     match &plan.nodes[id] {
         Node::Source { relation, .. } => {
             format!("Source {relation} [{}]", columns(plan, id, 0..plan.schemas[id].fields().len()))
@@ -76,39 +96,26 @@ fn describe(plan: &Plan, id: NodeId) -> String {
         Node::Negate(_) => "Negate".to_owned(),
         Node::Repeat(input) => {
             let last = plan.schemas[*input].fields().len() - 1;
-            format!("Repeat times={} state=none", columns(plan, *input, [last]))
+            format!("Repeat times={}", columns(plan, *input, [last]))
         }
-        Node::Consolidate(_) => "Consolidate state=none".to_owned(),
-        Node::Distinct { retracts, horizon_ms, .. } => {
+        Node::Consolidate(_) => "Consolidate by=[all columns]".to_owned(),
+        Node::Distinct { input, retracts, horizon_ms } => {
             let kept = if *retracts { "each distinct row and its count" } else { "each distinct row" };
-            format!("Distinct state=({kept}){}", horizon(*horizon_ms))
+            // Rows that can be retracted are kept as long as they are there.
+            let bound = match horizon_ms.filter(|_| !retracts) {
+                Some(ms) => format!("rows seen within {}", seconds(ms)),
+                None => GROWS.to_owned(),
+            };
+            let from = retractions(&[(first + input, *retracts)]);
+            format!("Distinct by=[all columns] state=({kept}) bound=({bound}) {from}")
         }
-        Node::Aggregate { input, spec } => {
-            let aggregates: Vec<String> =
-                spec.aggregates.iter().map(|a| aggregate(plan, *input, a, spec.retracts)).collect();
-            format!(
-                "Aggregate by=[{}] aggregates=[{}] state=(one entry a group){}{}",
-                columns(plan, *input, 0..spec.group_columns),
-                aggregates.join(", "),
-                if spec.until.is_empty() {
-                    String::new()
-                } else {
-                    format!(" while=[{}]", conditions(plan, *input, &spec.until))
-                },
-                if spec.retracts { " retractions=yes" } else { "" }
-            )
-        }
-        Node::Partition { input, spec } => format!(
-            "Partition by=[{}] order=[{}] compute=[{}] state=(all rows in order){}",
-            columns(plan, *input, spec.partition.iter().copied()),
-            order(plan, *input, &spec.order),
-            spec.function,
-            horizon(spec.horizon_ms.filter(|_| !spec.retracts))
-        ),
-        Node::TopK { input, spec } => top_k(plan, *input, spec),
-        Node::Join { left, right, spec } => join(plan, *left, *right, spec),
+        Node::Aggregate { input, spec } => group_by(plan, *input, spec, first),
+        Node::Partition { input, spec } => partition(plan, *input, spec, first),
+        Node::TopK { input, spec } => top_k(plan, *input, spec, first),
+        Node::Join { left, right, spec } => join(plan, *left, *right, spec, first),
         Node::Single { input, spec } => {
-            format!("Single by=[{}] state=(each distinct row)", columns(plan, *input, 0..spec.key_columns))
+            let key = columns(plan, *input, 0..spec.key_columns);
+            format!("Single by=[{key}] state=(each distinct row) bound=({GROWS})")
         }
         Node::Unnest { input, spec } => {
             let unnested =
@@ -118,13 +125,62 @@ fn describe(plan: &Plan, id: NodeId) -> String {
         Node::Recursion { spec, .. } => {
             let kept = if spec.is_distinct { "(each row and the rounds that give it)" } else { "none" };
             let union = if spec.is_distinct { "distinct" } else { "all" };
-            format!("Recursion {} union={union} state={kept} rounds_max={ROUNDS_MAX}", spec.name)
+            format!("Recursion {} union={union} state={kept} bound=(rows of {ROUNDS_MAX} rounds)", spec.name)
         }
         Node::TemporalFilter { input, condition, .. } => {
             let condition = temporal(plan, *input, condition);
-            format!("TemporalFilter [{condition}] state=(current and future rows)")
+            format!("TemporalFilter [{condition}] state=({TO_COME}) bound=({TO_COME})")
         }
     }
+}
+
+/// What bounds state that nothing bounds.
+const GROWS: &str = "grows with the input";
+
+/// What a filter on time keeps: rows that will come or go.
+const TO_COME: &str = "rows that come or go later";
+
+fn seconds(ms: u64) -> String {
+    format!("{}s", ms as f64 / 1000.0)
+}
+
+/// Which of its inputs, by number, may take rows back from an operator.
+fn retractions(inputs: &[(NodeId, bool)]) -> String {
+    let from: Vec<String> =
+        inputs.iter().filter(|(_, retracts)| *retracts).map(|(input, _)| format!("#{input}")).collect();
+    let from = if from.is_empty() { "none".to_owned() } else { format!("from {}", from.join(" and ")) };
+    format!("retractions={from}")
+}
+
+fn partition(plan: &Plan, input: NodeId, spec: &PartitionSpec, first: NodeId) -> String {
+    let bound = match spec.horizon_ms.filter(|_| !spec.retracts) {
+        Some(ms) => format!("partitions with a row in the last {}", seconds(ms)),
+        None => GROWS.to_owned(),
+    };
+    format!(
+        "Partition by=[{}] order=[{}] compute=[{}] state=(all rows in order) bound=({bound}) {}",
+        columns(plan, input, spec.partition.iter().copied()),
+        order(plan, input, &spec.order),
+        spec.function,
+        retractions(&[(first + input, spec.retracts)])
+    )
+}
+
+fn group_by(plan: &Plan, input: NodeId, spec: &GroupBySpec, first: NodeId) -> String {
+    let aggregates: Vec<String> =
+        spec.aggregates.iter().map(|a| aggregate(plan, input, a, spec.retracts)).collect();
+    let bound = match (spec.group_columns, spec.until.is_empty()) {
+        (0, _) => "one entry".to_owned(),
+        (_, false) => format!("groups while {}", conditions(plan, input, &spec.until)),
+        (_, true) if spec.retracts => "groups with rows".to_owned(),
+        (_, true) => "grows with the groups".to_owned(),
+    };
+    format!(
+        "Aggregate by=[{}] aggregates=[{}] state=(one entry a group) bound=({bound}) {}",
+        columns(plan, input, 0..spec.group_columns),
+        aggregates.join(", "),
+        retractions(&[(first + input, spec.retracts)])
+    )
 }
 
 /// `now() < a and now() <= b`.
@@ -138,7 +194,7 @@ fn temporal(plan: &Plan, input: NodeId, condition: &Condition) -> String {
     text
 }
 
-fn top_k(plan: &Plan, input: NodeId, spec: &TopKSpec) -> String {
+fn top_k(plan: &Plan, input: NodeId, spec: &TopKSpec, first: NodeId) -> String {
     let numbers = match (spec.skip, spec.fetch) {
         (skip, None) => format!(" > {skip}"),
         (0, Some(fetch)) => format!(" <= {fetch}"),
@@ -152,11 +208,17 @@ fn top_k(plan: &Plan, input: NodeId, spec: &TopKSpec) -> String {
         (false, Some(_)) => format!("rows with {numbering} <= {}", spec.last()),
         _ => "all rows in order".to_owned(),
     };
+    let bound = match (spec.horizon_ms.filter(|_| !spec.retracts), spec.fetch.filter(|_| !spec.retracts)) {
+        (Some(ms), _) => format!("partitions with a row in the last {}", seconds(ms)),
+        (None, Some(_)) if spec.partition.is_empty() => format!("{} rows", spec.last()),
+        (None, Some(_)) => "grows with the partitions".to_owned(),
+        (None, None) => GROWS.to_owned(),
+    };
     format!(
-        "TopK by=[{}] order=[{}] where={numbering}{numbers} state=({kept}){}",
+        "TopK by=[{}] order=[{}] where={numbering}{numbers} state=({kept}) bound=({bound}) {}",
         columns(plan, input, spec.partition.iter().copied()),
         order(plan, input, &spec.order),
-        horizon(spec.horizon_ms.filter(|_| !spec.retracts))
+        retractions(&[(first + input, spec.retracts)])
     )
 }
 
@@ -172,10 +234,6 @@ fn order(plan: &Plan, input: NodeId, order: &[OrderColumn]) -> String {
         format!("{}{direction}{nulls}", columns(plan, input, [order.column]))
     };
     order.iter().map(column).collect::<Vec<_>>().join(", ")
-}
-
-fn horizon(horizon_ms: Option<u64>) -> String {
-    horizon_ms.map_or(" horizon=none".to_owned(), |ms| format!(" horizon={}s", ms as f64 / 1000.0))
 }
 
 fn aggregate(plan: &Plan, input: NodeId, spec: &AggregateSpec, retracts: bool) -> String {
@@ -219,12 +277,13 @@ fn kept(spec: &AggregateSpec, retracts: bool) -> &'static str {
         Function::BoolAnd | Function::BoolOr => "two counts",
         Function::Percentile { .. } => "a sketch",
         Function::Pairs { .. } => "five exact sums, a count",
+        Function::Recomputed(call) if !retracts && call.reads != Reads::All => "the values that it reads",
         Function::Recomputed(_) if spec.is_distinct => "all distinct values",
         Function::Recomputed(_) => "all values",
     }
 }
 
-fn join(plan: &Plan, left: NodeId, right: NodeId, spec: &JoinSpec) -> String {
+fn join(plan: &Plan, left: NodeId, right: NodeId, spec: &JoinSpec, first: NodeId) -> String {
     let kind = match (spec.pairs, spec.unpaired) {
         (true, [Unpaired::Dropped, Unpaired::Dropped]) => "inner",
         (true, [Unpaired::Padded, Unpaired::Padded]) => "full",
@@ -240,9 +299,17 @@ fn join(plan: &Plan, left: NodeId, right: NodeId, spec: &JoinSpec) -> String {
         .map(|(l, r)| format!("{} = {}", columns(plan, left, [*l]), columns(plan, right, [*r])))
         .collect();
     let condition = spec.condition.as_ref().map_or(String::new(), |c| format!(" condition={c}"));
-    format!(
-        "Join {kind} on=[{}]{condition} state=(rows of both sides){}",
-        keys.join(", "),
-        horizon(spec.horizon_ms)
-    )
+    let bound = match (spec.horizon_ms, spec.retracts) {
+        (None, _) => GROWS.to_owned(),
+        (Some(ms), [false, false]) => format!("rows of the last {}", seconds(ms)),
+        // A row that can be retracted is kept as long as it is there.
+        (Some(_), [true, true]) => "rows that are there".to_owned(),
+        (Some(ms), [is_left, _]) => {
+            let (lasting, passing) = if is_left { ("left", "right") } else { ("right", "left") };
+            format!("{passing} rows of the last {}, {lasting} rows that are there", seconds(ms))
+        }
+    };
+    let from = retractions(&[(first + left, spec.retracts[0]), (first + right, spec.retracts[1])]);
+    let keys = keys.join(", ");
+    format!("Join {kind} on=[{keys}]{condition} state=(rows of both sides) bound=({bound}) {from}")
 }

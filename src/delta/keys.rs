@@ -74,6 +74,17 @@ impl Keys {
         self.values.as_mut().map_or(Ok(vec![]), |values| values.emit(EmitTo::All))
     }
 
+    /// All numbered rows, by number, under `schema`, whose types are those of the keys.
+    pub fn rows(&mut self, schema: SchemaRef) -> DataFusionResult<RecordBatch> {
+        let columns = self.take_all()?;
+        if self.values.is_some() {
+            // They were numbered before, so there is room for them.
+            self.renew(&columns)?;
+        }
+        let options = RecordBatchOptions::new().with_row_count(Some(self.count()));
+        Ok(RecordBatch::try_new_with_options(schema, columns, &options)?)
+    }
+
     /// Forgets the numbers that are false in `keep` and renumbers the others from 0, in order.
     pub fn retain(&mut self, keep: &[bool]) -> DataFusionResult<()> {
         let Some(values) = &mut self.values else { return Ok(()) };

@@ -1,5 +1,7 @@
 //! Rows filtered and projected, one by one.
 
+use std::sync::Arc;
+
 use timely::container::NoopBuilder;
 use timely::dataflow::Scope;
 use timely::dataflow::channels::pact::Pipeline;
@@ -10,6 +12,7 @@ use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
 use super::collection::Collection;
 use super::expression::RowMap;
 use super::operator::{Time, error_updates};
+use super::stats::{Counters, Stopwatch};
 use super::updates::Updates;
 
 /// Each row of `input` put through `map`.
@@ -20,6 +23,7 @@ pub fn map<'scope, T: Time>(
     scope: Scope<'scope, T>,
     input: Collection<'scope, T>,
     map: RowMap,
+    counters: Arc<Counters>,
 ) -> Collection<'scope, T> {
     let mut builder = OperatorBuilder::new("Map".to_owned(), scope);
     let (rows_out, rows) = builder.new_output::<Updates>();
@@ -29,8 +33,13 @@ pub fn map<'scope, T: Time>(
     let mut errors_out = OutputBuilder::<T, NoopBuilder<Updates>>::from(errors_out);
     builder.build(move |_| {
         move |_frontiers| {
+            let mut stopwatch = Stopwatch::new(&counters);
             handle.for_each(|capability, updates| {
+                stopwatch.begin();
                 let (mapped, failed) = map_updates(&map, updates);
+                counters.took(updates.len());
+                counters.gave(mapped.len());
+                counters.failed(failed.len());
                 if !mapped.is_empty() {
                     let mut mapped = mapped;
                     rows_out.activate().session_with_builder(&capability).give_container(&mut mapped);
@@ -49,6 +58,7 @@ pub fn project<'scope, T: Time>(
     scope: Scope<'scope, T>,
     input: Collection<'scope, T>,
     columns: &[usize],
+    counters: Arc<Counters>,
 ) -> Collection<'scope, T> {
     let columns = columns.to_vec();
     let mut builder = OperatorBuilder::new("Project".to_owned(), scope);
@@ -58,6 +68,7 @@ pub fn project<'scope, T: Time>(
     builder.build(move |_| {
         move |_frontiers| {
             handle.for_each(|capability, updates| {
+                counters.gave(updates.len());
                 updates.rows = updates.rows.project(&columns).expect("columns that the plan checked");
                 rows_out.activate().session_with_builder(&capability).give_container(updates);
             });

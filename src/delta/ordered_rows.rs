@@ -218,6 +218,11 @@ impl OrderedRows {
         (before - self.rows.len()) as u64
     }
 
+    /// How many distinct rows there are.
+    pub fn len(&self) -> usize {
+        self.rows.len()
+    }
+
     /// Bytes held.
     pub fn bytes(&self) -> usize {
         self.bytes + self.counts.len() * size_of::<u32>()

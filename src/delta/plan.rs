@@ -8,15 +8,15 @@ use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use datafusion::error::Result as DataFusionResult;
 use timely::dataflow::Scope;
-use timely::dataflow::operators::Concatenate;
 
 use super::aggregate::{Aggregate, GroupBySpec};
-use super::collection::{Collection, Edge};
+use super::collection::Collection;
 use super::consolidate::Consolidate;
 use super::distinct::Distinct;
 use super::expression::RowMap;
 use super::join::{Join, JoinSpec};
-use super::operator::{Operator, by_tick};
+use super::operator::{Site, by_tick};
+use super::outlet::Outlet;
 use super::partition::{Partition, PartitionSpec};
 use super::recursion::{Nest, Recursion};
 use super::route::Route;
@@ -141,16 +141,31 @@ pub struct Plan {
     pub schemas: Vec<SchemaRef>,
 }
 
+/// Opens columns of a relation; each use counts the rows that it gives.
+pub type Sources<'a, 'scope, T> = dyn FnMut(&str, &[usize], Arc<Counters>) -> Collection<'scope, T> + 'a;
+
 /// What a dataflow is built with on one worker.
 pub struct Environment<'a, 'scope, T: Nest = Tick> {
     /// The relations it reads, by name.
-    pub sources: &'a mut dyn FnMut(&str, &[usize]) -> Collection<'scope, T>,
+    pub sources: &'a mut Sources<'a, 'scope, T>,
     /// Rows that are there from the first tick on.
-    pub constants: &'a mut dyn FnMut(&RecordBatch) -> Collection<'scope, T>,
+    pub constants: &'a mut dyn FnMut(&RecordBatch, Arc<Counters>) -> Collection<'scope, T>,
+    /// What takes the place of nodes, because another dataflow computes them.
+    pub imports: HashMap<NodeId, Collection<'scope, T>>,
     /// The first tick at which it has a result.
     pub start: Tick,
-    /// The counters of each node with state.
+    /// The counters of each node.
     pub counters: &'a mut HashMap<NodeId, Arc<Counters>>,
+    /// Where other dataflows take the changes of each node from that is an operator by ticks.
+    pub outlets: &'a mut HashMap<NodeId, Outlet>,
+}
+
+impl Node {
+    /// Whether the operator can tell its present rows from its state: see
+    /// [`Operator::snapshot`](super::operator::Operator::snapshot).
+    pub fn has_snapshot(&self) -> bool {
+        matches!(self, Node::Distinct { .. } | Node::Aggregate { .. } | Node::Join { .. })
+    }
 }
 
 impl Plan {
@@ -225,13 +240,46 @@ impl Plan {
         Ok(())
     }
 
-    /// What counters of the nodes within recursion `id` are numbered from, after all nodes of this plan.
-    fn first_counter_within(&self, id: NodeId) -> NodeId {
+    /// The number of the first operator within recursion `id`: operators are numbered as the nodes are, those
+    /// within recursions after all of these.
+    pub(super) fn first_within(&self, id: NodeId) -> NodeId {
         let nodes_within = |node: &Node| match node {
             Node::Recursion { spec, .. } => spec.body.nodes.len(),
             _ => 0,
         };
         self.nodes.len() + self.nodes[..id].iter().map(nodes_within).sum::<usize>()
+    }
+
+    /// How many operators it has, those within recursions among them.
+    pub fn operators(&self) -> usize {
+        self.first_within(self.nodes.len())
+    }
+
+    /// The plan that the operator numbered `number` is part of, this one or the body of a recursion, and its node there.
+    pub fn locate(&self, number: NodeId) -> (&Plan, NodeId) {
+        let within = self.nodes.iter().enumerate().find_map(|(id, node)| match node {
+            Node::Recursion { spec, .. } => {
+                let inner = number.checked_sub(self.first_within(id))?;
+                (inner < spec.body.nodes.len()).then_some((&spec.body, inner))
+            }
+            _ => None,
+        });
+        within.unwrap_or((self, number))
+    }
+
+    /// The nodes that the result is computed from, itself among them, where those in `given` are there
+    /// already: what only these are computed from is not needed.
+    pub fn needed(&self, is_given: impl Fn(NodeId) -> bool) -> Vec<bool> {
+        let mut needed = vec![false; self.nodes.len()];
+        if let Some(result) = needed.last_mut() {
+            *result = true;
+        }
+        for id in (0..self.nodes.len()).rev().filter(|id| !is_given(*id)) {
+            if needed[id] {
+                Plan::inputs(&self.nodes[id]).into_iter().for_each(|input| needed[input] = true);
+            }
+        }
+        needed
     }
 
     /// Builds the operators of this plan in `scope`.
@@ -240,81 +288,84 @@ impl Plan {
         scope: Scope<'scope, T>,
         environment: Environment<'_, 'scope, T>,
     ) -> DataFusionResult<Collection<'scope, T>> {
-        let Environment { sources, constants, start, counters } = environment;
-        let mut built: Vec<Collection<'scope, T>> = Vec::with_capacity(self.nodes.len());
+        let Environment { sources, constants, imports, start, counters, outlets } = environment;
+        let needed = self.needed(|id| imports.contains_key(&id));
+        let mut built: HashMap<NodeId, Collection<'scope, T>> = imports;
         for (id, node) in self.nodes.iter().enumerate() {
+            if built.contains_key(&id) || !needed[id] {
+                continue;
+            }
             let schema = &self.schemas[id];
-            let input = |id: &NodeId| built[*id].clone();
-            let mut counters_of = || counters.entry(id).or_default().clone();
+            let input = |id: &NodeId| built[id].clone();
+            let counted = counters.entry(id).or_default().clone();
+            let mut site = |name| {
+                let outlet = outlets.entry(id).or_default().clone();
+                Site { scope, name, counters: counted.clone(), outlet }
+            };
             let collection = match node {
-                Node::Source { relation, columns } => sources(relation, columns),
-                Node::Constant(rows) => constants(rows),
-                Node::Map { input: of, map } => map::map(scope, input(of), map.clone()),
+                Node::Source { relation, columns } => sources(relation, columns, counted),
+                Node::Constant(rows) => constants(rows, counted),
+                Node::Map { input: of, map } => map::map(scope, input(of), map.clone(), counted),
                 Node::Union(of) => Collection::concatenate(scope, of.iter().map(input).collect()),
                 Node::Negate(of) => negate::negate(input(of)),
-                Node::Repeat(of) => repeat::repeat(input(of)),
+                Node::Repeat(of) => repeat::repeat(input(of), counted),
                 Node::Consolidate(of) => {
                     let route = Route::Columns((0..schema.fields().len()).collect());
-                    stateful(
-                        scope,
-                        "Consolidate",
-                        vec![(input(of), route)],
-                        None,
-                        Consolidate::new(schema.clone()),
-                    )
+                    let operator = Consolidate::new(schema.clone());
+                    by_tick(site("Consolidate"), vec![(input(of), route)], None, operator)
                 }
                 Node::Distinct { input: of, retracts, horizon_ms } => {
                     let route = Route::Columns((0..schema.fields().len()).collect());
-                    let operator = Distinct::new(schema.clone(), *retracts, *horizon_ms, counters_of())?;
-                    stateful(scope, "Distinct", vec![(input(of), route)], None, operator)
+                    let operator = Distinct::new(schema.clone(), *retracts, *horizon_ms, counted.clone())?;
+                    by_tick(site("Distinct"), vec![(input(of), route)], None, operator)
                 }
                 Node::Aggregate { input: of, spec } => {
-                    let operator = Aggregate::new(spec.clone(), counters_of())?;
+                    let operator = Aggregate::new(spec.clone(), counted.clone())?;
                     // What aggregates everything has one row, on the first worker, from the start.
                     let (route, first) = match spec.group_columns {
                         0 => (Route::First, (scope.worker().index() == 0).then_some(start)),
                         n => (Route::Columns((0..n).collect()), None),
                     };
-                    stateful(scope, "Aggregate", vec![(input(of), route)], first, operator)
+                    by_tick(site("Aggregate"), vec![(input(of), route)], first, operator)
                 }
                 Node::Join { left, right, spec } => {
                     let inputs = vec![(input(left), by(&spec.keys[0])), (input(right), by(&spec.keys[1]))];
-                    stateful(scope, "Join", inputs, None, Join::new(spec.clone(), counters_of())?)
+                    by_tick(site("Join"), inputs, None, Join::new(spec.clone(), counted.clone())?)
                 }
                 Node::Single { input: of, spec } => {
-                    let operator = Single::new(spec.clone(), counters_of())?;
+                    let operator = Single::new(spec.clone(), counted.clone())?;
                     // Without keys there is always a row, on the first worker, from the start.
                     let (route, first) = match spec.key_columns {
                         0 => (Route::First, (scope.worker().index() == 0).then_some(start)),
                         n => (Route::Columns((0..n).collect()), None),
                     };
-                    stateful(scope, "Single", vec![(input(of), route)], first, operator)
+                    by_tick(site("Single"), vec![(input(of), route)], first, operator)
                 }
-                Node::Unnest { input: of, spec } => unnest::unnest(scope, input(of), spec.clone()),
+                Node::Unnest { input: of, spec } => unnest::unnest(scope, input(of), spec.clone(), counted),
                 Node::Partition { input: of, spec } => {
                     let inputs = vec![(input(of), by(&spec.partition))];
-                    stateful(scope, "Partition", inputs, None, Partition::new(spec.clone(), counters_of())?)
+                    by_tick(site("Partition"), inputs, None, Partition::new(spec.clone(), counted.clone())?)
                 }
                 Node::TopK { input: of, spec } => {
                     let inputs = vec![(input(of), by(&spec.partition))];
-                    stateful(scope, "TopK", inputs, None, TopK::new(spec.clone(), counters_of())?)
+                    by_tick(site("TopK"), inputs, None, TopK::new(spec.clone(), counted.clone())?)
                 }
                 Node::Recursion { base, imports, spec } => {
                     let imports = imports.iter().map(input).collect();
-                    let mut within = HashMap::new();
-                    let result = T::recursion(scope, spec, input(base), imports, counters_of(), &mut within)?;
-                    let first = self.first_counter_within(id);
-                    counters.extend(within.into_iter().map(|(inner, c)| (first + inner, c)));
-                    result
+                    let first = self.first_within(id);
+                    let within = (0..spec.body.nodes.len())
+                        .map(|inner| (inner, counters.entry(first + inner).or_default().clone()));
+                    let mut within = within.collect();
+                    T::recursion(scope, spec, input(base), imports, counted, &mut within)?
                 }
                 Node::TemporalFilter { input: of, condition, columns } => {
-                    let operator = TemporalFilter::new(condition.clone(), *columns, counters_of());
-                    stateful(scope, "TemporalFilter", vec![(input(of), Route::Local)], None, operator)
+                    let operator = TemporalFilter::new(condition.clone(), *columns, counted.clone());
+                    by_tick(site("TemporalFilter"), vec![(input(of), Route::Local)], None, operator)
                 }
             };
-            built.push(collection);
+            built.insert(id, collection);
         }
-        Ok(built.pop().expect("a plan has at least one node"))
+        Ok(built.remove(&(self.nodes.len() - 1)).expect("a plan has at least one node"))
     }
 }
 
@@ -323,24 +374,22 @@ fn by(keys: &[usize]) -> Route {
     if keys.is_empty() { Route::First } else { Route::Columns(keys.to_vec()) }
 }
 
-/// An operator by ticks, with the errors of its inputs beside its own.
-fn stateful<'scope, T: Nest, O: Operator>(
-    scope: Scope<'scope, T>,
-    name: &str,
-    inputs: Vec<(Collection<'scope, T>, Route)>,
-    first: Option<Tick>,
-    operator: O,
-) -> Collection<'scope, T> {
-    let mut errors: Vec<Edge<'scope, T>> = inputs.iter().map(|(c, _)| c.errors.clone()).collect();
-    let inputs = inputs.into_iter().map(|(collection, route)| (collection.rows, route)).collect();
-    let (rows, own) = by_tick(scope, name, inputs, first, operator);
-    errors.push(own);
-    Collection { rows, errors: scope.concatenate(errors) }
+impl Plan {
+    /// The tree under the result, one node a line, with the number of the operator that each is about; a line that
+    /// refers to an earlier one has none.
+    pub fn lines(&self) -> Vec<(Option<NodeId>, String)> {
+        super::explain::lines(self)
+    }
+
+    /// What kind of operator that of this number is, as its line in [`lines`](Self::lines) begins.
+    pub fn name(&self, number: NodeId) -> String {
+        super::explain::name(self, number)
+    }
 }
 
 impl fmt::Display for Plan {
     /// The tree under the result, one node a line.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        super::explain::write_plan(self, f)
+        self.lines().iter().try_for_each(|(_, line)| writeln!(f, "{line}"))
     }
 }

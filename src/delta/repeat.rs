@@ -1,5 +1,7 @@
 //! Rows as often as they say themselves.
 
+use std::sync::Arc;
+
 use arrow::array::{Array, Int64Array};
 use timely::container::NoopBuilder;
 use timely::dataflow::channels::pact::Pipeline;
@@ -7,16 +9,22 @@ use timely::dataflow::operators::generic::operator::Operator;
 
 use super::collection::{Collection, Edge};
 use super::operator::Time;
+use super::stats::Counters;
 use super::updates::{Run, Updates};
 
 /// Each row of `input` as often as its last column says, an `Int64`, and without that column; not at all where it
 /// is null or below one. Errors stay as they are. Keeps no state: late and retracted rows are rows like others.
-pub fn repeat<'scope, T: Time>(input: Collection<'scope, T>) -> Collection<'scope, T> {
+pub fn repeat<'scope, T: Time>(
+    input: Collection<'scope, T>,
+    counters: Arc<Counters>,
+) -> Collection<'scope, T> {
     let rows: Edge<'scope, T> =
         input.rows.unary::<NoopBuilder<Updates>, _, _, _>(Pipeline, "Repeat", |_, _| {
             move |input, output| {
                 input.for_each(|capability, updates| {
                     let mut repeated = repeat_updates(updates);
+                    counters.took(updates.len());
+                    counters.gave(repeated.len());
                     if !repeated.is_empty() {
                         output.session_with_builder(&capability).give_container(&mut repeated);
                     }

@@ -208,6 +208,7 @@ impl Operator for Single {
         });
         let groups = self.groups.len() * size_of::<Group>();
         self.counters.state_bytes(self.keys.bytes() + groups + self.value_bytes);
+        self.counters.state_rows(self.groups.len());
         changes
     }
 }

@@ -149,12 +149,13 @@ impl TemporalFilter {
         }
     }
 
-    fn bytes(&self) -> usize {
+    fn note_state(&self) {
         let parts = self.calendar.values().flat_map(|b| &b.parts);
-        parts
-            .chain(self.releasing.iter().map(|r| &r.scheduled))
-            .map(|p| bytes_of(&p.rows) + p.due.len() * 16)
-            .sum()
+        let parts = parts.chain(self.releasing.iter().map(|r| &r.scheduled));
+        let sizes = parts.map(|p| (p.due.len(), bytes_of(&p.rows) + p.due.len() * 16));
+        let (rows, bytes) = sizes.fold((0, 0), |sum, size| (sum.0 + size.0, sum.1 + size.1));
+        self.counters.state_rows(rows);
+        self.counters.state_bytes(bytes);
     }
 }
 
@@ -166,7 +167,7 @@ impl Operator for TemporalFilter {
         }
         self.release(tick);
         self.portion(&mut changes);
-        self.counters.state_bytes(self.bytes());
+        self.note_state();
         changes
     }
 
@@ -177,7 +178,7 @@ impl Operator for TemporalFilter {
         let mut changes = Changes::default();
         self.portion(&mut changes);
         if self.releasing.is_empty() {
-            self.counters.state_bytes(self.bytes());
+            self.note_state();
         }
         Some(changes)
     }
@@ -308,10 +309,12 @@ mod tests {
             worker.dataflow::<Tick, _, _>(|scope| {
                 let rows = input.to_stream(scope);
                 let environment = Environment {
-                    sources: &mut |_, _| Collection { rows: rows.clone(), errors: empty(scope) },
-                    constants: &mut |_| unreachable!("the plan has none"),
+                    sources: &mut |_, _, _| Collection { rows: rows.clone(), errors: empty(scope) },
+                    constants: &mut |_, _| unreachable!("the plan has none"),
+                    imports: Default::default(),
                     start: 0,
                     counters: &mut Default::default(),
+                    outlets: &mut Default::default(),
                 };
                 let result = plan.render(scope, environment).unwrap();
                 let note = move |updates: &Updates| {

@@ -98,16 +98,19 @@ pub fn run(plan: &Plan, history: &History, workers: usize, batch: usize) -> Vec<
         let mut arrangement = worker.dataflow::<Tick, _, _>(|scope| {
             let edges: Vec<_> = handles.iter_mut().map(|h| h.to_stream(scope)).collect();
             let none = timely::dataflow::operators::generic::operator::empty(scope);
-            let mut sources = |name: &str, columns: &[usize]| {
+            let mut sources = |name: &str, columns: &[usize], _: Arc<_>| {
                 assert_eq!(columns, [0, 1, 2]);
                 Collection { rows: edges[name.parse::<usize>().unwrap()].clone(), errors: none.clone() }
             };
-            let mut constants = |_: &RecordBatch| unreachable!("no test of an operator has constants");
+            let mut constants =
+                |_: &RecordBatch, _: Arc<_>| unreachable!("no test of an operator has constants");
             let environment = Environment {
                 sources: &mut sources,
                 constants: &mut constants,
+                imports: Default::default(),
                 start: 0,
                 counters: &mut Default::default(),
+                outlets: &mut Default::default(),
             };
             let collection = plan.render(scope, environment).unwrap();
             Arrangement::new(scope, collection, &probe)

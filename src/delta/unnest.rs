@@ -21,6 +21,7 @@ use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
 use super::collection::Collection;
 use super::expression::message;
 use super::operator::{Time, error_updates};
+use super::stats::{Counters, Stopwatch};
 use super::updates::Updates;
 
 /// An unnesting, as written in a plan.
@@ -49,6 +50,7 @@ pub fn unnest<'scope, T: Time>(
     scope: Scope<'scope, T>,
     input: Collection<'scope, T>,
     spec: UnnestSpec,
+    counters: Arc<Counters>,
 ) -> Collection<'scope, T> {
     let mut builder = OperatorBuilder::new("Unnest".to_owned(), scope);
     let (rows_out, rows) = builder.new_output::<Updates>();
@@ -58,8 +60,13 @@ pub fn unnest<'scope, T: Time>(
     let mut errors_out = OutputBuilder::<T, NoopBuilder<Updates>>::from(errors_out);
     builder.build(move |_| {
         move |_frontiers| {
+            let mut stopwatch = Stopwatch::new(&counters);
             handle.for_each(|capability, updates| {
+                stopwatch.begin();
                 let (parts, failed) = unnest_updates(&spec, updates);
+                counters.took(updates.len());
+                counters.gave(parts.iter().map(Updates::len).sum());
+                counters.failed(failed.len());
                 for mut part in parts {
                     rows_out.activate().session_with_builder(&capability).give_container(&mut part);
                 }

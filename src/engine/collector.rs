@@ -4,14 +4,16 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use arrow::array::{Array, AsArray, RecordBatch};
-use arrow::datatypes::Int64Type;
+use arrow::compute::cast;
+use arrow::datatypes::{DataType, Float64Type};
 use prometheus::core::{Collector, Desc};
 use prometheus::proto::MetricFamily;
-use prometheus::{IntCounterVec, IntGaugeVec, Opts};
+use prometheus::{CounterVec, GaugeVec, Opts};
 use tokio::sync::Semaphore;
 
 use super::State;
-use super::system_tables::{STREAM_STATS, VIEW_STATS};
+use super::system_tables::STREAM_STATS;
+use super::view_stats::VIEW_STATS;
 use crate::sql::catalog::Kind;
 
 /// Whether a metric only grows.
@@ -27,6 +29,34 @@ type Column = (&'static str, &'static str, &'static str, &'static str, Shape);
 
 const COLUMNS: &[Column] = &[
     (VIEW_STATS, "row_count", "undercurrent_view_rows", "Rows of a view", Shape::Gauge),
+    (
+        VIEW_STATS,
+        "result_bytes",
+        "undercurrent_view_result_bytes",
+        "Memory of the rows of a view",
+        Shape::Gauge,
+    ),
+    (
+        VIEW_STATS,
+        "updates",
+        "undercurrent_view_updates_total",
+        "Changes of the rows of a view",
+        Shape::Counter,
+    ),
+    (
+        VIEW_STATS,
+        "cpu_seconds",
+        "undercurrent_view_cpu_seconds_total",
+        "Time that workers spent in the operators of a view, shared ones included",
+        Shape::Counter,
+    ),
+    (
+        VIEW_STATS,
+        "shared_state_bytes",
+        "undercurrent_view_shared_state_bytes",
+        "State of those operators of a view that other views use too",
+        Shape::Gauge,
+    ),
     (VIEW_STATS, "state_bytes", "undercurrent_view_state_bytes", "State of a view's operators", Shape::Gauge),
     (
         VIEW_STATS,
@@ -99,17 +129,15 @@ impl Collector for StateCollector {
         let mut families = vec![];
         for (table, column, name, help, shape) in COLUMNS {
             let Some(rows) = (if *table == VIEW_STATS { &views } else { &streams }) else { continue };
-            let Some(numbers) = rows.column_by_name(column).and_then(|c| c.as_primitive_opt::<Int64Type>())
-            else {
-                continue;
-            };
-            let values = numbers.iter().map(|value| value.map(|v| v.max(0)));
+            let numbers = rows.column_by_name(column).and_then(|c| cast(c, &DataType::Float64).ok());
+            let Some(numbers) = numbers else { continue };
+            let values = numbers.as_primitive::<Float64Type>().iter().map(|value| value.map(|v| v.max(0.0)));
             families.extend(family(rows, name, help, *shape, values));
         }
         if let Some(rows) = &views
             && let Some(errors) = rows.column_by_name("error")
         {
-            let values = (0..rows.num_rows()).map(|row| Some(errors.is_valid(row) as i64));
+            let values = (0..rows.num_rows()).map(|row| Some(f64::from(errors.is_valid(row))));
             families.extend(family(rows, WITHOUT_ANSWER.0, WITHOUT_ANSWER.1, Shape::Gauge, values));
         }
         families
@@ -127,7 +155,7 @@ fn family(
     name: &str,
     help: &str,
     shape: Shape,
-    values: impl Iterator<Item = Option<i64>>,
+    values: impl Iterator<Item = Option<f64>>,
 ) -> Vec<MetricFamily> {
     let schema = rows.schema();
     let (labels, options) = ([schema.field(0).name().as_str()], Opts::new(name, help));
@@ -135,12 +163,12 @@ fn family(
     let values = names.zip(values).filter_map(|(name, value)| Some((name, value?)));
     match shape {
         Shape::Counter => {
-            let metric = IntCounterVec::new(options, &labels).expect(VALID);
-            values.for_each(|(name, value)| metric.with_label_values(&[name]).inc_by(value as u64));
+            let metric = CounterVec::new(options, &labels).expect(VALID);
+            values.for_each(|(name, value)| metric.with_label_values(&[name]).inc_by(value));
             metric.collect()
         }
         Shape::Gauge => {
-            let metric = IntGaugeVec::new(options, &labels).expect(VALID);
+            let metric = GaugeVec::new(options, &labels).expect(VALID);
             values.for_each(|(name, value)| metric.with_label_values(&[name]).set(value));
             metric.collect()
         }

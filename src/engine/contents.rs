@@ -46,6 +46,19 @@ impl ViewContents {
         self.read.get_or_init(|| rows_at(&self.rows, self.tick))
     }
 
+    /// How many rows there are.
+    pub fn count(&self) -> i64 {
+        let parts = self.counted().iter();
+        parts.map(|(rows, diffs)| (0..rows.num_rows()).map(|i| diffs.get(i)).sum::<i64>()).sum()
+    }
+
+    /// Rows that are held, and their bytes. Copies of a row are held once; before they are merged, changes of a
+    /// row are held beside it.
+    pub fn size(&self) -> (usize, usize) {
+        let sizes = self.rows.iter().map(|chunk| (chunk.updates().len(), chunk.bytes()));
+        sizes.fold((0, 0), |(rows, bytes), (more_rows, more_bytes)| (rows + more_rows, bytes + more_bytes))
+    }
+
     /// The error that stands in place of an answer, if there is one.
     pub fn check(&self) -> Result<(), SqlError> {
         let errors = rows_at(&self.errors, self.tick);

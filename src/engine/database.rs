@@ -75,7 +75,7 @@ pub struct Database {
     built_ins: BuiltIns,
     pub(super) metrics: Arc<Metrics>,
     /// How long views keep rows for joining where they do not say, in milliseconds.
-    horizon_ms: Option<u64>,
+    pub(super) horizon_ms: Option<u64>,
     /// How long built-in views keep groups by time, where they do not say, in milliseconds.
     retention_ms: Option<u64>,
 }
@@ -150,6 +150,7 @@ impl Database {
             }
             Statement::ShowTables => self.show_tables(),
             Statement::ShowViews => self.show_views(),
+            Statement::ShowViewStats(view) => self.show_view_stats(view.as_deref()).await,
             Statement::ShowColumns(name) => self.show_columns(&name).await,
             Statement::ShowCreate(name) => self.show_create(&name),
             Statement::ExplainDataflow(target) => self.explain(&target).await,
@@ -172,7 +173,8 @@ impl Database {
                 Ok(query) => self.session.references(&query)?,
                 Err(_) => vec![target.trim().to_lowercase()],
             },
-            Statement::ShowTables | Statement::ShowViews => vec![],
+            Statement::ShowViewStats(Some(name)) => vec![name.clone()],
+            Statement::ShowTables | Statement::ShowViews | Statement::ShowViewStats(None) => vec![],
             Statement::DropView { names, .. } | Statement::DropTable { names, .. } => names.clone(),
             Statement::Truncate(names) => names.clone(),
             Statement::Write(write) => write.relations(),
@@ -376,31 +378,15 @@ impl Database {
         texts(["name", "statement"], vec![[name.to_owned(), format!("CREATE {kind} {name} AS {query}")]])
     }
 
-    /// The dataflow of a view, or of a query as it would be built.
-    async fn explain(&self, target: &str) -> Result<Answer, SqlError> {
-        let name = target.trim_end_matches(';').trim().to_lowercase();
-        let text = match self.engine.views().get(&name) {
-            Some(view) => view.plan.to_string(),
-            None => {
-                let query = match parse(target)?.pop() {
-                    Some(Statement::CreateView(view)) => view.query,
-                    _ => target.to_owned(),
-                };
-                if parse_query(&query).is_err() {
-                    return Err(missing(&name, &self.catalog()));
-                }
-                let lowered = self.session.compile(&query, &self.catalog(), self.horizon_ms).await?;
-                lowered.plan.to_string()
-            }
-        };
-        texts(["dataflow"], text.lines().map(|line| [line.to_owned()]).collect())
-    }
-
     /// The stream tables that `statement` reads, not counting those that only views read.
     pub async fn streams_read(&self, statement: &Statement) -> Result<Vec<Table>, SqlError> {
-        let Statement::Query(statement) = statement else { return Ok(vec![]) };
         let catalog = self.catalog();
-        let mut names = self.session.references(statement)?;
+        let mut names = match statement {
+            Statement::Query(statement) => self.session.references(statement)?,
+            Statement::Write(write) => write.relations(),
+            Statement::CreateTable(create) => self.relations_of(create)?,
+            _ => return Ok(vec![]),
+        };
         let (mut found, mut seen) = (vec![], BTreeSet::new());
         // A named query stands for its text.
         while let Some(name) = names.pop() {

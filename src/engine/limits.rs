@@ -13,6 +13,10 @@ use crate::delta::row_store::bytes_of;
 use crate::sql::error::SqlError;
 use crate::sql::session::{RowStream, flatten};
 
+/// The stack of a thread that plans statements, in bytes: a query within queries takes some 120 KiB for each level of
+/// them. What a thread does not use of it costs nothing.
+pub const PLANNING_STACK_BYTES: usize = 32 << 20;
+
 /// The bounds of all queries of a reader together; clones share the count of running ones.
 #[derive(Clone, Debug)]
 pub struct Limits {

@@ -17,7 +17,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, TryAcquireError, mpsc, onesho
 
 use super::clock::{ClockOptions, SourceId, StreamClock};
 use super::collector::IntakeCollector;
-use super::limits::{Limits, Rows};
+use super::limits::{Limits, PLANNING_STACK_BYTES, Rows};
 use super::reader::Reader;
 use super::writer::{Request, Written};
 use super::{Answer, Database, EngineError, channels};
@@ -161,6 +161,7 @@ impl Live {
         };
         std::thread::Builder::new()
             .name("engine".to_owned())
+            .stack_size(PLANNING_STACK_BYTES)
             .spawn(move || runtime.block_on(owner.run(controls, items)))
             .map_err(EngineError::Thread)?;
         Ok(Live { control, intake, reader, metrics })

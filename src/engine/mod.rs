@@ -12,34 +12,42 @@ mod closing;
 mod collector;
 mod contents;
 mod database;
+mod explain;
 mod limits;
 mod live;
+mod operators;
 mod reader;
+mod sharing;
 mod state;
 mod stream;
 mod subscription;
 mod system_tables;
 mod tables;
 mod transaction;
+mod view_stats;
 mod worker;
 mod writer;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use arrow::array::RecordBatch;
+use arrow::datatypes::SchemaRef;
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
 use tokio::sync::mpsc;
 
 pub use self::clock::{ClockOptions, SOURCES_MAX, SourceId, StreamClock};
 pub use self::closing::OPEN_ROWS_MAX;
+use self::contents::ViewContents;
 pub use self::database::{Answer, BuiltIns, Database};
-pub use self::limits::{Limits, Rows, Turn};
+pub use self::limits::{Limits, PLANNING_STACK_BYTES, Rows, Turn};
 pub use self::live::{IntakeError, Live, LiveOptions, Source};
+use self::operators::{Operators, Rate};
 pub use self::reader::{NamedQueries, Reader};
+use self::sharing::Dataflows;
 use self::state::StreamState;
 pub use self::state::{State, View};
 use self::stream::Stream;
@@ -47,9 +55,11 @@ pub use self::subscription::{Change, Subscription, change_schema};
 pub use self::tables::TABLES_MAX;
 use self::tables::UserTable;
 pub use self::transaction::Transaction;
-use self::worker::{Closed, Command, Counted, Install};
+use self::view_stats::{Figures, ViewFigures};
+use self::worker::{Closed, Command, Install};
 pub use self::writer::Written;
 use crate::delta::chunk::ArrowChunk;
+use crate::delta::plan::Plan;
 use crate::delta::updates::{Diff, Run, Tick};
 use crate::sql::error::SqlError;
 use crate::telemetry::{Batch, Table};
@@ -102,6 +112,9 @@ pub struct Engine {
     streams: BTreeMap<String, Stream>,
     tables: BTreeMap<String, UserTable>,
     views: BTreeMap<String, View>,
+    /// What runs for each view and each ordinary table, and how fast its rows change.
+    running: BTreeMap<String, (Arc<Operators>, Rate)>,
+    dataflows: Dataflows,
     subscriptions: BTreeMap<String, Vec<mpsc::Sender<Change>>>,
     /// By view: rows that came when a subscription had told their window.
     corrected_rows: BTreeMap<String, Arc<AtomicU64>>,
@@ -131,6 +144,8 @@ impl Engine {
             streams: Table::all().into_iter().map(stream).collect(),
             tables: BTreeMap::new(),
             views: BTreeMap::new(),
+            running: BTreeMap::new(),
+            dataflows: Dataflows::default(),
             subscriptions: BTreeMap::new(),
             corrected_rows: BTreeMap::new(),
             next_worker: 0,
@@ -240,9 +255,28 @@ impl Engine {
         let relations = view.plan.relations();
         let stream = |name: &str| self.streams.get(name).map(|s| (s.schema.clone(), s.kept()));
         let streams = relations.iter().filter_map(|r| Some(((*r).to_owned(), stream(r)?))).collect();
+        self.install(name, view.plan.clone(), streams)?;
+        self.views.insert(name.to_owned(), view);
+        self.close(self.closed + 1)?;
+        Ok(())
+    }
+
+    /// Builds the dataflow of a view or of a table, which must not exist.
+    fn install(
+        &mut self,
+        name: &str,
+        plan: Arc<Plan>,
+        streams: BTreeMap<String, (SchemaRef, Vec<RecordBatch>)>,
+    ) -> Result<(), EngineError> {
+        let is_stored = |relation: &str| match self.streams.get(relation) {
+            Some(stream) => stream.is_whole(),
+            None => self.views.contains_key(relation) || self.tables.contains_key(relation),
+        };
+        let operators = self.dataflows.add(plan, self.workers.len(), is_stored);
+        let dataflow = operators.dataflow();
         let install = Arc::new(Install {
             name: name.to_owned(),
-            plan: view.plan.clone(),
+            operators: operators.clone(),
             streams,
             start: self.open_tick(),
             as_of: self.closed,
@@ -251,13 +285,26 @@ impl Engine {
         self.broadcast(|| Command::Install { install: install.clone(), reply: sender.clone() })?;
         drop(sender);
         let results: Vec<Result<(), String>> = self.gather(receiver)?;
-        if let Some(Err(reason)) = results.into_iter().find(|r| r.is_err()) {
-            self.broadcast(|| Command::Drop { name: name.to_owned() })?;
+        if let Some(reason) = results.into_iter().find_map(Result::err) {
+            self.retire(name, dataflow)?;
             return Err(EngineError::Build { view: name.to_owned(), reason });
         }
-        self.views.insert(name.to_owned(), view);
-        self.close(self.closed + 1)?;
+        self.running.insert(name.to_owned(), (operators, Rate::new(Instant::now())));
         Ok(())
+    }
+
+    /// Takes the dataflow of a view or of a table away, but for what other views read from it.
+    fn uninstall(&mut self, name: &str) -> Result<(), EngineError> {
+        match self.running.remove(name) {
+            Some((operators, _)) => self.retire(name, operators.dataflow()),
+            None => Ok(()),
+        }
+    }
+
+    fn retire(&mut self, name: &str, dataflow: u64) -> Result<(), EngineError> {
+        let live = self.running.values().map(|(operators, _)| operators.dataflow());
+        let needed = Arc::new(self.dataflows.retire(dataflow, live));
+        self.broadcast(|| Command::Drop { name: name.to_owned(), needed: needed.clone() })
     }
 
     /// Takes a view away, with its operators and their memory.
@@ -265,7 +312,7 @@ impl Engine {
         self.views.remove(name);
         self.subscriptions.remove(name);
         self.corrected_rows.remove(name);
-        self.broadcast(|| Command::Drop { name: name.to_owned() })?;
+        self.uninstall(name)?;
         self.close(self.closed + 1)?;
         Ok(())
     }
@@ -317,19 +364,13 @@ impl Engine {
 
     /// Makes what the workers hand over at a tick visible, all at once.
     fn publish(&mut self, closed: Vec<Closed>) {
-        let mut tables: BTreeMap<String, contents::ViewContents> = BTreeMap::new();
+        let mut tables: BTreeMap<String, ViewContents> = BTreeMap::new();
         let mut changes: BTreeMap<String, Vec<ArrowChunk>> = BTreeMap::new();
-        let mut counted: BTreeMap<String, Counted> = BTreeMap::new();
         for view in closed.into_iter().flat_map(|c| c.views) {
-            let table = tables
-                .entry(view.name.clone())
-                .or_insert_with(|| contents::ViewContents::new(&view.name, self.closed));
+            let table =
+                tables.entry(view.name.clone()).or_insert_with(|| ViewContents::new(&view.name, self.closed));
             table.extend(view.rows, view.errors);
-            counted.entry(view.name.clone()).or_default().add(&view.counted);
             changes.entry(view.name).or_default().extend(view.changes);
-        }
-        for (name, rows) in &self.corrected_rows {
-            counted.entry(name.clone()).or_default().corrected_rows = rows.load(Ordering::Relaxed);
         }
         for (name, subscribers) in &mut self.subscriptions {
             let chunks = changes.remove(name).unwrap_or_default();
@@ -341,8 +382,30 @@ impl Engine {
         self.subscriptions.retain(|_, subscribers| !subscribers.is_empty());
         let streams = self.streams.iter();
         let streams = streams.map(|(name, stream)| StreamState::of(name, stream)).collect();
-        let state = State::new(self.closed, streams, &self.tables, &self.views, tables, counted);
+        let now = Instant::now();
+        for (operators, rate) in self.running.values_mut() {
+            rate.observe(operators.result.counts().rows_out, now);
+        }
+        let figures = |contents: &_| self.figures(contents);
+        let state = State::new(self.closed, streams, &self.tables, &self.views, tables, figures);
         self.published.store(Arc::new(state));
+    }
+
+    /// What is told of the views, whose rows are `contents`.
+    fn figures(&self, contents: &BTreeMap<String, Arc<ViewContents>>) -> Figures {
+        let figures = self.views.iter().filter_map(|(name, view)| {
+            let (operators, rate) = self.running.get(name)?;
+            let corrected_rows = self.corrected_rows.get(name);
+            Some(ViewFigures {
+                name: name.clone(),
+                horizon_ms: view.horizon_ms,
+                contents: contents.get(name)?.clone(),
+                operators: operators.clone(),
+                updates_per_second: rate.per_second(),
+                corrected_rows: corrected_rows.map_or(0, |rows| rows.load(Ordering::Relaxed)),
+            })
+        });
+        Figures { tick: self.closed, views: figures.collect() }
     }
 }
 

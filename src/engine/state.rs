@@ -10,7 +10,7 @@ use super::contents::ViewContents;
 use super::stream::Stream;
 use super::system_tables;
 use super::tables::UserTable;
-use super::worker::Counted;
+use super::view_stats::{Figures, OPERATOR_STATS, VIEW_STATS, operator_stats, view_stats};
 use crate::delta::plan::Plan;
 use crate::delta::updates::Tick;
 use crate::sql::catalog::{Catalog, Contents, Kind, Relation};
@@ -40,6 +40,8 @@ pub struct State {
     /// The streams, the tables, the views and the system tables.
     pub catalog: Catalog,
     views: BTreeMap<String, Arc<ViewContents>>,
+    /// What the operators of the views hold and cost.
+    pub(super) figures: Arc<Figures>,
 }
 
 /// A stream table at one tick.
@@ -97,7 +99,7 @@ impl State {
         user_tables: &BTreeMap<String, UserTable>,
         views: &BTreeMap<String, View>,
         tables: BTreeMap<String, ViewContents>,
-        counted: BTreeMap<String, Counted>,
+        figures: impl FnOnce(&BTreeMap<String, Arc<ViewContents>>) -> Figures,
     ) -> Self {
         let mut catalog = Catalog::new();
         for stream in &streams {
@@ -125,12 +127,11 @@ impl State {
                 Kind::View { contents: contents.clone(), retracts: view.retracts, query: view.query.clone() };
             catalog.insert(name.clone(), Relation { schema: view.schema.clone(), kind });
         }
-        let of_views = tables.iter().filter(|(name, _)| views.contains_key(*name));
-        let of_views = of_views.map(|(name, contents)| (name.clone(), contents.clone())).collect();
-        let stats = system_tables::view_stats(tick, views, of_views, counted);
-        catalog.insert(system_tables::VIEW_STATS.to_owned(), stats);
+        let figures = Arc::new(figures(&tables));
+        catalog.insert(VIEW_STATS.to_owned(), view_stats(figures.clone()));
+        catalog.insert(OPERATOR_STATS.to_owned(), operator_stats(figures.clone()));
         catalog.insert(system_tables::STREAM_STATS.to_owned(), system_tables::stream_stats(&streams));
-        State { tick, catalog, views: tables }
+        State { tick, catalog, views: tables, figures }
     }
 
     /// The distinct rows of a view or of an ordinary table with their multiplicities, for a snapshot. Empty for one that is

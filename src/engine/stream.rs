@@ -49,6 +49,11 @@ impl Stream {
         self.stored.iter().chain(&self.open).cloned().collect()
     }
 
+    /// Whether all rows that ever came can be read still.
+    pub fn is_whole(&self) -> bool {
+        self.rows == 0 || (self.is_stored && self.evicted_rows == 0)
+    }
+
     /// Moves the rows of the tick just closed behind the others; small batches are joined, and the
     /// oldest dropped while all together take more than `bytes_max`.
     pub fn store(&mut self, bytes_max: usize) {

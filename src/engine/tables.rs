@@ -11,8 +11,7 @@ use arrow::datatypes::SchemaRef;
 
 use super::contents::ViewContents;
 use super::stream::Stream;
-use super::worker::{Command, Install};
-use super::{Engine, EngineError, channels};
+use super::{Engine, EngineError};
 use crate::delta::plan::{Node, Plan};
 use crate::delta::row_store::bytes_of;
 use crate::delta::updates::{Diff, Run, Tick};
@@ -62,24 +61,8 @@ impl Engine {
         let source = plan.push(Node::Source { relation: name.to_owned(), columns }, schema.clone());
         // A row goes where its equals went, so that those that cancel out meet.
         plan.push(Node::Consolidate(source), schema.clone());
-        let install = Arc::new(Install {
-            name: name.to_owned(),
-            plan: Arc::new(plan),
-            streams: BTreeMap::from([(name.to_owned(), (schema.clone(), vec![]))]),
-            start: self.open_tick(),
-            as_of: self.closed,
-        });
-        let (sender, receiver) = channels::replies(self.workers.len());
-        self.broadcast(|| Command::Install { install: install.clone(), reply: sender.clone() })?;
-        drop(sender);
-        let results: Vec<Result<(), String>> = self.gather(receiver)?;
-        match results.into_iter().find_map(Result::err) {
-            None => Ok(()),
-            Some(reason) => {
-                self.broadcast(|| Command::Drop { name: name.to_owned() })?;
-                Err(EngineError::Build { view: name.to_owned(), reason })
-            }
-        }
+        let streams = BTreeMap::from([(name.to_owned(), (schema.clone(), vec![]))]);
+        self.install(name, Arc::new(plan), streams)
     }
 
     /// Takes the table `name` away, with its rows, and closes a tick. No view may read it.
@@ -87,7 +70,7 @@ impl Engine {
         self.streams.remove(name);
         if self.tables.remove(name).is_some() {
             self.subscriptions.remove(name);
-            self.broadcast(|| Command::Drop { name: name.to_owned() })?;
+            self.uninstall(name)?;
         }
         self.close(self.closed + 1)?;
         Ok(())

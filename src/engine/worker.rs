@@ -1,6 +1,6 @@
 //! A worker thread: dataflows, and the commands that feed and close them.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -15,10 +15,13 @@ use timely::dataflow::operators::generic::operator::empty;
 use timely::dataflow::operators::probe::Handle;
 use timely::worker::Worker;
 
+use super::operators::{Import, OperatorId, Operators};
+use super::sharing::Needed;
 use crate::delta::arrange::Arrangement;
 use crate::delta::chunk::ArrowChunk;
 use crate::delta::collection::Collection;
-use crate::delta::plan::{Environment, Plan};
+use crate::delta::outlet::Outlet;
+use crate::delta::plan::{Environment, NodeId};
 use crate::delta::stats::Counters;
 use crate::delta::updates::{Diff, Run, Tick, Updates};
 
@@ -38,8 +41,8 @@ pub(super) enum Command {
     Install { install: Arc<Install>, reply: Sender<Result<(), String>> },
     /// Collect the changes of a view from now on.
     Watch { name: String },
-    /// Take a view's dataflow away.
-    Drop { name: String },
+    /// Take a view's dataflow away, but for what others need of it and of those taken away before.
+    Drop { name: String, needed: Arc<Needed> },
     /// End the thread.
     Stop,
 }
@@ -47,7 +50,8 @@ pub(super) enum Command {
 /// A view to build.
 pub(super) struct Install {
     pub name: String,
-    pub plan: Arc<Plan>,
+    /// Its plan, and what each operator counts.
+    pub operators: Arc<Operators>,
     /// The streams that it reads: their columns, and what is stored of them, the open tick included.
     pub streams: BTreeMap<String, (SchemaRef, Vec<RecordBatch>)>,
     /// The open tick: history counts as its input.
@@ -68,39 +72,43 @@ pub(super) struct ClosedView {
     pub errors: Vec<ArrowChunk>,
     /// What the tick changed, where somebody watches.
     pub changes: Vec<ArrowChunk>,
-    pub counted: Counted,
-}
-
-/// Sums of the counters of a view's operators.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Counted {
-    pub state_bytes: u64,
-    pub late_rows: u64,
-    pub expired_rows: u64,
-    /// Rows that came when a subscription had told their window: counted there.
-    pub corrected_rows: u64,
-}
-
-impl Counted {
-    pub fn add(&mut self, other: &Counted) {
-        self.state_bytes += other.state_bytes;
-        self.late_rows += other.late_rows;
-        self.expired_rows += other.expired_rows;
-    }
 }
 
 type Input = InputHandle<Tick, NoopBuilder<Updates>>;
 
 /// A view on one worker.
 struct Running {
-    dataflow: usize,
-    /// For each use of a stream table: its name, the columns used, and where they go in; constants
-    /// have no name.
-    inputs: Vec<(String, Vec<String>, Input)>,
+    dataflow: Dataflow,
     probe: Handle<Tick>,
     arrangement: Arrangement,
-    counters: HashMap<usize, Arc<Counters>>,
     is_watched: bool,
+}
+
+/// A dataflow on one worker.
+struct Dataflow {
+    /// Its number among all dataflows of the engine, and in timely.
+    number: u64,
+    index: usize,
+    inputs: Vec<TableInput>,
+    counters: HashMap<NodeId, Arc<Counters>>,
+    outlets: HashMap<NodeId, Outlet>,
+}
+
+/// The dataflows of one worker: those of views, and those whose views are gone while others read from them.
+#[derive(Default)]
+struct Dataflows {
+    views: BTreeMap<String, Running>,
+    retired: Vec<Dataflow>,
+}
+
+/// One use of a stream table by a view.
+struct TableInput {
+    /// The table; constants have none.
+    relation: String,
+    /// The names of the columns used.
+    columns: Vec<String>,
+    input: Input,
+    counters: Arc<Counters>,
 }
 
 /// Starts a worker thread for each of `commands`. A panic in one marks all as lost.
@@ -132,7 +140,7 @@ impl Drop for LostGuard {
 }
 
 fn run(worker: &mut Worker, commands: &Receiver<Command>, is_lost: &AtomicBool) {
-    let mut views: BTreeMap<String, Running> = BTreeMap::new();
+    let mut dataflows = Dataflows::default();
     loop {
         let command = match commands.recv_timeout(IDLE) {
             Ok(command) => command,
@@ -144,67 +152,106 @@ fn run(worker: &mut Worker, commands: &Receiver<Command>, is_lost: &AtomicBool) 
         };
         match command {
             Command::Append { relation, rows, diffs, tick } => {
-                for view in views.values_mut() {
-                    view.append(&relation, &rows, &diffs, tick);
-                }
+                dataflows.all().for_each(|dataflow| dataflow.append(&relation, &rows, &diffs, tick));
                 worker.step();
             }
             Command::Close { tick, reply } => {
-                for input in views.values_mut().flat_map(|v| &mut v.inputs) {
-                    input.2.advance_to(tick + 1);
+                for input in dataflows.all().flat_map(|dataflow| &mut dataflow.inputs) {
+                    input.input.advance_to(tick + 1);
                 }
-                while views.values().any(|v| v.probe.less_than(&(tick + 1))) {
+                while dataflows.views.values().any(|v| v.probe.less_than(&(tick + 1))) {
                     if is_lost.load(Ordering::Acquire) {
                         return;
                     }
                     worker.step_or_park(Some(Duration::from_millis(1)));
                 }
-                let views = views.iter_mut().map(|(name, view)| view.close(name, tick)).collect();
+                let views = dataflows.views.iter_mut().map(|(name, view)| view.close(name, tick)).collect();
                 let _ = reply.send(Closed { views });
             }
             Command::Install { install, reply } => {
-                let result = build(worker, &install, &mut views);
-                let _ = reply.send(result.map(|view| drop(views.insert(install.name.clone(), view))));
+                let result = build(worker, &install, &mut dataflows);
+                let _ =
+                    reply.send(result.map(|view| drop(dataflows.views.insert(install.name.clone(), view))));
             }
             Command::Watch { name } => {
-                if let Some(view) = views.get_mut(&name) {
+                if let Some(view) = dataflows.views.get_mut(&name) {
                     view.arrangement.watch();
                     view.is_watched = true;
                 }
             }
-            Command::Drop { name } => {
-                if let Some(view) = views.remove(&name) {
-                    let dataflow = view.dataflow;
-                    drop(view);
-                    worker.drop_dataflow(dataflow);
-                }
-            }
+            Command::Drop { name, needed } => dataflows.retire(worker, &name, &needed),
             Command::Stop => return,
         }
     }
 }
 
-impl Running {
-    fn append(&mut self, relation: &str, rows: &RecordBatch, diffs: &Run<Diff>, tick: Tick) {
-        for (name, columns, input) in &mut self.inputs {
-            if name != relation {
-                continue;
+impl TableInput {
+    /// `rows` at `tick`, each with its diff.
+    fn send(&mut self, rows: RecordBatch, diffs: Run<Diff>, tick: Tick) {
+        self.counters.gave(rows.num_rows());
+        self.input.send_batch(&mut Updates::at(rows, tick, diffs));
+    }
+}
+
+impl Dataflows {
+    fn all(&mut self) -> impl Iterator<Item = &mut Dataflow> {
+        self.views.values_mut().map(|view| &mut view.dataflow).chain(&mut self.retired)
+    }
+
+    /// Where the changes of `operator` can be taken from.
+    fn outlet(&self, operator: OperatorId) -> Option<Outlet> {
+        let mut all = self.views.values().map(|view| &view.dataflow).chain(&self.retired);
+        all.find(|dataflow| dataflow.number == operator.dataflow)?.outlets.get(&operator.node).cloned()
+    }
+
+    /// Takes view `name` away; of all dataflows whose views are gone only what is `needed` stays.
+    fn retire(&mut self, worker: &mut Worker, name: &str, needed: &Needed) {
+        self.retired.extend(self.views.remove(name).map(|view| view.dataflow));
+        for mut dataflow in std::mem::take(&mut self.retired) {
+            match needed.get(&dataflow.number) {
+                Some(nodes) => {
+                    dataflow.keep(nodes);
+                    self.retired.push(dataflow);
+                }
+                None => {
+                    let index = dataflow.index;
+                    drop(dataflow);
+                    worker.drop_dataflow(index);
+                }
             }
+        }
+    }
+}
+
+impl Dataflow {
+    /// Ends the operators whose nodes are not among `nodes`, and gives up their state.
+    fn keep(&mut self, nodes: &BTreeSet<NodeId>) {
+        let is_gone = |(node, _): &(&NodeId, &Outlet)| !nodes.contains(node);
+        self.outlets.iter().filter(is_gone).for_each(|(_, outlet)| outlet.switch_off());
+        let counters = &self.counters;
+        let is_read = |input: &TableInput| {
+            nodes.iter().any(|node| counters.get(node).is_some_and(|c| Arc::ptr_eq(c, &input.counters)))
+        };
+        self.inputs.retain(is_read);
+    }
+
+    fn append(&mut self, relation: &str, rows: &RecordBatch, diffs: &Run<Diff>, tick: Tick) {
+        for input in self.inputs.iter_mut().filter(|input| input.relation == relation) {
             // A reader of files may have left out columns that no view reads: names tell, not places.
-            let places: Result<Vec<usize>, _> = columns.iter().map(|c| rows.schema().index_of(c)).collect();
+            let columns = input.columns.iter();
+            let places: Result<Vec<usize>, _> = columns.map(|c| rows.schema().index_of(c)).collect();
             let rows = places.and_then(|places| rows.project(&places));
-            let rows = rows.expect("a batch with the columns of its table");
-            input.send_batch(&mut Updates::at(rows, tick, diffs.clone()));
+            input.send(rows.expect("a batch with the columns of its table"), diffs.clone(), tick);
         }
     }
 
     /// Takes in the constants, on the first worker, and this worker's share of the history.
-    fn fill(&mut self, worker: &mut Worker, install: &Install, constants: Vec<(RecordBatch, Input)>) {
+    fn fill(&mut self, worker: &mut Worker, install: &Install, constants: Vec<(RecordBatch, TableInput)>) {
         for (rows, mut input) in constants {
             if worker.index() == 0 && rows.num_rows() > 0 {
-                input.send_batch(&mut Updates::insert(rows, install.start));
+                input.send(rows, Run::Constant(1), install.start);
             }
-            self.inputs.push((String::new(), vec![], input));
+            self.inputs.push(input);
         }
         for (relation, (_, batches)) in &install.streams {
             for rows in batches.iter().skip(worker.index()).step_by(worker.peers()) {
@@ -213,35 +260,29 @@ impl Running {
             }
         }
     }
+}
 
+impl Running {
     fn close(&mut self, name: &str, tick: Tick) -> ClosedView {
         let (rows, errors) = self.arrangement.chunks();
         let changes = if self.is_watched { self.arrangement.take_changes() } else { vec![] };
         self.arrangement.compact(tick);
-        let mut counted = Counted::default();
-        for counters in self.counters.values() {
-            counted.add(&Counted {
-                state_bytes: counters.read_state_bytes(),
-                late_rows: counters.late_rows.load(Ordering::Relaxed),
-                expired_rows: counters.expired_rows.load(Ordering::Relaxed),
-                ..Counted::default()
-            });
-        }
-        ClosedView { name: name.to_owned(), rows, errors, changes, counted }
+        ClosedView { name: name.to_owned(), rows, errors, changes }
     }
 }
 
 /// Builds the dataflow of a view and gives it its history, of which each worker takes its share.
-fn build(
-    worker: &mut Worker,
-    install: &Install,
-    views: &mut BTreeMap<String, Running>,
-) -> Result<Running, String> {
-    let dataflow = worker.next_dataflow_index();
+fn build(worker: &mut Worker, install: &Install, dataflows: &mut Dataflows) -> Result<Running, String> {
+    let (dataflow, index) = (worker.next_dataflow_index(), worker.index());
     let probe = Handle::new();
-    let mut inputs: Vec<(String, Vec<String>, Input)> = vec![];
-    let mut counters = HashMap::new();
-    let mut constants: Vec<(RecordBatch, Input)> = vec![];
+    let mut inputs: Vec<TableInput> = vec![];
+    let mut constants: Vec<(RecordBatch, TableInput)> = vec![];
+    let Operators { plan, nodes, result, imports } = install.operators.as_ref();
+    let imports: Vec<(&Import, Option<Outlet>)> =
+        imports.iter().map(|import| (import, dataflows.outlet(import.from))).collect();
+    let counters = nodes.iter().map(|operator| operator.counters[index].clone());
+    let mut counters: HashMap<NodeId, Arc<Counters>> = counters.enumerate().collect();
+    let mut outlets: HashMap<NodeId, Outlet> = HashMap::new();
     let arrangement = worker.dataflow::<Tick, _, _>(|scope| {
         let mut unknown = None;
         let open = |input: &mut Input| {
@@ -249,36 +290,50 @@ fn build(
             input.advance_to(install.start);
             Collection { rows, errors: empty(scope) }
         };
-        let mut sources = |relation: &str, columns: &[usize]| {
-            if let Some(view) = views.get_mut(relation) {
+        let mut sources = |relation: &str, columns: &[usize], counters: Arc<Counters>| {
+            if let Some(view) = dataflows.views.get_mut(relation) {
                 let collection = view.arrangement.import(scope, install.as_of);
-                return crate::delta::map::project(scope, collection, columns);
+                return crate::delta::map::project(scope, collection, columns, counters);
             }
             let mut input = Input::new_with_builder();
             let collection = open(&mut input);
             match install.streams.get(relation).map(|(schema, _)| column_names(schema, columns)) {
-                Some(names) => inputs.push((relation.to_owned(), names, input)),
+                Some(columns) => {
+                    inputs.push(TableInput { relation: relation.to_owned(), columns, input, counters });
+                }
                 None => unknown = Some(relation.to_owned()),
             }
             collection
         };
         // Rows that are always there come through an input too: its frontier is the clock.
-        let mut constant_rows = |rows: &RecordBatch| {
+        let mut constant_rows = |rows: &RecordBatch, counters: Arc<Counters>| {
             let mut input = Input::new_with_builder();
             let collection = open(&mut input);
+            let input = TableInput { relation: String::new(), columns: vec![], input, counters };
             constants.push((rows.clone(), input));
             collection
         };
+        let mut imported = HashMap::new();
+        for (import, outlet) in &imports {
+            let schema = plan.schemas[import.node].clone();
+            let collection = outlet
+                .as_ref()
+                .and_then(|outlet| outlet.import(scope, schema, install.start, import.needs_snapshot))
+                .ok_or_else(|| format!("what it shares with other views is gone: {:?}", import.from))?;
+            imported.insert(import.node, collection);
+        }
         let environment = Environment {
             sources: &mut sources,
             constants: &mut constant_rows,
+            imports: imported,
             start: install.start,
             counters: &mut counters,
+            outlets: &mut outlets,
         };
-        let collection = install.plan.render(scope, environment).map_err(|e| e.to_string())?;
+        let collection = plan.render(scope, environment).map_err(|e| e.to_string())?;
         match unknown {
             Some(relation) => Err(format!("it reads \"{relation}\", which is not there")),
-            None => Ok(Arrangement::new(scope, collection, &probe)),
+            None => Ok(Arrangement::counted(scope, collection, &probe, result.counters[index].clone())),
         }
     });
     let arrangement = match arrangement {
@@ -288,9 +343,10 @@ fn build(
             return Err(reason);
         }
     };
-    let mut running = Running { dataflow, inputs, probe, arrangement, counters, is_watched: false };
-    running.fill(worker, install, constants);
-    Ok(running)
+    let number = install.operators.dataflow();
+    let mut dataflow = Dataflow { number, index: dataflow, inputs, counters, outlets };
+    dataflow.fill(worker, install, constants);
+    Ok(Running { dataflow, probe, arrangement, is_watched: false })
 }
 
 /// The names of the columns of `schema` at `columns`.

@@ -32,6 +32,8 @@ pub enum Statement {
     ShowTables,
     /// SHOW VIEWS and SHOW MATERIALIZED VIEWS.
     ShowViews,
+    /// SHOW VIEW STATS, of all views or FOR one.
+    ShowViewStats(Option<String>),
     /// SHOW COLUMNS FROM a relation.
     ShowColumns(String),
     /// SHOW CREATE VIEW.
@@ -68,6 +70,7 @@ impl Statement {
             Statement::Query(_)
             | Statement::ShowTables
             | Statement::ShowViews
+            | Statement::ShowViewStats(_)
             | Statement::ShowColumns(_)
             | Statement::ShowCreate(_)
             | Statement::ExplainDataflow(_)
@@ -268,6 +271,9 @@ fn parse_one(sql: &str) -> Result<Statement, SqlError> {
         Some(Statement::ShowTables)
     } else if words.take(&["show", "views"]) || words.take(&["show", "materialized", "views"]) {
         Some(Statement::ShowViews)
+    } else if words.take(&["show", "view", "stats"]) {
+        let view = if words.take(&["for"]) { Some(words.name()?) } else { None };
+        Some(Statement::ShowViewStats(view))
     } else if words.take(&["show", "columns", "from"]) {
         Some(Statement::ShowColumns(words.name()?))
     } else if words.take(&["show", "create", "view"])

@@ -1,5 +1,7 @@
 //! `undercurrent serve`: its settings, its start and its end.
 
+use std::io::{Read, Write};
+use std::net::TcpStream;
 use std::process::Command;
 
 use crate::server::Server;
@@ -60,4 +62,34 @@ fn wrong_settings_are_refused_before_anything_starts() {
         assert!(error.contains(expected), "{error}");
         assert_eq!(output.status.code(), Some(1));
     }
+}
+
+/// What the server answers to `sql`, headers included.
+fn answer(server: &Server, sql: &str) -> String {
+    let mut stream = TcpStream::connect(server.address("http")).expect("a connection");
+    let length = sql.len();
+    let head = format!(
+        "POST /api/v1/sql HTTP/1.1\r\nHost: it\r\nConnection: close\r\nContent-Length: {length}\r\n\r\n"
+    );
+    stream.write_all((head + sql).as_bytes()).expect("a request");
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).expect("an answer");
+    answer
+}
+
+#[test]
+fn queries_nested_deeply_are_answered_or_refused() {
+    let server = Server::start(&[]);
+    for depth in [10, 20, 40, 80, 1000] {
+        let query = format!("{}SELECT 1 AS n{}", "SELECT n FROM (".repeat(depth), ") AS s".repeat(depth));
+        let read = answer(&server, &query);
+        let created = answer(&server, &format!("CREATE OR REPLACE MATERIALIZED VIEW v AS {query}"));
+        for answer in [read, created] {
+            assert!(
+                answer.starts_with("HTTP/1.1 200") || answer.contains("nested"),
+                "{depth} deep: {answer}"
+            );
+        }
+    }
+    assert!(answer(&server, "SELECT 1").starts_with("HTTP/1.1 200"));
 }

@@ -311,6 +311,63 @@ fn what_tables_do_not_have_is_refused() {
             "SELECT * FROM c",
             "SHOW COLUMNS FROM c",
         ],
-        expect![[""]],
+        expect![[r#"
+            CREATE TABLE logs (a int)
+                error: relation "logs" already exists; use CREATE OR REPLACE, or drop it first
+            CREATE TABLE t ()
+                error: a table has at least one column
+            CREATE TABLE t (a int, PRIMARY KEY (b))
+                error: column "b" of PRIMARY KEY does not exist
+            CREATE TABLE t (a int PRIMARY KEY, b int PRIMARY KEY)
+                error: a table has one PRIMARY KEY at most
+            CREATE TABLE t (a int PRIMARY KEY) WITH (append_only = true)
+                error: option append_only = "true": a table with PRIMARY KEY remembers all keys and cannot let old rows go
+            CREATE TABLE t (a int) WITH (speed = 'fast')
+                error: option speed = "fast": a table takes append_only = true or false
+            CREATE TABLE t (a serial)
+                error: the type serial is not supported: nothing counts here; use bigint, or DEFAULT uuid()
+            CREATE TABLE t (a int UNIQUE)
+                error: UNIQUE is not supported; a column takes NOT NULL, DEFAULT and PRIMARY KEY
+            CREATE TABLE t (a int CHECK (a > 0))
+                error: CHECK (a > 0) is not supported; a column takes NOT NULL, DEFAULT and PRIMARY KEY
+            CREATE TABLE t (a int REFERENCES u (b))
+                error: REFERENCES u (b) is not supported; a column takes NOT NULL, DEFAULT and PRIMARY KEY
+            CREATE TABLE t (a int DEFAULT b)
+                error: Schema error: No field named b.
+            CREATE TABLE t (a int DEFAULT date '2026-01-01')
+                CREATE TABLE
+            CREATE TEMPORARY TABLE t (a int)
+                error: CREATE TEMPORARY TABLE is not supported
+            CREATE TABLE t (a point)
+                error: relation "t" already exists; use CREATE OR REPLACE, or drop it first
+            CREATE TABLE t (a int)
+                error: relation "t" already exists; use CREATE OR REPLACE, or drop it first
+            CREATE TABLE IF NOT EXISTS t (b text)
+                CREATE TABLE
+            INSERT INTO t VALUES (1) ON CONFLICT DO NOTHING
+                error: there is no primary key of "t" that matches ON CONFLICT
+            INSERT INTO t VALUES (date '2026-01-01')
+                INSERT 0 1
+            UPDATE t SET b = 1
+                error: column "b" of relation "t" does not exist
+            DELETE FROM t LIMIT 1
+                error: DELETE with LIMIT, ORDER BY or JOIN is not supported
+            DROP TABLE t CASCADE
+                error: DROP TABLE ... CASCADE is not supported; drop the views that read it first
+            DROP TABLE spans
+                error: "spans" is not a table that was created
+            DROP VIEW t
+                error: view "t" does not exist
+            TRUNCATE spans
+                error: cannot change rows of "spans": it is a stream, and only those of tables that CREATE TABLE made can be changed
+            CREATE TABLE c AS SELECT * FROM (VALUES (1, 'x'), (2, 'y')) AS v (n, s)
+                SELECT 2
+            SELECT * FROM c
+                1 | x
+                2 | y
+            SHOW COLUMNS FROM c
+                n | Int64 | true
+                s | Utf8 | true
+        "#]],
     );
 }

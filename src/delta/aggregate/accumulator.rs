@@ -73,7 +73,7 @@ pub enum BitFunction {
 }
 
 /// One aggregate of a [`GroupBySpec`](super::GroupBySpec).
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct AggregateSpec {
     /// What is computed.
     pub function: Function,
@@ -125,7 +125,9 @@ pub(super) fn new_accumulator(
     let column = spec.arguments.first().copied().unwrap_or_default();
     let data_type = input.fields().get(column).map_or(DataType::Null, |f| f.data_type().clone());
     let inner: Box<dyn Accumulator> = match &spec.function {
-        Function::Recomputed(call) => return filtered(spec, RecomputedAccumulator::new(spec, call, input)?),
+        Function::Recomputed(call) => {
+            return filtered(spec, RecomputedAccumulator::new(spec, call, input, retracts)?);
+        }
         Function::Count => Box::new(CountAccumulator::new(arguments, spec.output.clone())),
         Function::Bits(function) => Box::new(BitAccumulator::new(*function, column, spec.output.clone())),
         Function::Pairs { questions } => Box::new(PairsAccumulator::new(questions.clone(), &arguments)),

@@ -24,7 +24,7 @@ use datafusion::error::{DataFusionError, Result as DataFusionResult};
 use self::accumulator::{Accumulator, new_accumulator};
 pub use self::accumulator::{AggregateSpec, BitFunction, Function};
 use self::expiry::{Due, Expiry};
-pub use self::recomputed::Call;
+pub use self::recomputed::{Call, Reads};
 use super::distinct::COMPACT_ROWS_MIN;
 use super::expression::message;
 use super::keys::{Keys, with_one_zero};
@@ -236,6 +236,21 @@ impl Aggregate {
         Ok((exists, columns))
     }
 
+    /// All rows of the result.
+    fn present(&mut self) -> DataFusionResult<RecordBatch> {
+        let groups: Vec<u32> = (0..self.counts.len() as u32).collect();
+        let (exists, aggregates) = self.standing(&groups)?;
+        let fields = self.spec.schema.fields()[..self.spec.group_columns].to_vec();
+        let mut columns = match self.spec.group_columns {
+            0 => vec![],
+            _ => self.keys.rows(Arc::new(Schema::new(fields)))?.columns().to_vec(),
+        };
+        columns.extend(aggregates);
+        let options = RecordBatchOptions::new().with_row_count(Some(groups.len()));
+        let rows = RecordBatch::try_new_with_options(self.spec.schema.clone(), columns, &options)?;
+        Ok(filter_record_batch(&rows, &exists)?)
+    }
+
     /// The retractions and insertions that turn `before` into `after`.
     fn difference(
         &self,
@@ -325,11 +340,16 @@ impl Operator for Aggregate {
         };
         let bytes = self.keys.bytes() + self.accumulators.iter().map(|a| a.bytes()).sum::<usize>();
         self.counters.state_bytes(bytes + self.counts.len() * 12 + self.expiry.bytes());
+        self.counters.state_rows(self.counts.len());
         changes
     }
 
     fn due(&self) -> Option<Tick> {
         self.expiry.due()
+    }
+
+    fn snapshot(&mut self) -> Option<Vec<Part>> {
+        self.present().ok().map(|rows| vec![(rows, Run::Constant(1))])
     }
 }
 

@@ -27,8 +27,21 @@ pub struct Call {
     pub function: Arc<AggregateFunctionExpr>,
     /// How each of those columns is sorted.
     pub order: Vec<SortOptions>,
+    /// Which of the sorted rows it reads.
+    pub reads: Reads,
     /// What was written, by which calls are told apart.
     pub text: String,
+}
+
+/// Which of its rows a function reads once they are sorted. The others are not kept where rows only come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reads {
+    /// All.
+    All,
+    /// So many from the beginning.
+    First(usize),
+    /// So many from the end.
+    Last(usize),
 }
 
 impl PartialEq for Call {
@@ -51,6 +64,8 @@ pub(super) struct RecomputedAccumulator {
     schema: SchemaRef,
     converter: RowConverter,
     parser: RowParser,
+    /// The rows that are enough for each group.
+    kept: Reads,
     groups: Vec<Group>,
 }
 
@@ -61,6 +76,16 @@ struct Group {
 }
 
 impl Group {
+    /// Forgets what is not to be read, if no row is ever taken away.
+    fn prune(&mut self, reads: Reads) {
+        let gone = match reads {
+            Reads::First(count) if self.rows.len() > count => self.rows.pop_last(),
+            Reads::Last(count) if self.rows.len() > count => self.rows.pop_first(),
+            _ => None,
+        };
+        self.bytes -= gone.map_or(0, |(row, _)| row.len());
+    }
+
     fn add(&mut self, row: &[u8], diff: Diff) {
         match self.rows.get_mut(row) {
             Some(count) => {
@@ -81,7 +106,12 @@ impl Group {
 
 impl RecomputedAccumulator {
     /// Fails where the function cannot be called over these columns, or they cannot be sorted.
-    pub fn new(spec: &AggregateSpec, call: &Call, input: &SchemaRef) -> DataFusionResult<Self> {
+    pub fn new(
+        spec: &AggregateSpec,
+        call: &Call,
+        input: &SchemaRef,
+        retracts: bool,
+    ) -> DataFusionResult<Self> {
         let fields: Vec<_> = spec.arguments.iter().map(|a| input.fields()[*a].clone()).collect();
         let sort = fields.iter().zip(&call.order);
         let sort = sort.map(|(f, options)| SortField::new_with_options(f.data_type().clone(), *options));
@@ -93,6 +123,7 @@ impl RecomputedAccumulator {
             schema: Arc::new(Schema::new(fields)),
             parser: converter.parser(),
             converter,
+            kept: if retracts { Reads::All } else { call.reads },
             groups: vec![],
         })
     }
@@ -162,7 +193,9 @@ impl Accumulator for RecomputedAccumulator {
         }
         let encoded = self.converter.convert_columns(&columns)?;
         for (row, group) in groups.iter().enumerate() {
-            self.groups[*group as usize].add(encoded.row(row).as_ref(), diffs.get(row));
+            let group = &mut self.groups[*group as usize];
+            group.add(encoded.row(row).as_ref(), diffs.get(row));
+            group.prune(self.kept);
         }
         Ok(())
     }
@@ -196,6 +229,7 @@ mod tests {
 
     use arrow::datatypes::{DataType, Field};
     use datafusion::functions_aggregate::array_agg::array_agg_udaf;
+    use datafusion::functions_aggregate::first_last::{first_value_udaf, last_value_udaf};
     use datafusion::functions_aggregate::median::median_udaf;
     use datafusion::logical_expr::AggregateUDF;
     use datafusion::physical_expr::aggregate::AggregateExprBuilder;
@@ -213,6 +247,7 @@ mod tests {
     /// `function` over the column `argument` in the order of `columns`, of which it is one.
     fn call(
         function: Arc<AggregateUDF>,
+        reads: Reads,
         argument: usize,
         columns: &[(usize, SortOptions)],
         input: &SchemaRef,
@@ -226,11 +261,12 @@ mod tests {
         let function = Arc::new(function.build().unwrap());
         let output = function.field().data_type().clone();
         let order = columns.iter().map(|(_, options)| *options).collect();
-        let function = Function::Recomputed(Call { function, order, text });
+        let function = Function::Recomputed(Call { function, order, reads, text });
         AggregateSpec { function, arguments: places, filter: None, is_distinct: false, output }
     }
 
-    /// `s`, and of `n`: all values, the distinct ones, all by `at` from the last on, the median, `bit_xor`, `bit_or`.
+    /// `s`, and of `n`: all values, the distinct ones, all by `at` from the last on, the median, the first, the
+    /// last by `at` from the last on, `bit_xor`, `bit_or`.
     fn groups(retracts: bool) -> Plan {
         let order = [1, 0, 2];
         let input = Arc::new(schema().project(&order).unwrap());
@@ -244,12 +280,14 @@ mod tests {
             is_distinct: false,
             output: DataType::Int64,
         };
-        let all = call(array_agg_udaf(), 1, &[(1, LAST)], &input);
+        let all = call(array_agg_udaf(), Reads::All, 1, &[(1, LAST)], &input);
         let aggregates = vec![
             all.clone(),
             AggregateSpec { is_distinct: true, ..all },
-            call(array_agg_udaf(), 1, &[(2, DESCENDING), (1, LAST)], &input),
-            call(median_udaf(), 1, &[(1, LAST)], &input),
+            call(array_agg_udaf(), Reads::All, 1, &[(2, DESCENDING), (1, LAST)], &input),
+            call(median_udaf(), Reads::All, 1, &[(1, LAST)], &input),
+            call(first_value_udaf(), Reads::First(1), 1, &[(1, LAST)], &input),
+            call(last_value_udaf(), Reads::Last(1), 1, &[(2, DESCENDING), (1, LAST)], &input),
             bits(BitFunction::Xor),
             bits(BitFunction::Or),
         ];
@@ -293,6 +331,8 @@ mod tests {
                 list(distinct.iter().map(|(_, n)| *n)),
                 list(rows.iter().map(|row| row.0)),
                 of_known(&|| ((middle(0) + middle(1)) / 2).to_string()),
+                all[0].map_or(null.clone(), |n| n.to_string()),
+                rows.last().and_then(|row| row.0).map_or(null.clone(), |n| n.to_string()),
                 of_known(&|| known.iter().fold(0, |bits, n| bits ^ n).to_string()),
                 of_known(&|| known.iter().fold(0, |bits, n| bits | n).to_string()),
             ];

@@ -40,6 +40,17 @@ impl Unpaired {
     fn needs_matches(self) -> bool {
         self != Unpaired::Dropped
     }
+
+    /// How often a row of this multiplicity with so many matches is in the result, as one that has a pair (`mark`)
+    /// or as one that has none.
+    fn shown(self, mark: bool, (diff, matches): (Diff, Diff)) -> Diff {
+        match self {
+            Unpaired::Padded | Unpaired::IfUnmatched if !mark && matches <= 0 => diff,
+            Unpaired::IfMatched if mark && matches > 0 => diff,
+            Unpaired::Marked if mark == (matches > 0) => diff,
+            _ => 0,
+        }
+    }
 }
 
 /// A join, as written in a plan.
@@ -169,15 +180,56 @@ impl Join {
                 self.count_matches(fresh, &pairs);
             }
             if self.spec.pairs {
-                let rows = match rows {
-                    Some(rows) => rows,
-                    None => self.gather(&pairs)?,
-                };
-                let diffs = Run::from_vec(pairs.iter().map(|p| p.1).collect());
-                changes.push(rows.with_schema(self.spec.schema.clone())?, diffs);
+                self.push_pairs(&pairs, rows, changes)?;
             }
         }
         pairs.clear();
+        Ok(())
+    }
+
+    /// Sends `pairs`, whose rows may be known already.
+    fn push_pairs(
+        &self,
+        pairs: &[Pair],
+        rows: Option<RecordBatch>,
+        changes: &mut Changes,
+    ) -> DataFusionResult<()> {
+        let rows = match rows {
+            Some(rows) => rows,
+            None => self.gather(pairs)?,
+        };
+        let diffs = Run::from_vec(pairs.iter().map(|p| p.1).collect());
+        changes.push(rows.with_schema(self.spec.schema.clone())?, diffs);
+        Ok(())
+    }
+
+    /// All that the rows kept give, as insertions.
+    fn present(&self, changes: &mut Changes) -> DataFusionResult<()> {
+        let [left, right] = &self.sides;
+        let (mut pairs, mut partners): (Vec<Pair>, Vec<(u32, Diff)>) = Default::default();
+        let keys = if self.spec.pairs { left.keys() } else { 0 };
+        for key in 0..keys {
+            partners.clear();
+            right.for_each_row(key, |row, diff| partners.push((row, diff)));
+            left.for_each_row(key, |row, diff| {
+                pairs.extend(partners.iter().map(|(partner, d)| ([row, *partner], diff * d)));
+            });
+            if pairs.len() >= PAIRS_PER_BATCH || key + 1 == keys {
+                for part in pairs.chunks(PAIRS_PER_BATCH) {
+                    let mut part = part.to_vec();
+                    let rows = match &self.spec.condition {
+                        Some(condition) => Some(self.meet(condition, &mut part, changes)?),
+                        None => None,
+                    };
+                    self.push_pairs(&part, rows, changes)?;
+                }
+                pairs.clear();
+            }
+        }
+        for side in 0..2 {
+            let nothing = self.sides[side].live_rows().map(|row| (row, (0, 0))).collect();
+            self.emit_standing(side, nothing, changes)?;
+        }
         Ok(())
     }
 
@@ -238,8 +290,18 @@ impl Join {
 
     /// Sends what this tick changed about the rows of `side` alone.
     fn emit_unpaired(&mut self, side: usize, changes: &mut Changes) -> DataFusionResult<()> {
-        let kind = self.spec.unpaired[side];
         let touched = self.sides[side].take_touched();
+        self.emit_standing(side, touched, changes)
+    }
+
+    /// Sends the difference between how the rows of `side` stand and how they stood before.
+    fn emit_standing(
+        &self,
+        side: usize,
+        touched: Vec<(u32, (Diff, Diff))>,
+        changes: &mut Changes,
+    ) -> DataFusionResult<()> {
+        let kind = self.spec.unpaired[side];
         if !kind.needs_matches() {
             return Ok(());
         }
@@ -247,13 +309,7 @@ impl Join {
         for (row, before) in touched {
             let after = self.sides[side].standing(row);
             for mark in [false, true] {
-                let shown = |(diff, matches): (Diff, Diff)| match kind {
-                    Unpaired::Padded | Unpaired::IfUnmatched if !mark && matches <= 0 => diff,
-                    Unpaired::IfMatched if mark && matches > 0 => diff,
-                    Unpaired::Marked if mark == (matches > 0) => diff,
-                    _ => 0,
-                };
-                let diff = shown(after) - shown(before);
+                let diff = kind.shown(mark, after) - kind.shown(mark, before);
                 if diff != 0 {
                     numbers.push(row);
                     marks.push(mark);
@@ -320,12 +376,19 @@ impl Join {
 }
 
 impl Operator for Join {
+    fn snapshot(&mut self) -> Option<Vec<Part>> {
+        let mut changes = Changes::default();
+        self.present(&mut changes).ok()?;
+        changes.errors.is_empty().then_some(changes.rows)
+    }
+
     fn tick(&mut self, tick: Tick, inputs: Vec<Vec<Part>>) -> Changes {
         let mut changes = Changes::default();
         if let Err(error) = self.join(tick, inputs, &mut changes) {
             changes.errors.push((message(&error), 1));
         }
         self.counters.state_bytes(self.keys.bytes() + self.sides.iter().map(Side::bytes).sum::<usize>());
+        self.counters.state_rows(self.sides.iter().map(|side| side.len() - side.dead()).sum());
         changes
     }
 }

@@ -198,6 +198,16 @@ impl Side {
         }
     }
 
+    /// Above the numbers of all keys that have rows.
+    pub fn keys(&self) -> u32 {
+        self.heads.len() as u32
+    }
+
+    /// The rows that are there.
+    pub fn live_rows(&self) -> impl Iterator<Item = u32> + '_ {
+        (self.store.first()..self.diffs.len()).filter(|row| self.diffs[*row] != 0).map(|row| row as u32)
+    }
+
     /// Makes the changes of this tick part of the state.
     pub fn settle(&mut self, changes: &[Change]) {
         for change in changes {
@@ -265,9 +275,7 @@ impl Side {
 
     /// Numbers the rows that are left anew, with keys numbered by `keys`.
     pub fn rebuild(&mut self, spec: &JoinSpec, side: usize, keys: &mut Keys) -> DataFusionResult<()> {
-        let first = self.store.first();
-        let live: Vec<u32> =
-            (first..self.diffs.len()).filter(|row| self.diffs[*row] != 0).map(|row| row as u32).collect();
+        let live: Vec<u32> = self.live_rows().collect();
         let mut fresh = Side::new(spec, side)?;
         for numbers in live.chunks(super::PAIRS_PER_BATCH) {
             let rows = self.store.gather(numbers);

@@ -204,6 +204,7 @@ impl Operator for Partition {
             changes.errors.push((message(&error), 1));
         }
         self.counters.state_bytes(self.partitions.bytes() + self.rows.bytes());
+        self.counters.state_rows(self.rows.len());
         changes
     }
 }

@@ -41,7 +41,8 @@ pub use self::gate::{endless, too_many};
 use self::head::Head;
 use super::collection::Collection;
 use super::map::project;
-use super::operator::{Time, scheduled};
+use super::operator::{Site, Time, scheduled};
+use super::outlet::Outlet;
 use super::plan::{Environment, NodeId, Plan};
 use super::route::Route;
 use super::stats::Counters;
@@ -153,29 +154,34 @@ impl Nest for Tick {
         counters: Arc<Counters>,
         within: &mut HashMap<NodeId, Arc<Counters>>,
     ) -> DataFusionResult<Collection<'scope, Self>> {
-        let head = Head::new(spec, counters)?;
+        let head = Head::new(spec, counters.clone())?;
         let rows: Vec<usize> = (0..spec.columns()).collect();
         // All rounds of a row meet on one worker.
         let route = if rows.is_empty() { Route::First } else { Route::Columns(rows.clone()) };
         let all = scope.scoped::<Round, _, _>("Recursion", |inner| {
             let (handle, cycle) = inner.feedback((0, 1));
             let candidates = inner.concatenate([base.rows.enter(inner), cycle]);
-            let (rows, errors) = scheduled(inner, "Rounds", vec![(candidates, route)], None, head);
             let no_errors = timely::dataflow::operators::generic::operator::empty(inner);
+            let candidates = Collection { rows: candidates, errors: no_errors.clone() };
+            let site =
+                Site { scope: inner, name: "Rounds", counters: counters.clone(), outlet: Outlet::default() };
+            let Collection { rows, errors } = scheduled(site, vec![(candidates, route)], None, head);
             let current = Collection { rows: rows.clone(), errors: no_errors };
             let imports: Vec<_> = imports
                 .into_iter()
                 .map(|c| Collection { rows: c.rows.enter(inner), errors: c.errors.enter(inner) })
                 .collect();
             let environment = Environment {
-                sources: &mut |relation, columns| {
+                sources: &mut |relation, columns, counters| {
                     let place = (0..imports.len()).find(|index| import(*index) == relation);
                     let source = place.map_or(&current, |index| &imports[index]);
-                    project(inner, source.clone(), columns)
+                    project(inner, source.clone(), columns, counters)
                 },
-                constants: &mut |_| unreachable!("constants come from outside"),
+                constants: &mut |_, _| unreachable!("constants come from outside"),
+                imports: HashMap::new(),
                 start: 0,
                 counters: within,
+                outlets: &mut HashMap::new(),
             };
             let next = spec.body.render(inner, environment)?;
             next.rows.connect_loop(handle);
@@ -183,6 +189,6 @@ impl Nest for Tick {
             Ok::<_, DataFusionError>(Collection { rows: rows.leave(scope), errors })
         })?;
         let errors = scope.concatenate([all.errors, base.errors]);
-        Ok(project(scope, Collection { rows: all.rows, errors }, &rows))
+        Ok(project(scope, Collection { rows: all.rows, errors }, &rows, Arc::default()))
     }
 }

@@ -141,6 +141,8 @@ fn ipc(schema: &Schema) -> Result<Vec<u8>, ArrowError> {
 
 /// The rows of parameters that a client sends.
 async fn values(data: PeekableFlightDataStream) -> Result<Vec<Vec<Parameter>>, Status> {
+    // Who has none sends a message that says only which statement it is.
+    let data = data.try_filter(|data| std::future::ready(!data.data_header.is_empty()));
     let data = data.map_err(|error| FlightError::Tonic(Box::new(error)));
     let mut batches = FlightRecordBatchStream::new_from_flight_data(data);
     let mut rows = vec![];

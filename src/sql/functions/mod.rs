@@ -50,7 +50,7 @@ use datafusion::logical_expr::AggregateUDF;
 use datafusion::prelude::SessionContext;
 
 pub use approx_percentile::percentile_question;
-pub use ordered::{ARGUMENT_ORDER, Ordered, reads_order};
+pub use ordered::{ARGUMENT_ORDER, Ordered, reads_order, rows_read};
 pub use pairs::pairs_question;
 pub use single_value::single_value;
 

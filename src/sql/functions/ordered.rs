@@ -21,6 +21,9 @@ use datafusion::logical_expr::utils::{AggregateOrderSensitivity, format_state_na
 use datafusion::logical_expr::{
     Accumulator, AggregateUDF, AggregateUDFImpl, Documentation, ReversedUDAF, Signature,
 };
+use datafusion::physical_expr::expressions::Literal;
+
+use crate::delta::aggregate::Reads;
 
 /// The functions of DataFusion whose result depends on the order of rows. The estimates of percentiles are among
 /// them: what a t-digest merges depends on what it saw before.
@@ -35,6 +38,9 @@ const ORDERED: [&str; 9] = [
     "nth_value",
     "string_agg",
 ];
+
+/// How many rows are kept before those are dropped that will not be read.
+const PRUNE_ROWS_MIN: usize = if cfg!(test) { 8 } else { 1024 };
 
 /// How an argument is sorted after what the call says.
 pub const ARGUMENT_ORDER: SortOptions = SortOptions { descending: false, nulls_first: false };
@@ -65,6 +71,20 @@ impl Ordered {
 /// count from its other end if it is descending.
 pub fn reads_order(stock: &AggregateUDF) -> bool {
     stock.supports_within_group_clause()
+}
+
+/// Which of its sorted rows the function called `name` reads; `second` is its second argument.
+pub fn rows_read(name: &str, second: Option<&ScalarValue>, has_order: bool, ignores_nulls: bool) -> Reads {
+    match (name, second) {
+        _ if ignores_nulls => Reads::All,
+        ("first_value", _) => Reads::First(1),
+        // It passes over nulls, which are last by themselves.
+        ("any_value", _) if !has_order => Reads::First(1),
+        ("last_value", _) => Reads::Last(1),
+        ("nth_value", Some(ScalarValue::Int64(Some(n)))) if *n > 0 => Reads::First(*n as usize),
+        ("nth_value", Some(ScalarValue::Int64(Some(n)))) => Reads::Last(n.unsigned_abs() as usize),
+        _ => Reads::All,
+    }
 }
 
 impl AggregateUDFImpl for Ordered {
@@ -152,6 +172,7 @@ struct Sorting {
     inner: Box<dyn Accumulator>,
     reads_order: bool,
     is_distinct: bool,
+    reads: Reads,
     arguments: usize,
     /// Rows of what the call orders by, then of the arguments, in a format whose bytes sort as they do.
     converter: RowConverter,
@@ -175,10 +196,44 @@ impl Sorting {
             .map(|field| field.map(|(data_type, options)| SortField::new_with_options(data_type, options)));
         let converter = RowConverter::new(fields.collect::<Result<_>>()?)?;
         let (reads_order, arguments) = (reads_order(stock), args.exprs.len());
+        let second = args.exprs.get(1).and_then(|e| e.downcast_ref::<Literal>()).map(Literal::value);
+        let reads = rows_read(stock.name(), second, !args.order_bys.is_empty(), args.ignore_nulls);
         let order_bys = if reads_order { args.order_bys } else { &[] };
         let inner = stock.accumulator(AccumulatorArgs { order_bys, is_distinct: false, ..args })?;
         let parser = converter.parser();
-        Ok(Sorting { inner, reads_order, is_distinct, arguments, converter, parser, rows: vec![], bytes: 0 })
+        Ok(Sorting {
+            inner,
+            reads_order,
+            is_distinct,
+            reads,
+            arguments,
+            converter,
+            parser,
+            rows: vec![],
+            bytes: 0,
+        })
+    }
+
+    fn sort(&mut self) {
+        self.rows.sort_unstable();
+        if self.is_distinct {
+            self.rows.dedup();
+        }
+    }
+
+    /// Forgets what will not be read, once it is the most.
+    fn prune(&mut self) {
+        let (Reads::First(count) | Reads::Last(count)) = self.reads else { return };
+        if self.rows.len() < PRUNE_ROWS_MIN || self.rows.len() / 2 < count {
+            return;
+        }
+        self.sort();
+        let excess = self.rows.len().saturating_sub(count);
+        match self.reads {
+            Reads::Last(_) => drop(self.rows.drain(..excess)),
+            _ => self.rows.truncate(count),
+        }
+        self.bytes = self.rows.iter().map(|row| row.len()).sum();
     }
 
     fn push(&mut self, row: &[u8]) {
@@ -197,14 +252,12 @@ impl Accumulator for Sorting {
         };
         let rows = self.converter.convert_columns(&columns)?;
         rows.iter().for_each(|row| self.push(row.as_ref()));
+        self.prune();
         Ok(())
     }
 
     fn evaluate(&mut self) -> Result<ScalarValue> {
-        self.rows.sort_unstable();
-        if self.is_distinct {
-            self.rows.dedup();
-        }
+        self.sort();
         let rows = std::mem::take(&mut self.rows);
         if !rows.is_empty() {
             let columns = self.converter.convert_rows(rows.iter().map(|row| self.parser.parse(row)))?;
@@ -240,6 +293,7 @@ impl Accumulator for Sorting {
                 self.push(row);
                 rest = after;
             }
+            self.prune();
         }
         Ok(())
     }

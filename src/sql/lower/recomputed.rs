@@ -16,7 +16,7 @@ use datafusion::physical_expr::{PhysicalExpr, PhysicalSortExpr, create_physical_
 use super::aggregate::Inputs;
 use crate::delta::aggregate::Call;
 use crate::sql::error::SqlError;
-use crate::sql::functions::{ARGUMENT_ORDER, Ordered, reads_order};
+use crate::sql::functions::{ARGUMENT_ORDER, Ordered, reads_order, rows_read};
 
 /// The columns that a call is computed from, in the order in which they are sorted.
 struct Kept {
@@ -89,7 +89,10 @@ pub(super) fn recomputed(
         .with_ignore_nulls(params.null_treatment == Some(NullTreatment::IgnoreNulls))
         .with_distinct(params.distinct && !is_ordered)
         .build()?;
-    let call = Call { function: Arc::new(function), order: kept.order, text };
+    let second = params.args.get(1).and_then(|e| e.as_literal());
+    let ignores_nulls = function.ignore_nulls();
+    let reads = rows_read(call.func.name(), second, !params.order_by.is_empty(), ignores_nulls);
+    let call = Call { function: Arc::new(function), order: kept.order, reads, text };
     Ok((call, kept.columns))
 }
 

@@ -32,6 +32,12 @@ impl Rewriting<'_> {
                 let filtered = self.filter(Filter::try_new(predicate, Arc::new(LogicalPlan::Join(join)))?)?;
                 only(filtered, &schema)
             }
+            LogicalPlan::Join(join) if join.filter.as_ref().is_some_and(is_subquery_in) => {
+                Err(DataFusionError::NotImplemented(format!(
+                    "a subquery in the ON of a {} join; compute it in a query of one side, and compare its column",
+                    join.join_type.to_string().to_uppercase()
+                )))
+            }
             other => Ok(other),
         }
     }

@@ -25,7 +25,7 @@ pub(super) fn assigned(value: Expr, from: &DataType, column: &Field) -> Result<E
     if from == to {
         return Ok(value);
     }
-    if *from != DataType::Null && !can_cast_types(from, to) {
+    if !is_assignable(from, to) {
         let (expected, found) = (to.to_string(), from.to_string());
         return Err(WriteError::Type { column: column.name().clone(), expected, found }.into());
     }
@@ -37,6 +37,23 @@ pub(super) fn assigned(value: Expr, from: &DataType, column: &Field) -> Result<E
     }
     let is_rounded = to.is_integer() && (from.is_floating() || from.is_decimal());
     Ok(cast(if is_rounded { round(vec![value]) } else { value }, to.clone()))
+}
+
+/// Whether PostgreSQL would cast by itself: within numbers, within times, to text, and from what is written as
+/// text. Numbers are no times and no truth values.
+fn is_assignable(from: &DataType, to: &DataType) -> bool {
+    let kind = |data_type: &DataType| match data_type {
+        other if other.is_numeric() => 0,
+        other if other.is_temporal() => 1,
+        DataType::Boolean => 2,
+        _ => 3,
+    };
+    let is_text =
+        |data_type: &DataType| matches!(data_type, DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View);
+    match from {
+        DataType::Null => true,
+        _ => can_cast_types(from, to) && (is_text(from) || is_text(to) || kind(from) == kind(to)),
+    }
 }
 
 /// `columns` as rows of the table `table`.

@@ -142,7 +142,10 @@ fn statements_of_ours_are_prepared_too() {
         assert!(client.query("-- ping", &[]).await.expect("nothing").is_empty());
         let sql = "CREATE VIEW w AS SELECT * FROM spans WHERE service_name = $1";
         let (code, message, _) = told(&client.prepare(sql).await.unwrap_err());
-        assert_eq!((code.as_str(), message.as_str()), ("0A000", "parameters are taken in queries alone"));
+        assert_eq!(
+            (code.as_str(), message.as_str()),
+            ("0A000", "parameters are taken in queries, INSERT, UPDATE and DELETE alone")
+        );
         rows_become(&client, "SELECT 1 FROM v", 1).await;
         let copied = client.copy_out("COPY (SELECT * FROM v) TO STDOUT").await.expect("a copy");
         let copied: Vec<_> = copied.try_collect().await.expect("lines");

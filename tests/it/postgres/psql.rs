@@ -132,7 +132,7 @@ fn tables_are_created_filled_from_a_file_and_described() {
     assert_eq!(prints(&running, &["SELECT * FROM owners ORDER BY 1"]), "cart|3|\nweb|2|front\n");
     assert_eq!(
         prints(&running, &["BEGIN; DELETE FROM owners; ROLLBACK; SELECT count(*) FROM owners"]),
-        "2\n"
+        "BEGIN\nDELETE 2\nROLLBACK\n2\n"
     );
     let described = prints(&running, &["\\d owners"]);
     for line in [

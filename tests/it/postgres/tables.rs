@@ -52,7 +52,7 @@ fn prepared_statements_change_rows_and_return_them() {
         let upsert = "INSERT INTO t (id, name) VALUES ($1, $2), ($3, $2) ON CONFLICT (id) DO UPDATE SET name = excluded.name || t.name";
         assert_eq!(client.execute(upsert, &[&3i64, &"z", &4i64]).await.unwrap(), 2);
         assert_eq!(client.execute("DELETE FROM t WHERE id = $1", &[&1i64]).await.unwrap(), 1);
-        assert_eq!(value(&client, "SELECT * FROM t ORDER BY id").await, "2 y 2.50 2026-01-01 00:00:00.000000+00:00 3 zy 2.50 2026-01-01 00:00:00.000000+00:00 4 z 1.50 null");
+        assert_eq!(value(&client, "SELECT * FROM t ORDER BY id").await, "2 y 2.50 2026-01-01 00:00:00.000000+00 3 zy 2.50 2026-01-01 00:00:00.000000+00 4 z 1.50 null");
         for (sql, expected) in [
             ("INSERT INTO t (id) VALUES (2)", "23505"),
             ("INSERT INTO t (name) VALUES ('x')", "23502"),

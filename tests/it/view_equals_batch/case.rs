@@ -15,8 +15,12 @@ type Answer = Result<Rows, SqlError>;
 pub enum Event {
     /// Creates the view `name`, of this query.
     Create(String, String),
+    /// Drops the view `name`, unless others read it.
+    Drop(String),
     /// Rows for the open tick, in one batch.
     Append(Table, Vec<Value>),
+    /// A statement about a user's table. One that is refused, for the row that it would make, changes nothing.
+    Statement(String),
     /// Closes the open tick; then every view is compared.
     Close(u64),
 }
@@ -41,6 +45,17 @@ pub struct Tally {
     pub with_rows: usize,
     /// Those in which a side gave an error, for a row that cannot be computed.
     pub errors: usize,
+    /// Statements about tables, and those of them that were carried out.
+    pub statements: usize,
+    pub carried_out: usize,
+}
+
+impl fmt::Display for Tally {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Tally { views, refused, compared, with_rows, errors, statements, carried_out, .. } = self;
+        write!(f, "{views} views, {refused} refused; {compared} comparisons, {with_rows} with rows, ")?;
+        write!(f, "{errors} with errors; {carried_out} of {statements} statements carried out")
+    }
 }
 
 /// What computing a row can fail with.
@@ -90,8 +105,19 @@ impl Case {
                         }
                     }
                 }
+                Event::Drop(name) => match server.answer(&format!("DROP MATERIALIZED VIEW {name}")) {
+                    Ok(_) => views.retain(|(view, _)| view != name),
+                    // Others read it, or it was refused.
+                    Err(SqlError::HasReaders { .. } | SqlError::Missing { .. }) => {}
+                    Err(error) => panic!("{name} is not dropped: {error}"),
+                },
                 Event::Append(table, rows) => {
                     server.append(*table, rows);
+                    continue;
+                }
+                Event::Statement(sql) => {
+                    tally.statements += 1;
+                    tally.carried_out += server.answer(sql).is_ok() as usize;
                     continue;
                 }
                 Event::Close(clock_ms) => drop(server.close(*clock_ms)),
@@ -101,9 +127,9 @@ impl Case {
             }
         }
         for (name, query) in &views {
-            hydrate(&mut server, name, query)?;
+            share(&mut server, name, query)?;
         }
-        Ok(())
+        hydrate(&mut server, &views)
     }
 
     /// A case that fails too, with fewer rows and events.
@@ -121,6 +147,30 @@ impl Case {
                 None => return smallest,
             }
         }
+    }
+
+    /// The case and the answer that its batch query gave, as a file for `tests/slt`. Ticks are those of the file's
+    /// runner: what happens within one of them here may happen in several there.
+    pub fn slt(&self, mismatch: &Mismatch) -> String {
+        let mut text = String::new();
+        for event in &self.events {
+            text += &match event {
+                Event::Create(name, query) => {
+                    format!("statement ok\nCREATE MATERIALIZED VIEW {name} AS {}\n\n", one_line(query))
+                }
+                Event::Append(table, rows) => {
+                    let rows: String = rows.iter().map(|row| format!("{row}\n")).collect();
+                    format!("statement ok\nINSERT INTO {}\n{rows}\n", table.name())
+                }
+                Event::Statement(sql) => format!("statement ok\n{sql}\n\n"),
+                Event::Drop(name) => format!("statement ok\nDROP MATERIALIZED VIEW {name}\n\n"),
+                Event::Close(clock_ms) => format!("statement ok\nCLOSE {clock_ms}\n\n"),
+            };
+        }
+        let (columns, rows) = mismatch.batch.split_once('\n').unwrap_or((&mismatch.batch, ""));
+        let types = "T".repeat(columns.split(" | ").count());
+        let rows = rows.replace(" | ", " ");
+        text + &format!("query {types} rowsort\n{}\n----\n{rows}\n", one_line(&mismatch.query))
     }
 
     /// Cases with an event or a row less.
@@ -151,6 +201,8 @@ impl fmt::Display for Case {
         for event in &self.events {
             match event {
                 Event::Create(name, query) => writeln!(f, "CREATE MATERIALIZED VIEW {name} AS {query}")?,
+                Event::Drop(name) => writeln!(f, "DROP MATERIALIZED VIEW {name}")?,
+                Event::Statement(sql) => writeln!(f, "{sql}")?,
                 Event::Close(clock_ms) => writeln!(f, "CLOSE {clock_ms}")?,
                 Event::Append(table, rows) => {
                     writeln!(f, "INSERT INTO {}", table.name())?;
@@ -160,6 +212,10 @@ impl fmt::Display for Case {
         }
         Ok(())
     }
+}
+
+fn one_line(query: &str) -> String {
+    query.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
 /// Compares the view `name` with its query.
@@ -181,16 +237,36 @@ fn compare(server: &mut Server, name: &str, query: &str, tally: &mut Tally) -> R
     equal(server, [name, query], view, batch)
 }
 
-/// Compares the view `name` with one like it that is created now.
-fn hydrate(server: &mut Server, name: &str, query: &str) -> Result<(), Box<Mismatch>> {
-    server.run(&format!("CREATE MATERIALIZED VIEW hydrated AS {query}"));
+/// Compares the view `name` with one like it that is created now, and reads what it can from that.
+fn share(server: &mut Server, name: &str, query: &str) -> Result<(), Box<Mismatch>> {
+    server.run(&format!("CREATE MATERIALIZED VIEW shared AS {query}"));
     let view = server.query(&format!("SELECT * FROM {name}"));
-    let hydrated = server.query("SELECT * FROM hydrated");
-    server.run("DROP VIEW hydrated");
-    match (&view, &hydrated) {
+    let shared = server.query("SELECT * FROM shared");
+    server.run("DROP VIEW shared");
+    match (&view, &shared) {
         (Err(_), Err(_)) => Ok(()),
-        _ => equal(server, [name, query], view, hydrated),
+        _ => equal(server, [name, query], view, shared),
     }
+}
+
+/// Compares `views` with what they are once all are dropped and created anew, from what is stored.
+fn hydrate(server: &mut Server, views: &[(&str, &str)]) -> Result<(), Box<Mismatch>> {
+    let answers: Vec<Answer> =
+        views.iter().map(|(name, _)| server.query(&format!("SELECT * FROM {name}"))).collect();
+    let names: Vec<&str> = views.iter().map(|(name, _)| *name).collect();
+    if !names.is_empty() {
+        server.run(&format!("DROP MATERIALIZED VIEW {}", names.join(", ")));
+    }
+    for (name, query) in views {
+        server.run(&format!("CREATE MATERIALIZED VIEW {name} AS {query}"));
+    }
+    for ((name, query), answer) in views.iter().zip(answers) {
+        let hydrated = server.query(&format!("SELECT * FROM {name}"));
+        if answer.is_ok() || hydrated.is_ok() {
+            equal(server, [name, query], answer, hydrated)?;
+        }
+    }
+    Ok(())
 }
 
 fn equal(

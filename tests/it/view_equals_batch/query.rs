@@ -19,9 +19,19 @@ pub(super) struct Source {
 /// A query and the types of its columns, which are called `c0`, `c1` and so on.
 pub type Query = (String, Vec<Type>);
 
-/// Makes queries over the stream tables and over the views that it made before.
+/// A table with what expressions make of its columns.
+pub type Named = (String, Vec<(String, Type)>);
+
+/// The stream tables.
+pub fn streams() -> Vec<Named> {
+    let named = |(column, data_type): (&str, Type)| (column.to_owned(), data_type);
+    TABLES.iter().map(|t| (t.name().to_owned(), columns_of(*t).into_iter().map(named).collect())).collect()
+}
+
+/// Makes queries over some tables and over the views that it made before.
 pub struct Generator<'a> {
     pub random: &'a mut StdRng,
+    tables: Vec<Named>,
     views: Vec<(String, Vec<Type>)>,
     aliases: usize,
     may_fail: bool,
@@ -69,8 +79,8 @@ fn columns_of(table: Table) -> Vec<(&'static str, Type)> {
 }
 
 impl<'a> Generator<'a> {
-    pub fn new(random: &'a mut StdRng) -> Self {
-        Generator { random, views: vec![], aliases: 0, may_fail: false }
+    pub fn new(random: &'a mut StdRng, tables: Vec<Named>) -> Self {
+        Generator { random, tables, views: vec![], aliases: 0, may_fail: false }
     }
 
     /// A query for the view `name`, which later queries may read.
@@ -244,10 +254,12 @@ impl<'a> Generator<'a> {
             let (sql, types) = self.query(depth - 1);
             return Source { sql: format!("({sql}) {alias}"), columns: named(&types) };
         }
-        let table = TABLES[self.random.random_range(0..TABLES.len())];
-        let column = |(name, data_type)| Column { sql: format!("{alias}.{name}"), data_type };
-        let columns = columns_of(table).into_iter().map(column).collect();
-        Source { sql: format!("{} {alias}", table.name()), columns }
+        let (name, columns) = &self.tables[self.random.random_range(0..self.tables.len())];
+        let column = |(name, data_type): &(String, Type)| Column {
+            sql: format!("{alias}.{name}"),
+            data_type: *data_type,
+        };
+        Source { sql: format!("{name} {alias}"), columns: columns.iter().map(column).collect() }
     }
 
     fn join(&mut self, depth: usize) -> Source {

@@ -58,12 +58,13 @@ pub fn tables(random: &mut StdRng) -> Vec<UserTable> {
 }
 
 fn table(random: &mut StdRng, name: String) -> UserTable {
+    let count = random.random_range(1..=COLUMNS_MAX);
     let column = |number: usize| {
         let (sql_type, data_type, values) = COLUMN_TYPES[random.random_range(0..COLUMN_TYPES.len())];
         let is_nullable = random.random_ratio(3, 4);
         UserColumn { name: format!("x{number}"), sql_type, data_type, values, is_nullable }
     };
-    let columns = (0..random.random_range(1..=COLUMNS_MAX)).map(column).collect();
+    let columns = (0..count).map(column).collect();
     UserTable { name, columns, is_append_only: random.random_ratio(1, 4) }
 }
 

@@ -1,0 +1,238 @@
+//! What EXPLAIN DATAFLOW, `view_stats` and `operator_stats` tell, checked against inputs whose size is known.
+
+use expect_test::{Expect, expect};
+use serde_json::{Value, json};
+use undercurrent::telemetry::Table;
+
+use crate::support::Server;
+
+fn span(trace: u32, span: u32, parent: Option<u32>, service: &str) -> Value {
+    json!({
+        "trace_id": format!("{trace:032x}"),
+        "span_id": format!("{span:016x}"),
+        "parent_span_id": parent.map(|parent| format!("{parent:016x}")),
+        "service_name": service,
+        "started_at": "2026-01-01T00:00:00Z",
+        "duration_ns": i64::from(span) * 1000,
+    })
+}
+
+/// `spans` traces of two spans each: `web` calls `cart`.
+fn traces(traces: std::ops::Range<u32>) -> Vec<Value> {
+    traces.flat_map(|t| [span(t, 1, None, "web"), span(t, 2, Some(1), "cart")]).collect()
+}
+
+fn explain(server: &mut Server, target: &str, expected: &Expect) {
+    let rows = server.query(&format!("EXPLAIN DATAFLOW {target}")).expect("a dataflow").rows;
+    let lines: Vec<&str> = rows.iter().map(|row| row[0].as_str()).collect();
+    expected.assert_eq(&format!("{}\n", lines.join("\n")));
+}
+
+const EDGES: &str = "SELECT p.service_name AS caller, c.service_name AS callee, count(*) AS calls
+    FROM spans AS p JOIN spans AS c ON c.trace_id = p.trace_id AND c.parent_span_id = p.span_id
+    GROUP BY 1, 2";
+
+#[test]
+fn dataflows_tell_what_they_keep_and_what_bounds_it() {
+    let mut server = Server::new(1);
+    for (target, expected) in [
+        (
+            EDGES,
+            expect![[r#"
+            #8 Arrange by=[all columns] state=(each row and its count) bound=(rows of the view)
+              #7 Map [service_name@0, service_name@1, count(Int64(1))@2]
+                #6 Map [0:p.service_name@0, 1:c.service_name@1, #2@2]
+                  #5 Aggregate by=[0:p.service_name, 1:c.service_name] aggregates=[count()] state=(one entry a group) bound=(grows with the groups) retractions=none
+                    #4 Map [service_name@0, service_name@1]
+                      #3 Map [service_name@2, service_name@5]
+                        #2 Join inner on=[trace_id = trace_id, span_id = parent_span_id] state=(rows of both sides) bound=(grows with the input) retractions=none
+                          #0 Source spans [trace_id, span_id, service_name]
+                          #1 Source spans [trace_id, parent_span_id, service_name]
+        "#]],
+        ),
+        (
+            "SELECT DISTINCT service_name FROM spans",
+            expect![[r#"
+            #4 Arrange by=[all columns] state=(each row and its count) bound=(rows of the view)
+              #3 Map [service_name@0]
+                #2 Distinct by=[all columns] state=(each distinct row) bound=(grows with the input) retractions=none
+                  #1 Map [service_name@0]
+                    #0 Source spans [service_name]
+        "#]],
+        ),
+        (
+            "SELECT max(duration_ns), count(DISTINCT name) FROM spans WHERE duration_ns > 5",
+            expect![[r#"
+            #9 Arrange by=[all columns] state=(each row and its count) bound=(rows of the view)
+              #8 Map [max(alias2)@0, count(alias1)@1]
+                #7 Map [#0@0, #1@1]
+                  #6 Aggregate by=[] aggregates=[max(0:alias2), count(1:alias1)] state=(one entry a group, and its distinct values) bound=(one entry) retractions=from #5
+                    #5 Map [alias2@1, alias1@0]
+                      #4 Map [0:spans.name AS alias1@0, #1@1]
+                        #3 Aggregate by=[0:spans.name AS alias1] aggregates=[max(1:spans.duration_ns)] state=(one entry a group) bound=(grows with the groups) retractions=none
+                          #2 Map [name@0, duration_ns@1]
+                            #1 Map where=duration_ns@1 > 5
+                              #0 Source spans [name, duration_ns]
+        "#]],
+        ),
+        (
+            "SELECT service_name, started_at FROM spans WHERE started_at > now() - INTERVAL '1 hour'",
+            expect![[r##"
+                #3 Arrange by=[all columns] state=(each row and its count) bound=(rows of the view)
+                  #2 TemporalFilter [now() < spans.started_at + IntervalMonthDayNano("IntervalMonthDayNano { months: 0, days: 0, nanoseconds: 3600000000000 }")] state=(current and future rows) bound=(current and future rows)
+                    #1 Map [service_name@0, started_at@1, started_at@1 + IntervalMonthDayNano { months: 0, days: 0, nanoseconds: 3600000000000 }]
+                      #0 Source spans [service_name, started_at]
+            "##]],
+        ),
+        (
+            "SELECT s.service_name, n FROM spans AS s
+             LEFT JOIN (SELECT trace_id, count(*) AS n FROM logs GROUP BY 1) AS l ON s.trace_id = l.trace_id
+             UNION ALL SELECT name, 1 FROM metrics",
+            expect![[r#"
+                #11 Arrange by=[all columns] state=(each row and its count) bound=(rows of the view)
+                  #10 Union
+                    #7 Map [service_name@1, n@3]
+                      #6 Join left on=[trace_id = trace_id] state=(rows of both sides) bound=(grows with the input) retractions=from #5
+                        #0 Source spans [trace_id, service_name]
+                        #5 Map [trace_id@0, count(Int64(1))@1]
+                          #4 Map [0:logs.trace_id@0, #1@1]
+                            #3 Aggregate by=[0:logs.trace_id] aggregates=[count()] state=(one entry a group) bound=(grows with the groups) retractions=none
+                              #2 Map [trace_id@0]
+                                #1 Source logs [trace_id]
+                    #9 Map [name@0, 1]
+                      #8 Source metrics [name]
+            "#]],
+        ),
+        (
+            "SELECT date_bin(INTERVAL '1 minute', started_at) AS minute_at, min(duration_ns) FROM spans
+             GROUP BY 1 HAVING date_bin(INTERVAL '1 minute', started_at) > now() - INTERVAL '1 day'",
+            expect![[r##"
+                #5 Arrange by=[all columns] state=(each row and its count) bound=(rows of the view)
+                  #4 Map [date_bin(IntervalMonthDayNano("IntervalMonthDayNano { months: 0, days: 0, nanoseconds: 60000000000 }"),spans.started_at)@0, min(spans.duration_ns)@1]
+                    #3 Map [0:date_bin(IntervalMonthDayNano("IntervalMonthDayNano { months: 0, days: 0, nanoseconds: 60000000000 }"), spans.started_at)@0, #1@1]
+                      #2 Aggregate by=[0:date_bin(IntervalMonthDayNano("IntervalMonthDayNano { months: 0, days: 0, nanoseconds: 60000000000 }"), spans.started_at)] aggregates=[min(1:spans.duration_ns)] state=(one entry a group) bound=(groups while now() < 2:date_bin(IntervalMonthDayNano("IntervalMonthDayNano { months: 0, days: 0, nanoseconds: 60000000000 }"), spans.started_at) + IntervalMonthDayNano("IntervalMonthDayNano { months: 0, days: 1, nanoseconds: 0 }")) retractions=none
+                        #1 Map [date_bin(IntervalMonthDayNano { months: 0, days: 0, nanoseconds: 60000000000 }, started_at@0), duration_ns@1, date_bin(IntervalMonthDayNano { months: 0, days: 0, nanoseconds: 60000000000 }, started_at@0) + IntervalMonthDayNano { months: 0, days: 1, nanoseconds: 0 }]
+                          #0 Source spans [started_at, duration_ns]
+            "##]],
+        ),
+    ] {
+        explain(&mut server, target, &expected);
+    }
+}
+
+#[test]
+fn horizons_bound_what_a_view_keeps() {
+    let mut server = Server::new(1);
+    server.run(&format!("CREATE MATERIALIZED VIEW edges WITH (horizon = '15 minutes') AS {EDGES}"));
+    explain(
+        &mut server,
+        "edges",
+        &expect![[r#"
+        #8 Arrange by=[all columns] state=(each row and its count) bound=(rows of the view)
+          #7 Map [service_name@0, service_name@1, count(Int64(1))@2]
+            #6 Map [0:p.service_name@0, 1:c.service_name@1, #2@2]
+              #5 Aggregate by=[0:p.service_name, 1:c.service_name] aggregates=[count()] state=(one entry a group) bound=(grows with the groups) retractions=none
+                #4 Map [service_name@0, service_name@1]
+                  #3 Map [service_name@2, service_name@5]
+                    #2 Join inner on=[trace_id = trace_id, span_id = parent_span_id] state=(rows of both sides) bound=(rows of the last 900s) retractions=none
+                      #0 Source spans [trace_id, span_id, service_name]
+                      #1 Source spans [trace_id, parent_span_id, service_name]
+    "#]],
+    );
+    server
+        .run("CREATE MATERIALIZED VIEW names WITH (horizon = '1 minute') AS SELECT DISTINCT name FROM spans");
+    explain(
+        &mut server,
+        "names",
+        &expect![[r#"
+        #4 Arrange by=[all columns] state=(each row and its count) bound=(rows of the view)
+          #3 Map [name@0]
+            #2 Distinct by=[all columns] state=(each distinct row) bound=(rows seen within 60s) retractions=none
+              #1 Map [name@0]
+                #0 Source spans [name]
+    "#]],
+    );
+}
+
+#[test]
+fn figures_are_those_of_what_came() {
+    for workers in [1, 3] {
+        let mut server = Server::new(workers);
+        server.run(&format!("CREATE MATERIALIZED VIEW edges AS {EDGES}"));
+        for tick in 0..5 {
+            server.append(Table::Spans, &traces(tick * 10..(tick + 1) * 10));
+            server.close(u64::from(tick) * 1000);
+        }
+        // Of 100 spans every other has a parent; 50 pairs are one group, which changes once in each of 5 ticks.
+        let sql = "SELECT operator, rows_in, rows_out, state_rows, shared_with FROM operator_stats
+            WHERE operator <> 'Arrange' ORDER BY operator_id";
+        let rows = server.query(sql).expect("figures").rows;
+        let lines: Vec<String> = rows.iter().map(|row| row.join(" ")).collect();
+        expect![[r#"
+            Source 0 100 0 NULL
+            Source 0 100 0 NULL
+            Join 200 50 200 NULL
+            Map 50 50 0 NULL
+            Map 50 50 0 NULL
+            Aggregate 50 9 1 NULL
+            Map 9 9 0 NULL
+            Map 9 9 0 NULL
+        "#]]
+        .assert_eq(&(lines.join("\n") + "\n"));
+        let sql = "SELECT view, row_count, updates, state_rows, late_rows, expired_rows, shared_state_bytes,
+                state_bytes > 1000, result_bytes > 0, cpu_seconds > 0, updates_per_second > 0,
+                closed_at = TIMESTAMP '1970-01-01T00:00:04Z', lag_ms > 1000000000
+            FROM view_stats";
+        let expected = "edges | 1 | 9 | 201 | 0 | 0 | 0 | true | true | true | true | true | true";
+        assert_eq!(server.query(sql).expect("figures").sorted(), [expected]);
+        // The sums of a view are those of its operators.
+        let sql = "SELECT v.view FROM view_stats AS v JOIN (
+                SELECT view, sum(CASE operator WHEN 'Arrange' THEN 0 ELSE state_bytes END) AS bytes,
+                    sum(CASE operator WHEN 'Arrange' THEN state_bytes ELSE 0 END) AS result_bytes,
+                    sum(cpu_seconds) AS cpu_seconds
+                FROM operator_stats GROUP BY 1
+            ) AS o ON o.view = v.view AND o.bytes = v.state_bytes AND o.result_bytes = v.result_bytes
+                AND abs(o.cpu_seconds - v.cpu_seconds) < 1e-9";
+        assert_eq!(server.query(sql).expect("figures").sorted(), ["edges"]);
+        let shown = server.query("EXPLAIN DATAFLOW edges").expect("a dataflow");
+        assert_eq!(
+            shown.columns,
+            [
+                "dataflow: Utf8",
+                "rows_in: Int64",
+                "rows_out: Int64",
+                "state_rows: Int64",
+                "state_bytes: Int64",
+                "cpu_seconds: Float64",
+                "shared_with: Utf8"
+            ]
+        );
+        let join = shown.rows.iter().find(|row| row[0].contains("Join")).expect("a join");
+        assert_eq!((join[1].as_str(), join[2].as_str()), ("200", "50"));
+    }
+}
+
+#[test]
+fn statistics_are_shown_of_one_view_or_all() {
+    let mut server = Server::new(1);
+    server.run("CREATE MATERIALIZED VIEW a AS SELECT service_name FROM spans");
+    server.run("CREATE MATERIALIZED VIEW b AS SELECT count(*) FROM a");
+    server.run("CREATE VIEW c AS SELECT 1");
+    let mut views = |sql: &str| {
+        let rows = server.query(sql).expect("figures");
+        assert_eq!(
+            rows.columns[..3],
+            ["view: Utf8", "closed_at: Timestamp(ms, \"+00:00\")", "lag_ms: Int64"]
+        );
+        rows.rows.into_iter().map(|row| row[0].clone()).collect::<Vec<_>>()
+    };
+    assert_eq!(views("SHOW VIEW STATS"), ["a", "b"]);
+    assert_eq!(views("show view stats for b;"), ["b"]);
+    for (view, expected) in [
+        ("c", expect![[r#""c" is no materialized view, and only those are maintained"#]]),
+        ("d", expect![[r#"relation "d" does not exist; did you mean "a"?"#]]),
+        ("spans", expect![[r#""spans" is no materialized view, and only those are maintained"#]]),
+    ] {
+        expected.assert_eq(&server.refusal(&format!("SHOW VIEW STATS FOR {view}")));
+    }
+}
