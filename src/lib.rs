@@ -65,6 +65,10 @@
 //! joins and from DISTINCT, in whole segments and without a retraction, and counted in `view_stats`. MIN and MAX over
 //! rows that may be retracted keep single values for one to two horizons.
 //!
+//! A condition on `now()` is solved, row by row, for the ticks at which it holds ([`delta::temporal_condition`]): rows
+//! come and go by a calendar, and what falls due when the clock jumps is sent in portions of one tick. `EMIT ON WINDOW
+//! CLOSE` holds the rows of a subscription back until the clock has reached the end of their window.
+//!
 //! A filter on `now()` over the columns that groups are by (`HAVING minute_at > now() - INTERVAL '1 day'`,
 //! or `WITH (retention = '1 day')`) stays at the aggregation, which gives a group's state up as a whole;
 //! rows that come for it later are counted as late.
@@ -97,6 +101,13 @@
 //! import it, subscriptions are its batches. Errors (a division by zero, a cast that does not fit)
 //! are a second collection: a view with one has no answer until its row is gone.
 //!
+//! A node with state that a running dataflow computes already, by the same steps over the same relations
+//! ([`delta::equal`]), is not built again: its operator hands each whole tick to all dataflows that read it
+//! ([`delta::outlet`]), after the rows that its state tells. That is done only where a new operator, filled from what
+//! is stored, would have the same state, so that sharing never shows in an answer; what is shared shows in
+//! `operator_stats` and in EXPLAIN DATAFLOW. A dataflow whose view is dropped lives on while others read from it, without
+//! the operators that nobody needs.
+//!
 //! # Tables
 //!
 //! A table that a user creates is a relation like the others. One that is append-only is a stream: its oldest rows go
@@ -112,7 +123,7 @@
 //! Each has a name: [`engine::WORKERS_MAX`], `VIEWS_MAX` (1,000), [`engine::TABLES_MAX`], [`sql::table::COLUMNS_MAX`],
 //! [`sql::write::WRITE_ROWS_MAX`], [`sql::write::WRITE_BYTES_MAX`], [`ingest::BATCH_ROWS_MAX`],
 //! [`ingest::LINE_BYTES_MAX`], [`ingest::FILES_MAX`], the fields of [`telemetry::Limits`],
-//! [`engine::SOURCES_MAX`], and for a server the settings of [`config`]; a side of a join holds 2^32 - 1
+//! [`engine::SOURCES_MAX`], [`engine::OPEN_ROWS_MAX`], and for a server the settings of [`config`]; a side of a join holds 2^32 - 1
 //! rows on a worker, a recursion [`delta::recursion::ROWS_MAX`] in [`delta::recursion::ROUNDS_MAX`] rounds.
 
 pub mod built_in;

@@ -159,7 +159,7 @@ fn run(tables: Tables) {
         tally.refused * 100 <= REFUSED_PERCENT_MAX * (tally.views + tally.refused),
         "too many are refused"
     );
-    assert!(one.is_some() || tally.shared > queries, "hardly anything is shared");
+    assert!(one.is_some() || tally.shared > 0, "nothing is shared");
     assert!(one.is_some() || tally.with_rows * 3 > tally.compared, "most views are empty");
     assert!(tally.carried_out * 2 >= tally.statements, "most statements are refused");
 }

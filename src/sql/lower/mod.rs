@@ -264,11 +264,7 @@ impl Lowering<'_> {
 
     fn physical(&self, expression: &Expr, schema: &DFSchema) -> Result<Arc<dyn PhysicalExpr>, SqlError> {
         if uses_now(expression) {
-            return Err(SqlError::unsupported(
-                "now() outside a comparison in WHERE",
-                "its value would change with every tick",
-                "compare it with a timestamp: `WHERE started_at > now() - INTERVAL '1 hour'`",
-            ));
+            return Err(now_outside());
         }
         if let Some(subquery) = find_subquery(expression)? {
             return Err(SqlError::unsupported(
@@ -330,6 +326,13 @@ pub fn refuse_unoptimized(query: &LogicalPlan) -> Result<(), SqlError> {
         node.apply_expressions(|expression| {
             expression.apply(|e| {
                 match e {
+                    // The columns of these are called after what they compute, which replacing would change.
+                    Expr::ScalarFunction(call)
+                        if matches!(node, LogicalPlan::Aggregate(_) | LogicalPlan::Window(_))
+                            && ["now", "current_date"].contains(&call.func.name()) =>
+                    {
+                        found = Some(now_outside());
+                    }
                     Expr::ScalarFunction(call) if call.func.name() == "current_time" => {
                         found = Some(SqlError::unsupported(
                             "current_time",
@@ -344,6 +347,14 @@ pub fn refuse_unoptimized(query: &LogicalPlan) -> Result<(), SqlError> {
         })
     })?;
     found.map_or(Ok(()), Err)
+}
+
+fn now_outside() -> SqlError {
+    SqlError::unsupported(
+        "now() outside a comparison in WHERE",
+        "its value would change with every tick",
+        "compare it with a timestamp: `WHERE started_at > now() - INTERVAL '1 hour'`",
+    )
 }
 
 /// A view of random numbers would not be a function of its input.
