@@ -148,27 +148,6 @@ fn explain_says_what_each_aggregate_keeps() {
     .assert_eq(&list.replace("), ", "),\n"));
 }
 
-#[test]
-fn explain_says_what_windows_and_first_rows_keep() {
-    let mut server = Server::new(1);
-    let queries = [
-        "SELECT name, lag(value) OVER (PARTITION BY name ORDER BY ts DESC) AS l, sum(count) OVER (PARTITION BY name ORDER BY ts DESC) AS s FROM metrics",
-        "SELECT name, unit, n FROM (SELECT *, row_number() OVER (PARTITION BY name ORDER BY ts DESC NULLS LAST) AS n FROM metrics) AS t WHERE n <= 3",
-        "SELECT name, sum(count) AS total FROM metrics GROUP BY name ORDER BY total DESC, name LIMIT 5 OFFSET 2",
-    ];
-    let mut nodes = String::new();
-    for (number, query) in queries.iter().enumerate() {
-        server.run(&format!("CREATE MATERIALIZED VIEW v{number} AS {query}"));
-        let plan = lines(&mut server, &format!("EXPLAIN DATAFLOW v{number}"));
-        let is_ours = |line: &&str| line.contains("Partition by") || line.contains("TopK by");
-        for line in plan.lines().filter(is_ours) {
-            nodes += line.split(" | ").next().unwrap_or_default().trim();
-            nodes += "\n";
-        }
-    }
-    expect![[""]].assert_eq(&nodes);
-}
-
 /// Adds the changes up: how often each row is there.
 fn add(rows: &mut BTreeMap<String, i64>, changes: &[Change], tick: u64) {
     for change in changes {
