@@ -50,7 +50,7 @@ pub enum EncodedRows {
 }
 
 impl RowOrder {
-    /// The order of rows of `schema` by `order`. With `has_peers` rows tell [`peers`](Self::peers). Fails
+    /// The order of rows of `schema` by `order`. With `has_peers` rows tell their peers. Fails
     /// where Arrow cannot order a type.
     pub fn new(schema: SchemaRef, order: &[OrderColumn], has_peers: bool) -> DataFusionResult<Self> {
         let nulls_last = SortOptions { descending: false, nulls_first: false };

@@ -82,7 +82,7 @@ fn dataflows_tell_what_they_keep_and_what_bounds_it() {
             expect![[r##"
                 #3 Arrange by=[all columns] state=(each row and its count) bound=(rows of the view)
                   #2 TemporalFilter [now() < spans.started_at + IntervalMonthDayNano("IntervalMonthDayNano { months: 0, days: 0, nanoseconds: 3600000000000 }")] state=(rows that come or go later) bound=(rows that come or go later)
-                    #1 Map [service_name@0, started_at@1, started_at@1 + IntervalMonthDayNano { months: 0, days: 0, nanoseconds: 3600000000000 }]
+                    #1 Map [service_name@0, started_at@1, started_at@1 + 3600000000000]
                       #0 Source spans [service_name, started_at]
             "##]],
         ),

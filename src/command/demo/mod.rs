@@ -89,10 +89,11 @@ pub(super) fn run(arguments: &DemoArguments) -> Result<Outcome, CommandError> {
 async fn live(
     arguments: &DemoArguments,
     simulator: Simulator,
-    config: Config,
+    mut config: Config,
 ) -> Result<Outcome, CommandError> {
     let mut signals = Signals::new()?;
     let live = serve::live(&config).await?;
+    avoid_taken_ports(&mut config);
     let servers = Servers::start(config, live.clone()).await?;
     let stop = Arc::new(AtomicBool::new(false));
     let feed = Feed::start(simulator, live.source(), arguments.speed.0, stop.clone())?;
@@ -130,12 +131,15 @@ async fn live(
     }
 }
 
-/// The settings of a server, environment included, with those of the demo over them. A port that is taken gives way
-/// to any that is free.
+/// The settings of a server, environment included, with those of the demo over them.
 fn config() -> Result<Config, CommandError> {
     let flags: Vec<(&'static str, String)> =
         CONFIG.iter().map(|(key, value)| (*key, (*value).to_owned())).collect();
-    let mut config = Config::load(None, |name| std::env::var(name).ok(), &flags)?;
+    Ok(Config::load(None, |name| std::env::var(name).ok(), &flags)?)
+}
+
+/// Lets each port of `config` that is taken give way to any that is free.
+fn avoid_taken_ports(config: &mut Config) {
     for listen in [
         &mut config.otlp_grpc_listen,
         &mut config.otlp_http_listen,
@@ -145,7 +149,6 @@ fn config() -> Result<Config, CommandError> {
     ] {
         *listen = listen.map(free);
     }
-    Ok(config)
 }
 
 /// `address`, or the same host with any free port.

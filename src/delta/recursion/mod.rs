@@ -7,7 +7,7 @@
 //!
 //! # Mechanism
 //!
-//! The round of a row is its last column, and the body is an ordinary [`Plan`](super::plan::Plan) over rows with
+//! The round of a row is its last column, and the body is an ordinary [`Plan`] over rows with
 //! that column: one join serves all rounds, the rows of the relations that it reads are kept once, and a change
 //! of theirs meets the rows of every round at once. Rows go round a timely loop whose time is a [`Round`]: tick
 //! first, then round, totally ordered. Since a tick ends before the next one begins, it needs no partial order:

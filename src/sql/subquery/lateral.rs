@@ -32,7 +32,7 @@ impl Rewriting<'_> {
                 let filtered = self.filter(Filter::try_new(predicate, Arc::new(LogicalPlan::Join(join)))?)?;
                 only(filtered, &schema)
             }
-            LogicalPlan::Join(join) if join.filter.as_ref().is_some_and(is_subquery_in) => {
+            LogicalPlan::Join(join) if join.filter.as_ref().is_some_and(depends_on_rows) => {
                 Err(DataFusionError::NotImplemented(format!(
                     "a subquery in the ON of a {} join; compute it in a query of one side, and compare its column",
                     join.join_type.to_string().to_uppercase()
@@ -119,4 +119,14 @@ fn is_made_of_columns(plan: &LogicalPlan) -> bool {
         | LogicalPlan::SubqueryAlias(_) => plan.inputs().into_iter().all(is_made_of_columns),
         _ => false,
     }
+}
+
+/// Whether a subquery in `expression` is more than one value, the same for all rows.
+fn depends_on_rows(expression: &Expr) -> bool {
+    let is_other = |e: &Expr| match e {
+        Expr::ScalarSubquery(subquery) => !subquery.outer_ref_columns.is_empty(),
+        Expr::Exists(_) | Expr::InSubquery(_) | Expr::SetComparison(_) => true,
+        _ => false,
+    };
+    expression.exists(|e| Ok(is_other(e))).unwrap_or(true)
 }
