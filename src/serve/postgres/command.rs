@@ -307,7 +307,7 @@ mod tests {
             ("COPY (SELECT ')' FROM (SELECT 1)) TO STDOUT", "Copy"),
             ("COPY spans TO STDOUT WITH (FORMAT csv, HEADER)", "Copy"),
             ("COPY (SUBSCRIBE TO v WITH (SNAPSHOT = false)) TO STDOUT", "Copy"),
-            ("COPY spans FROM STDIN", "COPY FROM is not supported (0A000)"),
+            ("COPY owners FROM STDIN", "CopyIn"),
             ("DECLARE c CURSOR FOR SELECT 1", "cursors of SQL are not supported (0A000)"),
         ] {
             assert_eq!(shown(sql), expected, "{sql}");
