@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, BooleanArray, RecordBatch, RecordBatchOptions, new_null_array};
 use arrow::datatypes::{Field, Schema, SchemaRef};
-use datafusion::error::Result as DataFusionResult;
+use datafusion::error::{DataFusionError, Result as DataFusionResult};
 use datafusion::physical_expr::PhysicalExpr;
 
 use self::side::{Change, Side};
@@ -96,8 +96,18 @@ pub struct Join {
 type Pair = ([u32; 2], Diff);
 
 impl Join {
-    /// A join without rows yet. Fails where DataFusion cannot group by a key's type.
+    /// A join without rows yet. Fails where DataFusion cannot group by a key's type, or
+    /// where the two sides of a key are of different types.
     pub fn new(spec: JoinSpec, counters: Arc<super::stats::Counters>) -> DataFusionResult<Self> {
+        let key_type =
+            |side: usize, place: usize| spec.inputs[side].field(spec.keys[side][place]).data_type();
+        for place in 0..spec.keys[0].len() {
+            let (left, right) = (key_type(0, place), key_type(1, place));
+            if left != right {
+                let message = format!("keys of a join are of two types: {left} and {right}");
+                return Err(DataFusionError::Plan(message));
+            }
+        }
         let fields: Vec<_> = spec.keys[0].iter().map(|k| spec.inputs[0].field(*k).clone()).collect();
         let fields =
             fields.into_iter().enumerate().map(|(i, f)| f.with_name(format!("key{i}")).with_nullable(true));

@@ -4,10 +4,11 @@ use std::sync::Arc;
 
 use arrow::datatypes::{Field, Schema, SchemaRef};
 use datafusion::common::{JoinType, NullEquality};
+use datafusion::logical_expr::type_coercion::binary::comparison_coercion;
 use datafusion::logical_expr::utils::{conjunction, split_conjunction_owned};
 use datafusion::logical_expr::{Expr, ExprSchemable, Join, LogicalPlan};
 
-use super::{Lowering, column, relaxed, uses_now};
+use super::{Lowering, cast_to, column, relaxed, uses_now};
 use crate::delta::join::{JoinSpec, Unpaired};
 use crate::delta::plan::{Node, NodeId};
 use crate::sql::error::SqlError;
@@ -22,8 +23,9 @@ impl Lowering<'_> {
             ));
         }
         let (pairs, unpaired) = kind(query.join_type);
-        let (left, left_keys) = self.keyed(&query.left, query.on.iter().map(|(l, _)| l))?;
-        let (right, right_keys) = self.keyed(&query.right, query.on.iter().map(|(_, r)| r))?;
+        let on = query.on.iter().map(|pair| of_one_type(query, pair)).collect::<Result<Vec<_>, _>>()?;
+        let (left, left_keys) = self.keyed(&query.left, on.iter().map(|(l, _)| l))?;
+        let (right, right_keys) = self.keyed(&query.right, on.iter().map(|(_, r)| r))?;
         let conditions = query.filter.iter().flat_map(|filter| split_conjunction_owned(filter.clone()));
         let (temporal, plain): (Vec<_>, Vec<_>) = conditions.partition(uses_now);
         if !temporal.is_empty() && query.join_type != JoinType::Inner {
@@ -109,6 +111,24 @@ impl Lowering<'_> {
         let both = DFSchema::new_with_metadata(fields, Default::default())?;
         self.physical(filter, &both)
     }
+}
+
+/// A pair of keys as values of one type: the optimizer leaves some pairs apart, as a date beside a timestamp, and equal
+/// keys are found by their bits.
+fn of_one_type(query: &Join, (left, right): &(Expr, Expr)) -> Result<(Expr, Expr), SqlError> {
+    let types = [left.get_type(query.left.schema())?, right.get_type(query.right.schema())?];
+    if types[0] == types[1] {
+        return Ok((left.clone(), right.clone()));
+    }
+    let common = comparison_coercion(&types[0], &types[1]).ok_or_else(|| {
+        SqlError::unsupported(
+            format!("`{left} = {right}`"),
+            format!("{} and {} have no common type", types[0], types[1]),
+            "cast one of them to the type of the other",
+        )
+    })?;
+    let left = cast_to(left.clone(), query.left.schema(), &common)?;
+    Ok((left, cast_to(right.clone(), query.right.schema(), &common)?))
 }
 
 fn kind(join_type: JoinType) -> (bool, [Unpaired; 2]) {
