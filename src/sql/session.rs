@@ -28,7 +28,7 @@ use super::lower::{self, Lowered};
 use super::pg_catalog::{Client, Listed, Listing, PgCatalog, add_indexes};
 use super::question::{Description, Parameter, Question, parameter_types, with_parameters};
 use super::set_operations::{UnnestRepeats, count_rows};
-use super::{from, functions, json, subquery, ties, windows};
+use super::{detectors, from, functions, json, subquery, ties, windows};
 
 /// The catalog, which clients call the database.
 pub const CATALOG: &str = "undercurrent";
@@ -80,7 +80,7 @@ impl Session {
         functions::register(&context);
         windows::register(&context);
         // A session of DataFusion takes any function.
-        let _ = json::register(&mut context);
+        let _ = json::register(&mut context).and_then(|()| detectors::register(&mut context));
         let state = context.state();
         // Answers an aggregate over an aggregate from statistics, and loses columns on the way; counting rows
         // that are in memory costs nothing.
