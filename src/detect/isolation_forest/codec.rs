@@ -1,5 +1,6 @@
 //! Forests as bytes: equal forests have equal bytes.
 
+use super::key::is_threshold;
 use super::tree::{Node, Tree};
 use super::{DEPTH_MAX, FEATURES_MAX, Forest, SAMPLE_SIZE_MAX, TREES_MAX};
 use crate::detect::bytes::{DecodeError, Reader, put_unsigned};
@@ -83,7 +84,8 @@ impl Reading<'_, '_> {
         if tag == 0 {
             // Only a tree without rows has a leaf without.
             let rows_min = u64::from(rows_max > 0 || depth > 0);
-            let count = within(self.reader, "number of rows of a leaf", rows_min, u64::from(rows_max))? as u32;
+            let count =
+                within(self.reader, "number of rows of a leaf", rows_min, u64::from(rows_max))? as u32;
             self.tree.push(Node::Leaf { count });
             return Ok(count);
         }
@@ -91,7 +93,7 @@ impl Reading<'_, '_> {
             return Err(self.reader.out_of_range("depth", depth + 1));
         }
         let threshold = f64::from_bits(self.reader.unsigned()?.swap_bytes());
-        if threshold.is_nan() || threshold == f64::INFINITY {
+        if !is_threshold(threshold) {
             return Err(self.reader.out_of_range("threshold", threshold));
         }
         self.tree.push(Node::Leaf { count: 0 });

@@ -1,5 +1,6 @@
 //! How a tree is grown from a sample of rows.
 
+use super::key::{HIDDEN_BITS, THRESHOLD_MAX};
 use super::random::Random;
 use super::rows::{Rows, draw};
 use super::tree::{Node, Tree};
@@ -102,9 +103,9 @@ fn threshold(low: f64, high: f64, unit: f64) -> f64 {
             if exact < high { shorten(exact, low, high) } else { low }
         }
         (false, true) => f64::NEG_INFINITY,
-        (true, false) => f64::MAX,
+        (true, false) => THRESHOLD_MAX,
         (false, false) if unit < 0.5 => f64::NEG_INFINITY,
-        (false, false) => f64::MAX,
+        (false, false) => THRESHOLD_MAX,
     }
 }
 
@@ -112,6 +113,8 @@ fn threshold(low: f64, high: f64, unit: f64) -> f64 {
 fn shorten(exact: f64, low: f64, high: f64) -> f64 {
     let error_max = (high / 2.0 - low / 2.0) / (THRESHOLD_PLACES / 2.0);
     let cut = |bits: u32| f64::from_bits(exact.to_bits() >> bits << bits);
-    let good = |value: &f64| *value >= low && *value < high && (value - exact).abs() <= error_max;
-    (1..=52).rev().map(cut).find(good).unwrap_or(exact)
+    let parts = |value: &f64| *value >= low && *value < high;
+    let shorter = (HIDDEN_BITS + 1..=52).rev().map(cut);
+    let short = shorter.filter(parts).find(|value| (value - exact).abs() <= error_max);
+    short.or(Some(cut(HIDDEN_BITS)).filter(parts)).unwrap_or(low)
 }

@@ -2,13 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::key::normal;
 use super::random::Random;
-
-/// A feature's value as trees see it: a missing value is below every number, zeros are one.
-#[inline(always)]
-pub(super) fn normal(value: f64) -> f64 {
-    if value.is_nan() { f64::NEG_INFINITY } else { value + 0.0 }
-}
 
 /// Takes one more value into the hash of a row.
 #[inline(always)]

@@ -47,7 +47,7 @@ pub(super) fn mean_paths(count_max: u32) -> Vec<u32> {
     (0..=count_max).map(path).collect()
 }
 
-/// The places of the nodes that a row passes, from the root to a leaf.
+/// The nodes that a row passes, from the root to a leaf.
 pub(super) fn walk(tree: &[Node], row: &[f64]) -> impl Iterator<Item = Node> {
     let mut next = Some(0_usize);
     std::iter::from_fn(move || {
@@ -65,17 +65,16 @@ pub(super) fn walk(tree: &[Node], row: &[f64]) -> impl Iterator<Item = Node> {
     })
 }
 
-/// How many splits isolate the row, in [`PATH_UNITS`]: those it passes, and as many as its leaf's rows
-/// would still take.
+/// How many splits isolate a row that ends in a leaf of `count` rows, in [`PATH_UNITS`]: those that it
+/// passes, and as many as those rows would still take.
+pub(super) fn path_to_leaf(splits: u32, count: u32, mean_paths: &[u32]) -> u32 {
+    splits * PATH_UNITS as u32 + mean_paths[count as usize]
+}
+
+/// How many splits isolate the row, in [`PATH_UNITS`].
 pub(super) fn path(tree: &[Node], row: &[f64], mean_paths: &[u32]) -> u32 {
-    let (mut splits, mut rest) = (0, 0);
-    for node in walk(tree, row) {
-        match node {
-            Node::Leaf { count } => rest = mean_paths[count as usize],
-            Node::Split { .. } => splits += PATH_UNITS as u32,
-        }
-    }
-    splits + rest
+    let nodes = (0..).zip(walk(tree, row));
+    nodes.last().map_or(0, |(splits, leaf)| path_to_leaf(splits, leaf.count(), mean_paths))
 }
 
 /// The number of splits on the longest path.

@@ -83,7 +83,8 @@ fn tells_anomalies_as_well_as_scikit_learn() {
         let Some(set) = labelled(&golden, name) else { continue };
         let (auc, scores) = evaluate(&set);
         let theirs = table(&golden.join(format!("iforest_scores_{name}.csv.gz"))).swap_remove(0);
-        let apart: Vec<f64> = scores.iter().zip(&theirs).map(|(ours, theirs)| (ours - theirs).abs()).collect();
+        let apart: Vec<f64> =
+            scores.iter().zip(&theirs).map(|(ours, theirs)| (ours - theirs).abs()).collect();
         println!("{name}: AUC {auc:.4} ({expected:.4}), scores {:.4} apart", mean(&apart));
         assert!(auc > expected - 0.02, "{name}: {auc} and {expected}");
         checked += 1;
