@@ -63,7 +63,7 @@ impl<'a> Columns<'a> {
 }
 
 /// Rows of one hash are nearly always equal; where they are not, their values order them.
-fn sort_run(columns: &[&[f64]], rows: &mut [usize]) {
+pub(super) fn sort_run(columns: &[&[f64]], rows: &mut [usize]) {
     let values = |row: usize| columns.iter().map(move |column| normal(column[row]).to_bits());
     if rows.windows(2).any(|pair| !values(pair[0]).eq(values(pair[1]))) {
         rows.sort_unstable_by(|left, right| values(*left).cmp(values(*right)));
