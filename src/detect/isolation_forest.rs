@@ -142,12 +142,12 @@ impl Severity {
 /// Immutable, and equal to another where all trees are.
 ///
 /// ```
-/// use undercurrent::detect::isolation_forest::{Forest, Options};
+/// use undercurrent::detect::isolation_forest::{Forest, Options, Severity};
 /// let latency_ms: Vec<f64> = (0..1000).map(|row| 20.0 + f64::from(row % 70)).collect();
 /// let errors: Vec<f64> = (0..1000).map(|row| f64::from(row % 3)).collect();
 /// let forest = Forest::train(&[&latency_ms, &errors], &Options::default())?;
-/// assert!(forest.score(&[55.0, 1.0])? < 0.5);
-/// assert!(forest.score(&[900.0, 40.0])? > 0.7);
+/// assert_eq!(Severity::of(forest.score(&[55.0, 1.0])?), Severity::Low);
+/// assert!(Severity::of(forest.score(&[900.0, 40.0])?) >= Severity::Medium);
 /// # Ok::<(), undercurrent::detect::isolation_forest::ForestError>(())
 /// ```
 #[derive(Clone, Debug)]

@@ -8,7 +8,7 @@ use super::random::Random;
 /// Takes one more value into the hash of a row.
 #[inline(always)]
 fn fold(hash: u64, value: f64) -> u64 {
-    let product = u128::from(hash ^ normal(value).to_bits()) * 0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835;
+    let product = u128::from(hash ^ normal(value).to_bits()) * 0x9e37_79b9_7f4a_7c15;
     (product >> 64) as u64 ^ product as u64
 }
 
