@@ -7,18 +7,20 @@
 use super::key::{feature, node_key, value_key};
 use super::tree::{self, Node, Tree};
 
-/// The most splits on a path for places of nodes to be bytes.
-const BYTE_DEPTH_MAX: u32 = 8;
+/// With so many splits on every path, places of nodes are bytes. Shallower trees are filled up to it.
+const BYTE_DEPTH: u32 = 8;
 /// Places that a byte can name.
-const BYTE: usize = 1 << BYTE_DEPTH_MAX;
+const BYTE: usize = 1 << BYTE_DEPTH;
 /// Rows that go down a tree together: as many as there are registers for.
 const TOGETHER: usize = 12;
 
 #[derive(Clone, Debug)]
 pub(super) struct Flat {
+    /// Splits on every path.
     depth: u32,
-    /// For each tree, so many nodes (the first is not used), see [`node_key`], and leaves.
+    /// Nodes of a tree, of which the first is not used, and leaves.
     size: usize,
+    /// See [`node_key`].
     nodes: Vec<u64>,
     /// The length of the path that ends in each leaf.
     paths: Vec<u32>,
@@ -26,11 +28,10 @@ pub(super) struct Flat {
 
 impl Flat {
     pub(super) fn new(trees: &[Tree], mean_paths: &[u32]) -> Self {
-        let depth = trees.iter().map(|tree| tree::depth(tree)).max().unwrap_or(0);
-        // Shallow trees have room that no path leads to.
-        let size = 1 << depth.max(BYTE_DEPTH_MAX);
-        let mut flat = Self { depth, size, nodes: vec![0; size * trees.len()], paths: vec![] };
-        flat.paths = flat.nodes.iter().map(|_| 0).collect();
+        let depth = trees.iter().map(|tree| tree::depth(tree)).fold(BYTE_DEPTH, u32::max);
+        let size = 1 << depth;
+        let count = size * trees.len();
+        let mut flat = Self { depth, size, nodes: vec![0; count], paths: vec![0; count] };
         let parts = flat.nodes.chunks_exact_mut(size).zip(flat.paths.chunks_exact_mut(size));
         for (tree, (nodes, paths)) in trees.iter().zip(parts) {
             Filling { tree, mean_paths, depth, nodes, paths }.fill(0, 1, 0);
@@ -41,7 +42,7 @@ impl Flat {
     /// Adds the length of each row's paths through all trees to its sum, in
     /// [`PATH_UNITS`](tree::PATH_UNITS).
     pub(super) fn add_paths(&self, columns: &[&[f64]], sums: &mut [u64]) {
-        let byte = self.depth <= BYTE_DEPTH_MAX;
+        let byte = self.depth == BYTE_DEPTH;
         match columns.len() {
             0..=4 if byte => self.in_bytes::<4, { TOGETHER * 4 + BYTE }>(columns, sums),
             5..=8 if byte => self.in_bytes::<8, { TOGETHER * 8 + BYTE }>(columns, sums),
@@ -87,7 +88,7 @@ impl Flat {
         self.in_blocks(columns, sums, STRIDE, BYTE, |rows, sums| {
             let trees = self.nodes.as_chunks::<BYTE>().0.iter().zip(self.paths.as_chunks::<BYTE>().0);
             for (nodes, paths) in trees {
-                walk_in_bytes::<STRIDE, WINDOW>(nodes, paths, self.depth, rows, sums);
+                walk_in_bytes::<STRIDE, WINDOW>(nodes, paths, rows, sums);
             }
         });
     }
@@ -115,24 +116,23 @@ impl Flat {
 fn walk_in_bytes<const STRIDE: usize, const WINDOW: usize>(
     nodes: &[u64; BYTE],
     paths: &[u32; BYTE],
-    depth: u32,
     rows: &[u64],
     sums: &mut [u64],
 ) {
-    let first = if depth == 0 { 0 } else { 1 };
+    let [_, root, left, right, ..] = *nodes;
     for (group, sums) in sums.as_chunks_mut::<TOGETHER>().0.iter_mut().enumerate() {
         let from = group * TOGETHER * STRIDE;
         let Some(rows) = rows.get(from..).and_then(|rows| rows.first_chunk::<WINDOW>()) else { return };
-        // All rows meet the root: it need not be looked up.
-        let root = nodes[1];
+        let is_above = |row: usize, node: u64| node < rows[row * STRIDE + usize::from(feature(node) as u8)];
+        // The first three nodes need not be looked up.
         let mut at: [u8; TOGETHER] = std::array::from_fn(|row| {
-            1 + first + (u8::from(root < rows[row * STRIDE + usize::from(feature(root) as u8)]) & first)
+            let above = is_above(row, root);
+            let node = if above { right } else { left };
+            (2 + u8::from(above)) * 2 + u8::from(is_above(row, node))
         });
-        for _ in 1..depth {
+        for _ in 2..BYTE_DEPTH {
             for (row, at) in at.iter_mut().enumerate() {
-                let node = nodes[usize::from(*at)];
-                let above = node < rows[row * STRIDE + usize::from(feature(node) as u8)];
-                *at = at.carrying_add(*at, above).0;
+                *at = at.carrying_add(*at, is_above(row, nodes[usize::from(*at)])).0;
             }
         }
         // With eight levels the leaves begin at 256, which is 0 as a byte.

@@ -15,7 +15,7 @@ fn forests_come_back_from_their_bytes() {
         assert_eq!(back.to_bytes(), bytes);
         let row: Vec<f64> = (0..features).map(|_| any_double(&mut random)).collect();
         assert_eq!(back.score(&row).map(f64::to_bits), forest.score(&row).map(f64::to_bits));
-        for length in 0..bytes.len() {
+        for length in (0..bytes.len()).step_by(1 + bytes.len() / 40) {
             assert!(Forest::from_bytes(&bytes[..length]).is_err());
         }
     }
@@ -70,7 +70,7 @@ fn any_bytes_give_a_forest_or_an_error() {
     let rows: Vec<Vec<f64>> = (0..30).map(|_| (0..2).map(|_| any_double(&mut random)).collect()).collect();
     let written = train(&rows, 2, &options(2, 8, 1)).to_bytes();
     let mut read = 0;
-    for _ in 0..100_000 {
+    for _ in 0..20_000 {
         let mut bytes = written.clone();
         if random.random() {
             bytes.truncate(random.random_range(0..bytes.len()));
@@ -89,5 +89,5 @@ fn any_bytes_give_a_forest_or_an_error() {
         assert!(together.iter().all(|score| score.to_bits() == alone.to_bits()));
         assert_eq!(Forest::from_bytes(&forest.to_bytes()), Ok(forest));
     }
-    assert!(read > 10_000);
+    assert!(read > 2_000);
 }
