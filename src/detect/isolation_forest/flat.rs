@@ -54,7 +54,7 @@ impl Flat {
     }
 
     /// Calls `walk` with one block of rows after the other, `stride` values each and `padding` more
-    /// behind them, and with as many sums.
+    /// behind them, and with sums for as many rows as there are, rounded up to [`TOGETHER`].
     fn in_blocks(
         &self,
         columns: &[&[f64]],
@@ -76,7 +76,8 @@ impl Flat {
                 }
             }
             block_sums.fill(0);
-            walk(&rows, &mut block_sums);
+            // What is left of an earlier block in the last rows is walked too, to no end.
+            walk(&rows, &mut block_sums[..sums.len().next_multiple_of(TOGETHER)]);
             sums.iter_mut().zip(&block_sums).for_each(|(sum, more)| *sum += more);
         }
     }
