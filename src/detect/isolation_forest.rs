@@ -139,8 +139,8 @@ impl Severity {
 
 /// A trained forest.
 ///
-/// Immutable, and equal to another where all trees are. Takes about 0.4 MB with 100 trees of 256 rows,
-/// at most 50 MB and the nodes.
+/// Immutable, and equal to another where all trees are. Takes about 0.6 MB with 100 trees of 256 rows,
+/// and never more than 50 MB and 24 bytes a node.
 ///
 /// ```
 /// use undercurrent::detect::isolation_forest::{Forest, Options, Severity};
