@@ -1,0 +1,168 @@
+//! The search for the mean-and-variance cost: exact, and cheap where plain PELT is dearest.
+//!
+//! PELT (Killick, Fearnhead, Eckley, *Optimal detection of changepoints with a linear computational cost*, JASA 107,
+//! 2012) drops a begin `s` of the last segment for good once `best(s) + cost(s, t)` is no less than `best(t)`. On a
+//! quiet series that never happens, and each value is compared with all before it. But whether `s` is the best *now*
+//! is a weaker question. Splitting a segment never costs more (without the penalty), so for a block of begins up to `b` and
+//! any `a >= b`
+//!
+//! ```text
+//! best(s) + cost(s, t)  >=  min over the block of (best(s) + cost(s, a))  +  cost(a, t)
+//! ```
+//!
+//! and the first term on the right is a number kept with the block. If the right side is no better than the best known,
+//! the block is passed over in one step. Blocks of four are blocks again. On quiet series the bound is short by what one split
+//! gains by chance, much less than a penalty, so that a value costs the logarithm of the length. The worst case is
+//! PELT's: each begin that PELT would keep, plus a third for the blocks.
+//!
+//! The anchor `a` lies the least segment length after the block, as of segments shorter than that the variance is anything.
+//! Begins are dropped for good, by blocks and from the oldest, by PELT's rule, which holds for ends that are a whole
+//! segment later: that is when it is applied.
+
+use super::sums::Sums;
+
+/// Begins of a smallest block.
+const LEAF_LEN: usize = 8;
+/// Binary logarithm of the blocks in a block.
+const FANOUT_BITS: usize = 2;
+
+/// Begins of a block at `level`.
+fn block_len(level: usize) -> usize {
+    LEAF_LEN << (FANOUT_BITS * level)
+}
+
+/// What is looked for: the least of `best(s) + cost(s, end)`.
+#[derive(Clone, Copy)]
+struct Least {
+    cost: f64,
+    start: usize,
+    /// Begins before this one are, and stay, worse than a segment that begins at the end.
+    hopeless_before: usize,
+}
+
+/// All that is not a function of the values alone, and so must be kept to go back.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Mark {
+    /// Begins before this one are dropped.
+    live_from: usize,
+    /// What `live_from` becomes, and the end at which it does.
+    next: Option<(usize, usize)>,
+}
+
+/// Blocks of begins of the last segment.
+#[derive(Clone, Debug)]
+pub(super) struct Blocks {
+    segment_len_min: usize,
+    penalty: f64,
+    /// By level: the least of `best(s) + cost(s, anchor)` over each block.
+    levels: Vec<Vec<f64>>,
+    mark: Mark,
+}
+
+impl Blocks {
+    pub(super) fn new(segment_len_min: usize, penalty: f64) -> Self {
+        Self { segment_len_min, penalty, levels: vec![], mark: Mark::default() }
+    }
+
+    pub(super) fn mark(&self) -> Mark {
+        self.mark
+    }
+
+    /// Back to when the first `len` values were known.
+    pub(super) fn rewind(&mut self, len: usize, mark: Mark) {
+        let admitted = (len + 1).saturating_sub(self.segment_len_min);
+        for (level, blocks) in self.levels.iter_mut().enumerate() {
+            blocks.truncate(admitted / block_len(level));
+        }
+        self.mark = mark;
+    }
+
+    /// The best begin of the last segment of the first `end` values, given the costs of all before and one begin
+    /// that is likely. None while the first segment is too short.
+    pub(super) fn best_start(&mut self, sums: &Sums, best: &[f64], likely: usize, end: usize) -> Option<usize> {
+        let admitted = (end + 1).checked_sub(self.segment_len_min).filter(|admitted| *admitted > 0)?;
+        if let Some((live_from, _)) = self.mark.next.filter(|(_, at)| *at <= end) {
+            self.mark = Mark { live_from, next: None };
+        }
+        let cost = best[likely] + sums.normal_cost(likely, end);
+        let likely = Least { cost, start: likely, hopeless_before: 0 };
+        let least = self.least(sums, best, self.mark.live_from..admitted, end, likely);
+        if least.hopeless_before > self.mark.live_from && self.mark.next.is_none() {
+            self.mark.next = Some((least.hopeless_before, end + self.segment_len_min));
+        }
+        self.complete(sums, best, admitted, end);
+        Some(least.start)
+    }
+
+    /// The least over `starts`, if it is less than `known`; of equals the earliest found.
+    fn least(&self, sums: &Sums, best: &[f64], starts: std::ops::Range<usize>, end: usize, known: Least) -> Least {
+        let mut least = Least { hopeless_before: starts.start, ..known };
+        let mut start = starts.start;
+        while start < starts.end {
+            let (bound, next) = self.bound(sums, start, starts.end, end, least.cost);
+            if let Some(bound) = bound {
+                if least.hopeless_before == start && bound >= least.cost + self.penalty {
+                    least.hopeless_before = next;
+                }
+                start = next;
+                continue;
+            }
+            for start in start..next {
+                let cost = best[start] + sums.normal_cost(start, end);
+                if cost < least.cost {
+                    (least.cost, least.start) = (cost, start);
+                }
+                if least.hopeless_before == start && cost >= least.cost + self.penalty {
+                    least.hopeless_before = start + 1;
+                }
+            }
+            start = next;
+        }
+        least
+    }
+
+    /// The largest block at `start` that need not be looked into, as its bound and where the next begins; else no
+    /// bound, and where the begins end that must be looked at one by one.
+    fn bound(&self, sums: &Sums, start: usize, starts_end: usize, end: usize, known: f64) -> (Option<f64>, usize) {
+        let leaf_end = (start / LEAF_LEN + 1) * LEAF_LEN;
+        if !start.is_multiple_of(LEAF_LEN) {
+            return (None, leaf_end.min(starts_end));
+        }
+        let is_whole = |level: &usize| {
+            let len = block_len(*level);
+            start.is_multiple_of(len) && start + len <= starts_end && start / len < self.levels[*level].len()
+        };
+        let levels = (0..self.levels.len()).take_while(is_whole).count();
+        for level in (0..levels).rev() {
+            let next = start + block_len(level);
+            let anchor = next - 1 + self.segment_len_min;
+            if anchor <= end {
+                let bound = self.levels[level][start / block_len(level)] + sums.normal_cost(anchor, end);
+                if bound >= known {
+                    return (Some(bound), next);
+                }
+            }
+        }
+        (None, leaf_end.min(starts_end))
+    }
+
+    /// Makes the blocks whose last begin was admitted with `end`, their anchor.
+    fn complete(&mut self, sums: &Sums, best: &[f64], admitted: usize, end: usize) {
+        let mut level = 0;
+        while admitted.is_multiple_of(block_len(level)) {
+            let starts = admitted - block_len(level)..admitted;
+            let none = Least { cost: f64::INFINITY, start: 0, hopeless_before: 0 };
+            // Dropped begins are of no interest, and blocks with some that are not are looked into.
+            let least = self.least(sums, best, starts, end, none);
+            if level == self.levels.len() {
+                self.levels.push(vec![]);
+            }
+            self.levels[level].push(least.cost);
+            level += 1;
+        }
+    }
+
+    pub(super) fn size_bytes(&self) -> usize {
+        self.levels.iter().map(|blocks| blocks.capacity() * size_of::<f64>()).sum()
+    }
+}
