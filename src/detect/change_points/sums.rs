@@ -4,48 +4,76 @@
 /// minus infinity. It is what ruptures' `CostNormal` adds.
 pub(super) const VARIANCE_ADDED: f64 = 1e-6;
 
+/// A sum in two doubles: what is lost in rounding the first is in the second.
+#[derive(Clone, Copy, Debug)]
+struct Long {
+    value: f64,
+    lost: f64,
+}
+
+impl Long {
+    fn plus(self, value: f64) -> Self {
+        // Knuth's two-sum: exact, whichever is larger.
+        let sum = self.value + value;
+        let part = sum - self.value;
+        let lost = (self.value - (sum - part)) + (value - part);
+        Self { value: sum, lost: self.lost + lost }
+    }
+
+    fn minus(self, other: Self) -> f64 {
+        (self.value - other.value) + (self.lost - other.lost)
+    }
+}
+
+/// Sums of the first values.
+#[derive(Clone, Copy, Debug)]
+struct Entry {
+    values: Long,
+    squares: Long,
+}
+
 /// Running sums of scaled values and of their squares: entry `t` is over the first `t` values.
+///
+/// They are long, so that the variance of a short segment late in a series is as good as that of its own values.
 #[derive(Clone, Debug)]
 pub(super) struct Sums {
-    values: Vec<f64>,
-    squares: Vec<f64>,
+    entries: Vec<Entry>,
 }
 
 impl Sums {
     pub(super) fn new() -> Self {
-        Self { values: vec![0.0], squares: vec![0.0] }
+        let zero = Long { value: 0.0, lost: 0.0 };
+        Self { entries: vec![Entry { values: zero, squares: zero }] }
     }
 
     /// Values summed.
     pub(super) fn len(&self) -> usize {
-        self.values.len() - 1
+        self.entries.len() - 1
     }
 
     pub(super) fn push(&mut self, value: f64) {
-        let end = self.len();
-        self.values.push(self.values[end] + value);
-        self.squares.push(self.squares[end] + value * value);
+        let last = self.entries[self.len()];
+        self.entries.push(Entry { values: last.values.plus(value), squares: last.squares.plus(value * value) });
     }
 
     /// Keeps the first `len` values.
     pub(super) fn truncate(&mut self, len: usize) {
-        self.values.truncate(len + 1);
-        self.squares.truncate(len + 1);
+        self.entries.truncate(len + 1);
     }
 
     /// Sum of the first `end` values.
     pub(super) fn value(&self, end: usize) -> f64 {
-        self.values[end]
+        self.entries[end].values.value
     }
 
     /// Sum of the squares of the first `end` values.
     pub(super) fn square(&self, end: usize) -> f64 {
-        self.squares[end]
+        self.entries[end].squares.value
     }
 
     /// Mean of the values `start..end`, which are at least one.
     pub(super) fn mean(&self, start: usize, end: usize) -> f64 {
-        (self.values[end] - self.values[start]) / (end - start) as f64
+        self.entries[end].values.minus(self.entries[start].values) / (end - start) as f64
     }
 
     /// Sum of the squared distances of `start..end` from their mean; 0 of none.
@@ -53,9 +81,9 @@ impl Sums {
         if start == end {
             return 0.0;
         }
-        let sum = self.values[end] - self.values[start];
-        let squares = self.squares[end] - self.squares[start];
-        (squares - sum * sum / (end - start) as f64).max(0.0)
+        let (first, last) = (&self.entries[start], &self.entries[end]);
+        let sum = last.values.minus(first.values);
+        (last.squares.minus(first.squares) - sum * sum / (end - start) as f64).max(0.0)
     }
 
     /// Twice the negative log-likelihood of `start..end` as draws from the normal distribution that fits them best,
@@ -69,6 +97,6 @@ impl Sums {
     }
 
     pub(super) fn size_bytes(&self) -> usize {
-        (self.values.capacity() + self.squares.capacity()) * size_of::<f64>()
+        self.entries.capacity() * size_of::<Entry>()
     }
 }

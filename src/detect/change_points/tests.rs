@@ -1,4 +1,8 @@
+mod oracle;
+mod real;
+
 use super::*;
+
 #[test]
 fn one_step() {
     for cost in [Cost::Mean, Cost::MeanVariance] {
