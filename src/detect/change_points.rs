@@ -7,16 +7,17 @@
 //!
 //! # A function of the sequence
 //!
-//! A cost is in scales, and most penalties grow with the length; both would change with every value, and all of the
-//! optimum with them. Unless [`Basis::Whole`] asks for just that, they are taken from the longest begin of the
-//! series whose length is a power of two, so that they change when the series has doubled, and are the same whether the series came
-//! value by value or at once. Scales are rounded to 1/32 of an octave, which keeps most of them when a late value
-//! comes.
+//! A cost is in scales, and most penalties grow with the length: both would change with every value, and all of the
+//! optimum with them. So by default ([`Basis::Leading`]) the scale is that of the first 15/16 or more of the series,
+//! rounded, and the length is rounded up to a power of two. What the optimum is then depends on the sequence of values
+//! alone, not on how it came; on a quiet series the measure hardly changes, and at worst 16 times while the series
+//! doubles. [`Basis::Whole`] asks for the criteria to the letter.
 //!
 //! # Totality
 //!
-//! Values that are not finite are passed over: they belong to the segment of the value before. Scaled values are bounded by
-//! 1e140. Sums are doubles around the median, so that an outlier of `x` scales costs all later values precision: about `x²` times 1e-16.
+//! Values that are not finite are passed over: they belong to the segment of the value before. Scaled values are
+//! bounded by 1e140. Sums are in two doubles around the median, so that segments far from it lose precision: costs of values
+//! `x` scales away are good to about `x²` times 1e-16 each.
 
 mod blocks;
 mod certain;
@@ -73,14 +74,15 @@ pub enum Scaling {
     Differences,
 }
 
-/// The values at the begin of a series that its scale and the `n` of its penalty are of.
+/// The values that the scale is of, and the `n` of penalties.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Basis {
-    /// All: each new value changes the measure, so that all is computed anew when it is asked for.
+    /// All values. Each one changes the measure, so that all is computed anew whenever it is asked for.
     Whole,
-    /// As many as the largest power of two that the series has.
+    /// The longest begin of the series whose length has at most five binary digits before its last zeros (all of up
+    /// to 31 values, never less than 15/16 of them); `n` is that length, rounded up to a power of two.
     #[default]
-    Doubling,
+    Leading,
 }
 
 /// What is looked for.

@@ -79,7 +79,13 @@ impl Blocks {
 
     /// The best begin of the last segment of the first `end` values, given the costs of all before and one begin
     /// that is likely. None while the first segment is too short.
-    pub(super) fn best_start(&mut self, sums: &Sums, best: &[f64], likely: usize, end: usize) -> Option<usize> {
+    pub(super) fn best_start(
+        &mut self,
+        sums: &Sums,
+        best: &[f64],
+        likely: usize,
+        end: usize,
+    ) -> Option<usize> {
         let admitted = (end + 1).checked_sub(self.segment_len_min).filter(|admitted| *admitted > 0)?;
         if let Some((live_from, _)) = self.mark.next.filter(|(_, at)| *at <= end) {
             self.mark = Mark { live_from, next: None };
@@ -95,7 +101,14 @@ impl Blocks {
     }
 
     /// The least over `starts`, if it is less than `known`; of equals the earliest found.
-    fn least(&self, sums: &Sums, best: &[f64], starts: std::ops::Range<usize>, end: usize, known: Least) -> Least {
+    fn least(
+        &self,
+        sums: &Sums,
+        best: &[f64],
+        starts: std::ops::Range<usize>,
+        end: usize,
+        known: Least,
+    ) -> Least {
         let mut least = Least { hopeless_before: starts.start, ..known };
         let mut start = starts.start;
         while start < starts.end {
@@ -123,7 +136,14 @@ impl Blocks {
 
     /// The largest block at `start` that need not be looked into, as its bound and where the next begins; else no
     /// bound, and where the begins end that must be looked at one by one.
-    fn bound(&self, sums: &Sums, start: usize, starts_end: usize, end: usize, known: f64) -> (Option<f64>, usize) {
+    fn bound(
+        &self,
+        sums: &Sums,
+        start: usize,
+        starts_end: usize,
+        end: usize,
+        known: f64,
+    ) -> (Option<f64>, usize) {
         let leaf_end = (start / LEAF_LEN + 1) * LEAF_LEN;
         if !start.is_multiple_of(LEAF_LEN) {
             return (None, leaf_end.min(starts_end));

@@ -53,7 +53,8 @@ impl Envelope {
     /// Admits `start` as the begin of a segment; `best` is the cost of what is before it. Later than all others.
     pub(super) fn admit(&mut self, sums: &Sums, start: usize, best: f64) {
         let sum = sums.value(start);
-        let new = Piece { level_max: f64::INFINITY, constant: best - sums.square(start), sum, start: start as u32 };
+        let new =
+            Piece { level_max: f64::INFINITY, constant: best - sums.square(start), sum, start: start as u32 };
         self.spare.clear();
         let mut level_min = f64::NEG_INFINITY;
         for piece in &self.pieces {

@@ -46,7 +46,7 @@ impl Online {
     pub fn push(&mut self, value: f64) {
         if value.is_finite() {
             self.values.push(value);
-            if self.options.basis == Basis::Doubling {
+            if self.options.basis == Basis::Leading {
                 self.settle();
             }
         } else {

@@ -4,6 +4,8 @@ use super::{Basis, Cost, Options, Penalty, Scaling};
 
 /// Steps in which a scale grows to its double.
 const SCALE_STEPS_PER_OCTAVE: f64 = 32.0;
+/// Binary digits of a length that a basis has; the others are 0.
+const BASIS_DIGITS: u32 = 5;
 /// Standard deviations of a normal distribution in the median of its absolute values.
 const DEVIATIONS_PER_MEDIAN: f64 = 1.482_602_218_505_602;
 /// Largest scaled value: squares of many such still add up to something finite.
@@ -32,7 +34,12 @@ impl Measure {
         // Whole scales, so that the centre, which matters only for rounding, stays the same when a few values come.
         let centre = (median(&mut buffer) / scale).round() * scale;
         let centre = if centre.is_finite() { centre } else { 0.0 };
-        Self { centre, scale, penalty: penalty(options, values.len()) }
+        let len = match options.basis {
+            Basis::Whole => values.len(),
+            // Up, so that a penalty is never less than its criterion asks for; it changes with each doubling.
+            Basis::Leading => values.len().next_power_of_two(),
+        };
+        Self { centre, scale, penalty: penalty(options, len) }
     }
 
     pub(super) fn scaled(&self, value: f64) -> f64 {
@@ -48,8 +55,10 @@ impl Measure {
 pub(super) fn basis_len(basis: Basis, len: usize) -> usize {
     match basis {
         Basis::Whole => len,
-        Basis::Doubling if len == 0 => 0,
-        Basis::Doubling => 1 << len.ilog2(),
+        Basis::Leading => {
+            let cleared = len.checked_ilog2().unwrap_or(0).saturating_sub(BASIS_DIGITS - 1);
+            len >> cleared << cleared
+        }
     }
 }
 

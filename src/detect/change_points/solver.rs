@@ -93,7 +93,8 @@ impl Solver {
             }
             Search::MeanVariance(blocks) => blocks.best_start(&self.sums, &self.best, likely, end),
         };
-        let cost = start.map_or(f64::INFINITY, |start| self.best[start] + self.cost(start, end) + self.measure.penalty);
+        let cost = start
+            .map_or(f64::INFINITY, |start| self.best[start] + self.cost(start, end) + self.measure.penalty);
         self.best.push(cost);
         self.parents.push(start.unwrap_or(0) as u32);
         self.certain.push(&self.parents, end);
@@ -150,9 +151,16 @@ impl Solver {
         certain_lens.reverse();
         let bounds: Vec<usize> = std::iter::once(0).chain(segment_ends).chain([end]).collect();
         let changes = bounds.windows(3).zip(certain_lens);
-        let changes = changes.map(|(at, certain_len)| self.change_point(at[0], at[1], at[2], certain_len)).collect();
+        let changes =
+            changes.map(|(at, certain_len)| self.change_point(at[0], at[1], at[2], certain_len)).collect();
         let objective = if self.best[end].is_finite() { self.best[end] } else { 0.0 };
-        Segmentation { len: end, changes, objective, scale: self.measure.scale, penalty: self.measure.penalty }
+        Segmentation {
+            len: end,
+            changes,
+            objective,
+            scale: self.measure.scale,
+            penalty: self.measure.penalty,
+        }
     }
 
     /// The change at `at` between the segments `start..at` and `at..end`.
@@ -186,14 +194,5 @@ impl Solver {
             + self.certain.size_bytes()
             + self.checkpoints.capacity() * size_of::<Checkpoint>()
             + kept.sum::<usize>()
-    }
-
-    /// Intervals of levels that are kept; 0 for another cost.
-    #[cfg(test)]
-    pub(super) fn pieces(&self) -> usize {
-        match &self.search {
-            Search::Mean(envelope) => envelope.len(),
-            Search::MeanVariance(_) => 0,
-        }
     }
 }

@@ -53,7 +53,8 @@ impl Sums {
 
     pub(super) fn push(&mut self, value: f64) {
         let last = self.entries[self.len()];
-        self.entries.push(Entry { values: last.values.plus(value), squares: last.squares.plus(value * value) });
+        self.entries
+            .push(Entry { values: last.values.plus(value), squares: last.squares.plus(value * value) });
     }
 
     /// Keeps the first `len` values.

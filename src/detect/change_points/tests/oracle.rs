@@ -17,7 +17,8 @@ pub(super) fn cost(values: &[f64], cost: Cost) -> f64 {
 pub(super) fn objective(values: &[f64], changes: &[usize], options: &Options, penalty: f64) -> f64 {
     let ends = changes.iter().copied().chain([values.len()]);
     let mut start = 0;
-    let costs = ends.map(|end| cost(&values[std::mem::replace(&mut start, end)..end], options.cost) + penalty);
+    let costs =
+        ends.map(|end| cost(&values[std::mem::replace(&mut start, end)..end], options.cost) + penalty);
     costs.sum()
 }
 
