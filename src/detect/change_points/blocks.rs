@@ -19,7 +19,9 @@
 //! Begins are dropped for good, by blocks and from the oldest, by PELT's rule, which holds for ends that are a whole
 //! segment later: that is when it is applied.
 
-use super::sums::Sums;
+use std::ops::Range;
+
+use super::sums::{Reference, Sums};
 
 /// Begins of a smallest block.
 const LEAF_LEN: usize = 8;
@@ -31,13 +33,36 @@ fn block_len(level: usize) -> usize {
     LEAF_LEN << (FANOUT_BITS * level)
 }
 
-/// What is looked for: the least of `best(s) + cost(s, end)`.
+/// What is known of the least of `best(s) + cost(s, end)`.
 #[derive(Clone, Copy)]
 struct Least {
     cost: f64,
     start: usize,
     /// Begins before this one are, and stay, worse than a segment that begins at the end.
     hopeless_before: usize,
+}
+
+/// The first values, which the last segment is looked for of.
+#[derive(Clone, Copy)]
+struct Prefix<'a> {
+    sums: &'a Sums,
+    best: &'a [f64],
+    end: usize,
+    /// Of a segment that is likely to be the last.
+    reference: Reference,
+}
+
+impl Prefix<'_> {
+    /// `before` and the cost of what is from `start` on; if that is no less than `known`, something between the two.
+    fn cost(&self, before: f64, start: usize, known: f64) -> f64 {
+        if start < self.end {
+            let floor = before + self.sums.normal_cost_floor(start, self.end, &self.reference);
+            if floor >= known {
+                return floor;
+            }
+        }
+        before + self.sums.normal_cost(start, self.end)
+    }
 }
 
 /// All that is not a function of the values alone, and so must be kept to go back.
@@ -90,29 +115,23 @@ impl Blocks {
         if let Some((live_from, _)) = self.mark.next.filter(|(_, at)| *at <= end) {
             self.mark = Mark { live_from, next: None };
         }
-        let cost = best[likely] + sums.normal_cost(likely, end);
-        let likely = Least { cost, start: likely, hopeless_before: 0 };
-        let least = self.least(sums, best, self.mark.live_from..admitted, end, likely);
+        let cost = sums.normal_cost(likely, end);
+        let prefix = Prefix { sums, best, end, reference: Reference::of(cost, end - likely) };
+        let likely = Least { cost: best[likely] + cost, start: likely, hopeless_before: 0 };
+        let least = self.least(&prefix, self.mark.live_from..admitted, likely);
         if least.hopeless_before > self.mark.live_from && self.mark.next.is_none() {
             self.mark.next = Some((least.hopeless_before, end + self.segment_len_min));
         }
-        self.complete(sums, best, admitted, end);
+        self.complete(&prefix, admitted);
         Some(least.start)
     }
 
     /// The least over `starts`, if it is less than `known`; of equals the earliest found.
-    fn least(
-        &self,
-        sums: &Sums,
-        best: &[f64],
-        starts: std::ops::Range<usize>,
-        end: usize,
-        known: Least,
-    ) -> Least {
+    fn least(&self, prefix: &Prefix, starts: Range<usize>, known: Least) -> Least {
         let mut least = Least { hopeless_before: starts.start, ..known };
         let mut start = starts.start;
         while start < starts.end {
-            let (bound, next) = self.bound(sums, start, starts.end, end, least.cost);
+            let (bound, next) = self.bound(prefix, start, starts.end, least.cost);
             if let Some(bound) = bound {
                 if least.hopeless_before == start && bound >= least.cost + self.penalty {
                     least.hopeless_before = next;
@@ -121,7 +140,7 @@ impl Blocks {
                 continue;
             }
             for start in start..next {
-                let cost = best[start] + sums.normal_cost(start, end);
+                let cost = prefix.cost(prefix.best[start], start, least.cost);
                 if cost < least.cost {
                     (least.cost, least.start) = (cost, start);
                 }
@@ -136,14 +155,7 @@ impl Blocks {
 
     /// The largest block at `start` that need not be looked into, as its bound and where the next begins; else no
     /// bound, and where the begins end that must be looked at one by one.
-    fn bound(
-        &self,
-        sums: &Sums,
-        start: usize,
-        starts_end: usize,
-        end: usize,
-        known: f64,
-    ) -> (Option<f64>, usize) {
+    fn bound(&self, prefix: &Prefix, start: usize, starts_end: usize, known: f64) -> (Option<f64>, usize) {
         let leaf_end = (start / LEAF_LEN + 1) * LEAF_LEN;
         if !start.is_multiple_of(LEAF_LEN) {
             return (None, leaf_end.min(starts_end));
@@ -156,24 +168,21 @@ impl Blocks {
         for level in (0..levels).rev() {
             let next = start + block_len(level);
             let anchor = next - 1 + self.segment_len_min;
-            if anchor <= end {
-                let bound = self.levels[level][start / block_len(level)] + sums.normal_cost(anchor, end);
-                if bound >= known {
-                    return (Some(bound), next);
-                }
+            let bound = prefix.cost(self.levels[level][start / block_len(level)], anchor, known);
+            if bound >= known {
+                return (Some(bound), next);
             }
         }
         (None, leaf_end.min(starts_end))
     }
 
-    /// Makes the blocks whose last begin was admitted with `end`, their anchor.
-    fn complete(&mut self, sums: &Sums, best: &[f64], admitted: usize, end: usize) {
+    /// Makes the blocks whose last begin was admitted with the prefix, whose end is their anchor.
+    fn complete(&mut self, prefix: &Prefix, admitted: usize) {
         let mut level = 0;
         while admitted.is_multiple_of(block_len(level)) {
             let starts = admitted - block_len(level)..admitted;
             let none = Least { cost: f64::INFINITY, start: 0, hopeless_before: 0 };
-            // Dropped begins are of no interest, and blocks with some that are not are looked into.
-            let least = self.least(sums, best, starts, end, none);
+            let least = self.least(prefix, starts, none);
             if level == self.levels.len() {
                 self.levels.push(vec![]);
             }

@@ -32,6 +32,21 @@ struct Entry {
     squares: Long,
 }
 
+/// A variance, with what is added, and its logarithm.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Reference {
+    variance: f64,
+    variance_ln: f64,
+}
+
+impl Reference {
+    /// That of a segment of `length` by its normal cost.
+    pub(super) fn of(cost: f64, length: usize) -> Self {
+        let variance_ln = cost / length as f64;
+        Self { variance: variance_ln.exp(), variance_ln }
+    }
+}
+
 /// Running sums of scaled values and of their squares: entry `t` is over the first `t` values.
 ///
 /// They are long, so that the variance of a short segment late in a series is as good as that of its own values.
@@ -95,6 +110,14 @@ impl Sums {
         }
         let length = (end - start) as f64;
         length * (self.squared_error(start, end) / length + VARIANCE_ADDED).ln()
+    }
+
+    /// At most [`Sums::normal_cost`] of `start..end`, and close to it where the variance is near that of `reference`; without
+    /// a logarithm, of which it takes the tangent (in the inverse variance).
+    pub(super) fn normal_cost_floor(&self, start: usize, end: usize, reference: &Reference) -> f64 {
+        let length = (end - start) as f64;
+        let squared_error = self.squared_error(start, end) + length * VARIANCE_ADDED;
+        length * (reference.variance_ln + 1.0 - reference.variance * length / squared_error)
     }
 
     pub(super) fn size_bytes(&self) -> usize {
