@@ -2,8 +2,10 @@
 
 use super::{Basis, Cost, Options, Penalty, Scaling};
 
-/// Steps in which a scale grows to its double.
-const SCALE_STEPS_PER_OCTAVE: f64 = 32.0;
+/// Steps in which a scale grows to its double where the penalty is in its units: within 1.1 %.
+const SCALE_STEPS_MEAN: f64 = 32.0;
+/// The same where it matters only for what is added to variances.
+const SCALE_STEPS_MEAN_VARIANCE: f64 = 1.0;
 /// Binary digits of a length that a basis has; the others are 0.
 const BASIS_DIGITS: u32 = 5;
 /// Standard deviations of a normal distribution in the median of its absolute values.
@@ -26,8 +28,8 @@ impl Measure {
         let mut buffer = values.to_vec();
         let scale = match options.scaling {
             Scaling::Raw => 1.0,
-            Scaling::Deviation => rounded(deviation(values)),
-            Scaling::Differences => rounded(deviation_of_differences(&mut buffer)),
+            Scaling::Deviation => rounded(deviation(values), options.cost),
+            Scaling::Differences => rounded(deviation_of_differences(&mut buffer), options.cost),
         };
         buffer.clear();
         buffer.extend_from_slice(values);
@@ -79,8 +81,12 @@ fn penalty(options: &Options, len: usize) -> f64 {
 }
 
 /// The nearest of the scales there are; 1 for a series that does not move.
-fn rounded(scale: f64) -> f64 {
-    let rounded = ((scale.log2() * SCALE_STEPS_PER_OCTAVE).round() / SCALE_STEPS_PER_OCTAVE).exp2();
+fn rounded(scale: f64, cost: Cost) -> f64 {
+    let steps_per_octave = match cost {
+        Cost::Mean => SCALE_STEPS_MEAN,
+        Cost::MeanVariance => SCALE_STEPS_MEAN_VARIANCE,
+    };
+    let rounded = ((scale.log2() * steps_per_octave).round() / steps_per_octave).exp2();
     if rounded.is_normal() { rounded } else { 1.0 }
 }
 

@@ -81,7 +81,11 @@ fn agreement_is_measured_as_elsewhere() {
         let (f1, cover) =
             (f1(&series.annotations, &changes), cover(&series.annotations, &changes, series.values.len()));
         let expected = (row["f1"].as_f64().unwrap(), row["cover"].as_f64().unwrap());
-        assert!((f1 - expected.0).abs() < 1e-9 && (cover - expected.1).abs() < 1e-9, "{} {changes:?}", series.name);
+        assert!(
+            (f1 - expected.0).abs() < 1e-9 && (cover - expected.1).abs() < 1e-9,
+            "{} {changes:?}",
+            series.name
+        );
         compared += 1;
     }
     assert_eq!(compared, 14);
