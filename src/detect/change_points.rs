@@ -1,23 +1,23 @@
 //! Change points: where the level of a series, or its level and spread, became another.
 //!
-//! A segmentation costs, for each segment, how badly one level (one normal distribution) describes it, plus a penalty.
-//! The one that costs least is computed exactly, as by PELT (Killick, Fearnhead, Eckley 2012) with a least segment length,
-//! and kept up to date when values are appended ([`Online`]). How begins of segments are ruled out is told in
-//! `envelope` (mean) and `blocks` (mean and variance).
+//! A segmentation costs, for each segment, how badly one level (one normal distribution) describes it, plus a
+//! penalty. The one that costs least is computed exactly, as by PELT (Killick, Fearnhead, Eckley 2012) with a
+//! least segment length, and kept up to date when values are appended ([`Online`]). How begins of segments
+//! are ruled out is told in `envelope` (mean) and `blocks` (mean and variance).
 //!
 //! # A function of the sequence
 //!
-//! A cost is in scales, and most penalties grow with the length: both would change with every value, and all of the
-//! optimum with them. So by default ([`Basis::Leading`]) the scale is that of the first 15/16 or more of the series,
-//! rounded, and the length is rounded up to a power of two. What the optimum is then depends on the sequence of values
-//! alone, not on how it came; on a quiet series the measure hardly changes, and at worst 16 times while the series
-//! doubles. [`Basis::Whole`] asks for the criteria to the letter.
+//! A cost is in scales, and most penalties grow with the length: both would change with every value, and all
+//! of the optimum with them. So by default ([`Basis::Leading`]) the scale is that of the first 15/16 or more
+//! of the series, rounded, and the length is rounded up to a power of two. What the optimum is then depends
+//! on the sequence of values alone, not on how it came; on a quiet series the measure hardly changes, and at
+//! worst 16 times while the series doubles. [`Basis::Whole`] asks for the criteria to the letter.
 //!
 //! # Totality
 //!
-//! Values that are not finite are passed over: they belong to the segment of the value before. Scaled values are
-//! bounded by 1e140. Sums are in two doubles around the median, so that segments far from it lose precision: costs of values
-//! `x` scales away are good to about `x²` times 1e-16 each.
+//! Values that are not finite are passed over: they belong to the segment of the value before. Scaled values
+//! are bounded by 1e140. Sums are in two doubles around the median, so that segments far from it lose
+//! precision: costs of values `x` scales away are good to about `x²` times 1e-16 each.
 
 mod blocks;
 mod certain;
@@ -46,8 +46,8 @@ pub enum Cost {
     MeanVariance,
 }
 
-/// The price of a segment, in the units of the cost, for `n` values and `p` parameters of a change point (its place,
-/// and the level: 2; with the spread: 3).
+/// The price of a segment, in the units of the cost, for `n` values and `p` parameters of a change point (its
+/// place, and the level: 2; with the spread: 3).
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub enum Penalty {
     /// Akaike's `2 p`: many change points.
@@ -66,11 +66,12 @@ pub enum Penalty {
 pub enum Scaling {
     /// 1: values are scaled by the caller, or the penalty is in squared units of theirs.
     Raw,
-    /// Their standard deviation, changes of level and all: what counts is a change that explains a good part of it.
+    /// Their standard deviation, changes of level and all: what counts is a change that explains a good part
+    /// of it.
     #[default]
     Deviation,
-    /// The standard deviation of their noise, from the median absolute difference of neighbours: what counts is any change
-    /// that white noise would not show. Too sensitive for series that drift.
+    /// The standard deviation of their noise, from the median absolute difference of neighbours: what counts
+    /// is any change that white noise would not show. Too sensitive for series that drift.
     Differences,
 }
 
@@ -79,8 +80,8 @@ pub enum Scaling {
 pub enum Basis {
     /// All values. Each one changes the measure, so that all is computed anew whenever it is asked for.
     Whole,
-    /// The longest begin of the series whose length has at most five binary digits before its last zeros (all of up
-    /// to 31 values, never less than 15/16 of them); `n` is that length, rounded up to a power of two.
+    /// The longest begin of the series whose length has at most five binary digits before its last zeros (all
+    /// of up to 31 values, never less than 15/16 of them); `n` is that length, rounded up to a power of two.
     #[default]
     Leading,
 }
@@ -143,9 +144,9 @@ impl Options {
 pub struct ChangePoint {
     /// Index of the first value of the new segment.
     pub index: usize,
-    /// The number of values from which on it is certain: the optimum of that begin of the series, and of each longer one up
-    /// to the whole, has this very change point, and the optimum of one value fewer has not. All optima are by the measure of
-    /// the whole series.
+    /// The number of values from which on it is certain: the optimum of that begin of the series, and of each
+    /// longer one up to the whole, has this very change point, and the optimum of one value fewer has not.
+    /// All optima are by the measure of the whole series.
     pub certain_len: usize,
     /// Mean of the segment before.
     pub mean_before: f64,
@@ -153,7 +154,8 @@ pub struct ChangePoint {
     pub mean_after: f64,
     /// Mean after less mean before.
     pub size: f64,
-    /// The size in standard deviations of the values of both segments around their means; infinite where they have none.
+    /// The size in standard deviations of the values of both segments around their means; infinite where they
+    /// have none.
     pub size_deviations: f64,
 }
 

@@ -1,30 +1,31 @@
 //! The search for the mean-and-variance cost: exact, and cheap where plain PELT is dearest.
 //!
-//! PELT (Killick, Fearnhead, Eckley, *Optimal detection of changepoints with a linear computational cost*, JASA 107,
-//! 2012) drops a begin `s` of the last segment for good once `best(s) + cost(s, t)` is no less than `best(t)`. On a
-//! quiet series that never happens, and each value is compared with all before it. But whether `s` is the best *now*
-//! is a weaker question. Splitting a segment never costs more (without the penalty), so for a block of begins up to `b` and
-//! any `a >= b`
+//! PELT (Killick, Fearnhead, Eckley, *Optimal detection of changepoints with a linear computational cost*,
+//! JASA 107, 2012) drops a begin `s` of the last segment for good once `best(s) + cost(s, t)` is no less than
+//! `best(t)`. On a quiet series that never happens, and each value is compared with all before it. But
+//! whether `s` is the best *now* is a weaker question. Splitting a segment never costs more (without the
+//! penalty), so for a block of begins up to `b` and any `a >= b`
 //!
 //! ```text
 //! best(s) + cost(s, t)  >=  min over the block of (best(s) + cost(s, a))  +  cost(a, t)
 //! ```
 //!
-//! and the first term on the right is a number kept with the block. If the right side is no better than the best known,
-//! the block is passed over in one step. Blocks of four are blocks again. On quiet series the bound is short by what one split
-//! gains by chance, much less than a penalty, so that a value costs the logarithm of the length. The worst case is
-//! PELT's: each begin that PELT would keep, plus a third for the blocks.
+//! and the first term on the right is a number kept with the block. If the right side is no better than the
+//! best known, the block is passed over in one step. Blocks of four are blocks again. On quiet series the
+//! bound is short by what one split gains by chance, much less than a penalty, so that a value costs the
+//! logarithm of the length. The worst case is PELT's: each begin that PELT would keep, plus a third for the
+//! blocks.
 //!
-//! The anchor `a` lies the least segment length after the block, as of segments shorter than that the variance is anything.
-//! Begins are dropped for good, by blocks and from the oldest, by PELT's rule, which holds for ends that are a whole
-//! segment later: that is when it is applied.
+//! The anchor `a` lies the least segment length after the block, as of segments shorter than that the
+//! variance is anything. Begins are dropped for good, by blocks and from the oldest, by PELT's rule, which
+//! holds for ends that are a whole segment later: that is when it is applied.
 
 use std::ops::Range;
 
 use super::sums::{Reference, Sums};
 
 /// Begins of a smallest block.
-const LEAF_LEN: usize = 8;
+const LEAF_LEN: usize = 16;
 /// Binary logarithm of the blocks in a block.
 const FANOUT_BITS: usize = 2;
 
@@ -53,7 +54,8 @@ struct Prefix<'a> {
 }
 
 impl Prefix<'_> {
-    /// `before` and the cost of what is from `start` on; if that is no less than `known`, something between the two.
+    /// `before` and the cost of what is from `start` on; if that is no less than `known`, something between
+    /// the two.
     fn cost(&self, before: f64, start: usize, known: f64) -> f64 {
         if start < self.end {
             let floor = before + self.sums.normal_cost_floor(start, self.end, &self.reference);
@@ -102,8 +104,8 @@ impl Blocks {
         self.mark = mark;
     }
 
-    /// The best begin of the last segment of the first `end` values, given the costs of all before and one begin
-    /// that is likely. None while the first segment is too short.
+    /// The best begin of the last segment of the first `end` values, given the costs of all before and one
+    /// begin that is likely. None while the first segment is too short.
     pub(super) fn best_start(
         &mut self,
         sums: &Sums,
@@ -153,8 +155,8 @@ impl Blocks {
         least
     }
 
-    /// The largest block at `start` that need not be looked into, as its bound and where the next begins; else no
-    /// bound, and where the begins end that must be looked at one by one.
+    /// The largest block at `start` that need not be looked into, as its bound and where the next begins;
+    /// else no bound, and where the begins end that must be looked at one by one.
     fn bound(&self, prefix: &Prefix, start: usize, starts_end: usize, known: f64) -> (Option<f64>, usize) {
         let leaf_end = (start / LEAF_LEN + 1) * LEAF_LEN;
         if !start.is_multiple_of(LEAF_LEN) {

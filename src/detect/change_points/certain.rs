@@ -1,10 +1,12 @@
 //! Since when the optimum has held each of its change points.
 //!
-//! The optimum of a prefix is that of a shorter one and a segment, so that the optima of all prefixes are a tree. Here
-//! is the way from the newest prefix to the root, each change point with the prefix from which on it has been on the
-//! way without a break. Going from one prefix to the next costs as many steps as change points come and go: none, nearly always.
+//! The optimum of a prefix is that of a shorter one and a segment, so that the optima of all prefixes are a
+//! tree. Here is the way from the newest prefix to the root, each change point with the prefix from which on
+//! it has been on the way without a break. Going from one prefix to the next costs as many steps as change
+//! points come and go: none, nearly always.
 
-/// One change point of an optimum, and by `below` those before it. Never changed, so that going back is cheap.
+/// One change point of an optimum, and by `below` those before it. Never changed, so that going back is
+/// cheap.
 #[derive(Clone, Copy, Debug)]
 struct Entry {
     start: u32,

@@ -1,18 +1,19 @@
 //! Functional pruning for the mean cost: FPOP of Maidstone, Hocking, Rigaill, Fearnhead, *On optimal multiple
 //! changepoint algorithms for large data*, Statistics and Computing 27 (2017).
 //!
-//! Suppose the last segment began at `s` and has level `m`. The first `t` values then cost
-//! `best(s) + penalty + sum of (y - m)²` over `s..t`. As a function of `m`, what tells candidates apart is
-//! `best(s) - squares(s) + 2 m sum(s) - s m²`, which does not depend on `t`: all of them gain the same by every
-//! further value. A candidate that is nowhere the least will never be. The least of them by level is kept as intervals
-//! of levels, each with its candidate. Of quiet noise there are few, however long it lasts.
+//! Suppose the last segment began at `s` and has level `m`. The first `t` values then cost `best(s) + penalty
+//! + sum of (y - m)²` over `s..t`. As a function of `m`, what tells candidates apart is `best(s) - squares(s)
+//! + 2 m sum(s) - s m²`, which does not depend on `t`: all of them gain the same by every further value. A
+//! candidate that is nowhere the least will never be. The least of them by level is kept as intervals of
+//! levels, each with its candidate. Of quiet noise there are few, however long it lasts.
 //!
-//! With a least segment length `l`, a candidate enters only when `l` values have come after it. It is as good a
-//! function then as it would have been before, so that nothing is lost and the optimum stays exact.
+//! With a least segment length `l`, a candidate enters only when `l` values have come after it. It is as good
+//! a function then as it would have been before, so that nothing is lost and the optimum stays exact.
 
 use super::sums::Sums;
 
-/// Levels up to `level_max`, from that of the piece before, at which `start` is the best begin of the last segment.
+/// Levels up to `level_max`, from that of the piece before, at which `start` is the best begin of the last
+/// segment.
 #[derive(Clone, Copy, Debug)]
 struct Piece {
     level_max: f64,
@@ -50,7 +51,8 @@ impl Envelope {
         Self { pieces: self.pieces.clone(), spare: vec![] }
     }
 
-    /// Admits `start` as the begin of a segment; `best` is the cost of what is before it. Later than all others.
+    /// Admits `start` as the begin of a segment; `best` is the cost of what is before it. Later than all
+    /// others.
     pub(super) fn admit(&mut self, sums: &Sums, start: usize, best: f64) {
         let sum = sums.value(start);
         let new =
@@ -58,7 +60,8 @@ impl Envelope {
         self.spare.clear();
         let mut level_min = f64::NEG_INFINITY;
         for piece in &self.pieces {
-            // The new candidate is worse within `radius` of the mean of the values between the two, and better beyond.
+            // The new candidate is worse within `radius` of the mean of the values between the two, and
+            // better beyond.
             let lead = f64::from(new.start - piece.start);
             let middle = (new.sum - piece.sum) / lead;
             let radius = (middle * middle + (new.constant - piece.constant) / lead).max(0.0).sqrt();
@@ -83,7 +86,8 @@ impl Envelope {
         std::mem::swap(&mut self.pieces, &mut self.spare);
     }
 
-    /// The best begin of the last segment of the first `end` values; the earliest of equals. None before any is admitted.
+    /// The best begin of the last segment of the first `end` values; the earliest of equals. None before any
+    /// is admitted.
     pub(super) fn best_start(&self, sums: &Sums, end: usize) -> Option<usize> {
         let (sum, mut best) = (sums.value(end), (f64::INFINITY, None));
         for piece in &self.pieces {

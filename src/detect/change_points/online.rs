@@ -6,10 +6,11 @@ use super::{Options, OptionsError, Segmentation};
 
 /// The optimal segmentation of a series to which values are appended, and into which late ones are put.
 ///
-/// Edits are noted, and the work is done when the segmentation is asked for: for each value from the checkpoint before the
-/// first edit on, which is up to 256 values before it. An appended value costs about a microsecond, however long the series
-/// has been quiet. All values are gone through again when their measure is no longer the same, as [`Basis`](super::Basis)
-/// says; whether it is costs a look at the values that it is taken from, if one of those was edited or they have become more.
+/// Edits are noted, and the work is done when the segmentation is asked for: for each value from the
+/// checkpoint before the first edit on, which is up to 256 values before it. An appended value costs about a
+/// microsecond, however long the series has been quiet. All values are gone through again when their measure
+/// is no longer the same, as [`Basis`](super::Basis) says; whether it is costs a look at the values that it
+/// is taken from, if one of those was edited or they have become more.
 ///
 /// It takes about 55 bytes a value, and 12 for each time that a change point came into the optimum.
 #[derive(Clone, Debug)]
@@ -52,7 +53,8 @@ impl Online {
         }
     }
 
-    /// Puts `values` in the place of the `removed` values from `index` on. Indices beyond the end are the end.
+    /// Puts `values` in the place of the `removed` values from `index` on. Indices beyond the end are the
+    /// end.
     pub fn splice(&mut self, index: usize, removed: usize, values: &[f64]) {
         let index = index.min(self.len());
         let removed_end = index.saturating_add(removed).min(self.len());
@@ -107,7 +109,8 @@ impl Online {
         self.skipped.partition_point(|at| *at < index)
     }
 
-    /// The index, among all values, of a finite one; `skipped` is at most how many others are before it, and becomes that.
+    /// The index, among all values, of a finite one; `skipped` is at most how many others are before it, and
+    /// becomes that.
     fn index_of(&self, finite: usize, skipped: &mut usize) -> usize {
         while self.skipped.get(*skipped).is_some_and(|at| *at <= finite + *skipped) {
             *skipped += 1;

@@ -33,7 +33,8 @@ impl Measure {
         };
         buffer.clear();
         buffer.extend_from_slice(values);
-        // Whole scales, so that the centre, which matters only for rounding, stays the same when a few values come.
+        // Whole scales, so that the centre, which matters only for rounding, stays the same when a few values
+        // come.
         let centre = (median(&mut buffer) / scale).round() * scale;
         let centre = if centre.is_finite() { centre } else { 0.0 };
         let len = match options.basis {
@@ -108,8 +109,8 @@ fn deviation(values: &[f64]) -> f64 {
     (squares / count).sqrt() * largest
 }
 
-/// Standard deviation of the noise by the median absolute difference of neighbours; by all differences where most
-/// of them are none. Overwrites the values.
+/// Standard deviation of the noise by the median absolute difference of neighbours; by all differences where
+/// most of them are none. Overwrites the values.
 fn deviation_of_differences(values: &mut [f64]) -> f64 {
     for at in 1..values.len() {
         values[at - 1] = (values[at] - values[at - 1]).abs().min(f64::MAX);

@@ -1,7 +1,7 @@
 //! Running sums, from which the cost of any segment is computed in constant time.
 
-/// Added to a variance before its logarithm is taken, in squared scales: without it a constant segment would cost
-/// minus infinity. It is what ruptures' `CostNormal` adds.
+/// Added to a variance before its logarithm is taken, in squared scales: without it a constant segment would
+/// cost minus infinity. It is what ruptures' `CostNormal` adds.
 pub(super) const VARIANCE_ADDED: f64 = 1e-6;
 
 /// A sum in two doubles: what is lost in rounding the first is in the second.
@@ -49,7 +49,8 @@ impl Reference {
 
 /// Running sums of scaled values and of their squares: entry `t` is over the first `t` values.
 ///
-/// They are long, so that the variance of a short segment late in a series is as good as that of its own values.
+/// They are long, so that the variance of a short segment late in a series is as good as that of its own
+/// values.
 #[derive(Clone, Debug)]
 pub(super) struct Sums {
     entries: Vec<Entry>,
@@ -102,8 +103,9 @@ impl Sums {
         (last.squares.minus(first.squares) - sum * sum / (end - start) as f64).max(0.0)
     }
 
-    /// Twice the negative log-likelihood of `start..end` as draws from the normal distribution that fits them best,
-    /// less what all segmentations have in common: length times the logarithm of the variance; 0 of none.
+    /// Twice the negative log-likelihood of `start..end` as draws from the normal distribution that fits them
+    /// best, less what all segmentations have in common: length times the logarithm of the variance; 0 of
+    /// none.
     pub(super) fn normal_cost(&self, start: usize, end: usize) -> f64 {
         if start == end {
             return 0.0;
@@ -112,8 +114,8 @@ impl Sums {
         length * (self.squared_error(start, end) / length + VARIANCE_ADDED).ln()
     }
 
-    /// At most [`Sums::normal_cost`] of `start..end`, and close to it where the variance is near that of `reference`; without
-    /// a logarithm, of which it takes the tangent (in the inverse variance).
+    /// At most [`Sums::normal_cost`] of `start..end`, and close to it where the variance is near that of
+    /// `reference`; without a logarithm, of which it takes the tangent (in the inverse variance).
     pub(super) fn normal_cost_floor(&self, start: usize, end: usize, reference: &Reference) -> f64 {
         let length = (end - start) as f64;
         let squared_error = self.squared_error(start, end) + length * VARIANCE_ADDED;

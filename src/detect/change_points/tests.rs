@@ -137,7 +137,8 @@ fn penalties_are_those_of_the_criteria() {
     }
 }
 
-/// What the dynamic program over all begins of segments finds: as cheap, and with segments that are long enough.
+/// What the dynamic program over all begins of segments finds: as cheap, and with segments that are long
+/// enough.
 #[test]
 fn the_optimum_is_that_of_the_full_dynamic_program() {
     let mut random = StdRng::seed_from_u64(7);
@@ -162,6 +163,22 @@ fn the_optimum_is_that_of_the_full_dynamic_program() {
         assert!((found.objective - summed).abs() <= tolerance, "{found:?} costs {summed}, {options:?}");
         let bounds: Vec<usize> = [vec![0], changes, vec![len]].concat();
         assert!(bounds.windows(2).all(|bound| bound[1] - bound[0] >= options.segment_len_min));
+    }
+}
+
+/// A begin that is worse than a new segment is dropped only once the new one is long enough.
+#[test]
+fn nothing_is_dropped_too_early() {
+    let mut random = StdRng::seed_from_u64(13);
+    for _ in 0..600 {
+        let values: Vec<f64> = (0..50).map(|_| f64::from(random.random_range(0..4)).powi(3)).collect();
+        let (penalty, segment_len_min) = (random.random_range(0.0..4.0), random.random_range(5..12));
+        let (penalty, scaling) = (Penalty::Value(penalty), Scaling::Raw);
+        let options =
+            Options { cost: Cost::MeanVariance, penalty, scaling, segment_len_min, ..Options::default() };
+        let found = optimal(&values, &options).unwrap();
+        let least = oracle::least_costs(&values, &options, found.penalty)[values.len()];
+        assert!((found.objective - least).abs() <= 1e-6, "{found:?} for {least}, {options:?}");
     }
 }
 

@@ -1,5 +1,5 @@
-//! Agreement of change points with those of several annotators: van den Burg, Williams, *An evaluation of change
-//! point detection algorithms* (2020). All sets hold index 0, as there.
+//! Agreement of change points with those of several annotators: van den Burg, Williams, *An evaluation of
+//! change point detection algorithms* (2020). All sets hold index 0, as there.
 
 /// Distance within which a change point counts as the annotated one.
 const MARGIN: usize = 5;
@@ -36,8 +36,8 @@ pub(super) fn f1(annotations: &[Vec<usize>], changes: &[usize]) -> f64 {
     2.0 * precision * recall / (precision + recall)
 }
 
-/// For each annotated segment the largest overlap (intersection by union) with a found one, by length, on average over
-/// annotators.
+/// For each annotated segment the largest overlap (intersection by union) with a found one, by length, on
+/// average over annotators.
 pub(super) fn cover(annotations: &[Vec<usize>], changes: &[usize], len: usize) -> f64 {
     let segments = |changes: &[usize]| {
         let starts = with_zero(changes);

@@ -22,8 +22,8 @@ pub(super) fn objective(values: &[f64], changes: &[usize], options: &Options, pe
     costs.sum()
 }
 
-/// The least costs of all prefixes, infinite where there is no segmentation, by going through all begins of each
-/// last segment.
+/// The least costs of all prefixes, infinite where there is no segmentation, by going through all begins of
+/// each last segment.
 pub(super) fn least_costs(values: &[f64], options: &Options, penalty: f64) -> Vec<f64> {
     let mut least = vec![0.0];
     for end in 1..=values.len() {
