@@ -13,8 +13,10 @@
 //! and the first term on the right is a number kept with the block. If the right side is no better than the
 //! best known, the block is passed over in one step. Blocks of four are blocks again. On quiet series the
 //! bound is short by what one split gains by chance, much less than a penalty, so that a value costs the
-//! logarithm of the length. The worst case is PELT's: each begin that PELT would keep, plus a third for the
-//! blocks.
+//! logarithm of the length. The block that holds the begin which was the best for the value before would be
+//! looked into each time; as that begin's cost is known, the least of the others is kept as well.
+//!
+//! The worst case is linear in the begins from the oldest on that PELT would keep, and a twelfth for blocks.
 //!
 //! The anchor `a` lies the least segment length after the block, as of segments shorter than that the
 //! variance is anything. Begins are dropped for good, by blocks and from the oldest, by PELT's rule, which
@@ -34,6 +36,16 @@ fn block_len(level: usize) -> usize {
     LEAF_LEN << (FANOUT_BITS * level)
 }
 
+/// What is known of the costs `best(s) + cost(s, anchor)` over a block of begins `s`.
+#[derive(Clone, Copy, Debug)]
+struct Block {
+    least: f64,
+    /// Whose cost is the least.
+    start: usize,
+    /// The least of the others.
+    second: f64,
+}
+
 /// What is known of the least of `best(s) + cost(s, end)`.
 #[derive(Clone, Copy)]
 struct Least {
@@ -51,6 +63,8 @@ struct Prefix<'a> {
     end: usize,
     /// Of a segment that is likely to be the last.
     reference: Reference,
+    /// A begin that need not be looked at.
+    known_start: Option<usize>,
 }
 
 impl Prefix<'_> {
@@ -81,8 +95,8 @@ pub(super) struct Mark {
 pub(super) struct Blocks {
     segment_len_min: usize,
     penalty: f64,
-    /// By level: the least of `best(s) + cost(s, anchor)` over each block.
-    levels: Vec<Vec<f64>>,
+    /// By level.
+    levels: Vec<Vec<Block>>,
     mark: Mark,
 }
 
@@ -118,7 +132,13 @@ impl Blocks {
             self.mark = Mark { live_from, next: None };
         }
         let cost = sums.normal_cost(likely, end);
-        let prefix = Prefix { sums, best, end, reference: Reference::of(cost, end - likely) };
+        let prefix = Prefix {
+            sums,
+            best,
+            end,
+            reference: Reference::of(cost, end - likely),
+            known_start: Some(likely),
+        };
         let likely = Least { cost: best[likely] + cost, start: likely, hopeless_before: 0 };
         let least = self.least(&prefix, self.mark.live_from..admitted, likely);
         if least.hopeless_before > self.mark.live_from && self.mark.next.is_none() {
@@ -135,13 +155,14 @@ impl Blocks {
         while start < starts.end {
             let (bound, next) = self.bound(prefix, start, starts.end, least.cost);
             if let Some(bound) = bound {
-                if least.hopeless_before == start && bound >= least.cost + self.penalty {
+                let holds_known = prefix.known_start.is_some_and(|known| (start..next).contains(&known));
+                if least.hopeless_before == start && bound >= least.cost + self.penalty && !holds_known {
                     least.hopeless_before = next;
                 }
                 start = next;
                 continue;
             }
-            for start in start..next {
+            for start in (start..next).filter(|start| Some(*start) != prefix.known_start) {
                 let cost = prefix.cost(prefix.best[start], start, least.cost);
                 if cost < least.cost {
                     (least.cost, least.start) = (cost, start);
@@ -170,7 +191,9 @@ impl Blocks {
         for level in (0..levels).rev() {
             let next = start + block_len(level);
             let anchor = next - 1 + self.segment_len_min;
-            let bound = prefix.cost(self.levels[level][start / block_len(level)], anchor, known);
+            let block = self.levels[level][start / block_len(level)];
+            let is_known = Some(block.start) == prefix.known_start;
+            let bound = prefix.cost(if is_known { block.second } else { block.least }, anchor, known);
             if bound >= known {
                 return (Some(bound), next);
             }
@@ -184,16 +207,18 @@ impl Blocks {
         while admitted.is_multiple_of(block_len(level)) {
             let starts = admitted - block_len(level)..admitted;
             let none = Least { cost: f64::INFINITY, start: 0, hopeless_before: 0 };
-            let least = self.least(prefix, starts, none);
+            let least = self.least(&Prefix { known_start: None, ..*prefix }, starts.clone(), none);
+            let others = Prefix { known_start: Some(least.start), ..*prefix };
+            let second = self.least(&others, starts, none).cost;
             if level == self.levels.len() {
                 self.levels.push(vec![]);
             }
-            self.levels[level].push(least.cost);
+            self.levels[level].push(Block { least: least.cost, start: least.start, second });
             level += 1;
         }
     }
 
     pub(super) fn size_bytes(&self) -> usize {
-        self.levels.iter().map(|blocks| blocks.capacity() * size_of::<f64>()).sum()
+        self.levels.iter().map(|blocks| blocks.capacity() * size_of::<Block>()).sum()
     }
 }

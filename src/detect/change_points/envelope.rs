@@ -1,11 +1,17 @@
 //! Functional pruning for the mean cost: FPOP of Maidstone, Hocking, Rigaill, Fearnhead, *On optimal multiple
 //! changepoint algorithms for large data*, Statistics and Computing 27 (2017).
 //!
-//! Suppose the last segment began at `s` and has level `m`. The first `t` values then cost `best(s) + penalty
-//! + sum of (y - m)²` over `s..t`. As a function of `m`, what tells candidates apart is `best(s) - squares(s)
-//! + 2 m sum(s) - s m²`, which does not depend on `t`: all of them gain the same by every further value. A
-//! candidate that is nowhere the least will never be. The least of them by level is kept as intervals of
-//! levels, each with its candidate. Of quiet noise there are few, however long it lasts.
+//! Suppose the last segment began at `s` and has level `m`. The first `t` values then cost the optimum of the
+//! first `s`, the penalty, and the sum of `(y - m)²` over `s..t`. As a function of `m`, what tells candidates
+//! apart is
+//!
+//! ```text
+//! best(s) - squares(s) + 2 m sum(s) - s m²
+//! ```
+//!
+//! which does not depend on `t`: all of them gain the same by every further value. A candidate that is nowhere
+//! the least will never be. The least of them by level is kept as intervals of levels, each with its
+//! candidate. Of quiet noise there are few, however long it lasts.
 //!
 //! With a least segment length `l`, a candidate enters only when `l` values have come after it. It is as good
 //! a function then as it would have been before, so that nothing is lost and the optimum stays exact.
