@@ -28,9 +28,15 @@ impl Measure {
         let mut buffer = values.to_vec();
         let scale = match options.scaling {
             Scaling::Raw => 1.0,
-            Scaling::Deviation => rounded(deviation(values), options.cost),
-            Scaling::Differences => rounded(deviation_of_differences(&mut buffer), options.cost),
+            Scaling::Deviation => deviation(values),
+            Scaling::Differences => deviation_of_differences(&mut buffer),
         };
+        let scale = match options.basis {
+            Basis::Whole => scale,
+            Basis::Leading => rounded(scale, options.cost),
+        };
+        // A series that does not move, or hardly.
+        let scale = if scale.is_normal() { scale } else { 1.0 };
         buffer.clear();
         buffer.extend_from_slice(values);
         // Whole scales, so that the centre, which matters only for rounding, stays the same when a few values
@@ -81,14 +87,13 @@ fn penalty(options: &Options, len: usize) -> f64 {
     }
 }
 
-/// The nearest of the scales there are; 1 for a series that does not move.
+/// The nearest of the scales there are.
 fn rounded(scale: f64, cost: Cost) -> f64 {
     let steps_per_octave = match cost {
         Cost::Mean => SCALE_STEPS_MEAN,
         Cost::MeanVariance => SCALE_STEPS_MEAN_VARIANCE,
     };
-    let rounded = ((scale.log2() * steps_per_octave).round() / steps_per_octave).exp2();
-    if rounded.is_normal() { rounded } else { 1.0 }
+    ((scale.log2() * steps_per_octave).round() / steps_per_octave).exp2()
 }
 
 /// The lower median; 0 of none. Reorders the values.
