@@ -3,8 +3,12 @@
 //! What aggregates over telemetry here has one property in common: the state is a function of the
 //! *multiset* of values, never of their order, batching or partitioning, and a value that is added
 //! and then retracted leaves no trace. That is what lets a continuous view equal the batch query.
+//!
+//! What looks at the order of values, as change points do, is a function of their *sequence* alone: a
+//! late value leads to what would be had it come in time.
 
 mod bytes;
+pub mod change_points;
 pub mod exact_sum;
 pub mod isolation_forest;
 pub mod order_key;
