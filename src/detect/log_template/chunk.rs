@@ -1,0 +1,154 @@
+//! A chunk: words of letters and digits with what joins them (`blk_12`, `10.0.0.1:80`, `a.b.C$D@1f`), and which part
+//! of it is variable.
+
+use super::PLACEHOLDER;
+use super::class::{
+    AT, BACKSLASH, BLANK, BREAK, COLON, DIGIT, DOT, HEX, HOLE, JOINERS, LETTER, SLASH, UPPER, WORD, class,
+};
+use super::output::Spans;
+use super::scan::{Expected, Scanner};
+use super::words::{is_calendar, is_host, is_word_with_digits};
+
+/// A run of hexadecimal letters of this length is no word.
+const HEX_LETTERS_MIN: usize = 8;
+
+impl<P: Spans> Scanner<'_, P> {
+    /// Scans the chunk that begins at `at`, its first word at `word` (after a sign).
+    pub(super) fn chunk(&mut self, at: usize, word: usize) -> usize {
+        if self.expected == Expected::Value {
+            return self.value(at);
+        }
+        self.expected = Expected::Any;
+        let (end, bits) = self.chunk_end(word);
+        let after = &self.bytes[end..];
+        if after.starts_with(b"://") {
+            return self.url(at, end + 3);
+        }
+        if after.starts_with(b":\\") && end == at + 1 && bits & DIGIT == 0 {
+            return self.path(end + 1 - 2 + 1).max(end);
+        }
+        self.output.word();
+        if bits & (DIGIT | HOLE) != 0 {
+            self.with_digits(at, end, bits);
+            if self.bytes.get(end) == Some(&b'%') && self.output.is_after_hole(end) {
+                self.output.extend_hole(end + 1);
+                return end + 1;
+            }
+        } else if bits & (LETTER | JOINERS) == 0 && end - at >= HEX_LETTERS_MIN {
+            self.output.hole(at, end);
+        } else if bits & (DOT | AT | BACKSLASH) != 0 {
+            self.pieces(at, end);
+        } else if end - at == 3 && bits & UPPER != 0 && self.is_date(at, end) {
+            self.output.hole(at, end);
+        }
+        end
+    }
+
+    /// The end of the chunk, and the bits of all that is in it.
+    fn chunk_end(&self, start: usize) -> (usize, u16) {
+        let (mut end, mut bits) = (start, 0);
+        loop {
+            while let Some(byte) = self.bytes.get(end) {
+                let class = class(*byte);
+                if class & WORD == 0 {
+                    break;
+                }
+                bits |= class;
+                end += 1;
+            }
+            let Some(byte) = self.bytes.get(end) else { break };
+            if *byte == b'<' && self.is_placeholder(end) {
+                bits |= HOLE;
+                end += PLACEHOLDER.len();
+                continue;
+            }
+            let joins = class(*byte) & JOINERS;
+            if joins == 0 || self.class_at(end + 1) & WORD == 0 && !self.bytes[end + 1..].starts_with(PLACEHOLDER.as_bytes())
+            {
+                break;
+            }
+            bits |= joins;
+            end += 1;
+        }
+        (end, bits)
+    }
+
+    /// An address goes on to a blank, a quote or a bracket; punctuation that ends it is not part of it.
+    fn url(&mut self, at: usize, from: usize) -> usize {
+        let is_end = |byte: &u8| class(*byte) & BREAK != 0 && !matches!(byte, b',' | b';' | b'=' | b'|');
+        let len = self.bytes[from..].iter().position(is_end).unwrap_or(self.bytes.len() - from);
+        let mut end = from + len;
+        while matches!(self.bytes[end - 1], b'.' | b',' | b';' | b':') {
+            end -= 1;
+        }
+        self.output.word();
+        self.output.hole(at, end);
+        end
+    }
+
+    /// Is this the name of a month or day with a number or another such name beside it?
+    fn is_date(&self, at: usize, end: usize) -> bool {
+        if !is_calendar(&self.bytes[at..end]) {
+            return false;
+        }
+        let rest = self.bytes[end..].strip_prefix(b",").unwrap_or(&self.bytes[end..]);
+        let blanks = rest.iter().take_while(|byte| class(**byte) & BLANK != 0).count();
+        let rest = &rest[blanks..];
+        let is_before = rest.first().is_some_and(u8::is_ascii_digit)
+            || rest.starts_with(PLACEHOLDER.as_bytes())
+            || rest.get(..3).is_some_and(is_calendar);
+        is_before || at > 0 && self.output.is_after_hole(at - 1)
+    }
+
+    fn with_digits(&mut self, at: usize, end: usize, bits: u16) {
+        let colons = self.bytes[at..end].iter().filter(|byte| **byte == b':').count();
+        if bits & (LETTER | AT | SLASH | BACKSLASH) == 0 && bits & HEX != 0 && colons >= 2 {
+            return self.output.hole(at, end);
+        }
+        self.pieces(at, end);
+    }
+
+    /// What colons separate is looked at for itself: an address may have a word after it.
+    fn pieces(&mut self, at: usize, end: usize) {
+        let mut start = at;
+        for colon in at..=end {
+            if colon == end || self.bytes[colon] == b':' {
+                self.piece(start, colon);
+                start = colon + 1;
+            }
+        }
+    }
+
+    /// Masks a piece from its first word with a digit on; all of it where it is the name of a host or an address.
+    fn piece(&mut self, start: usize, end: usize) {
+        let piece = &self.bytes[start..end];
+        if let Some(sign) = piece.iter().position(|byte| *byte == b'@') {
+            let (owner, rest) = (&piece[..sign], &piece[sign + 1..]);
+            let is_hash = rest.iter().all(u8::is_ascii_hexdigit) || rest == PLACEHOLDER.as_bytes();
+            let is_class = owner.iter().any(|byte| byte.is_ascii_uppercase() || *byte == b'.');
+            let from = if is_hash && is_class { start + sign + 1 } else { start };
+            return self.output.hole(from, end);
+        }
+        let is_lower = !piece.iter().any(u8::is_ascii_uppercase);
+        if piece.contains(&b'\\') || is_lower && is_host(piece) {
+            return self.output.hole(start, end);
+        }
+        let is_signed = matches!(piece.first(), Some(b'-' | b'+'));
+        let mut word = start + usize::from(is_signed);
+        for at in word..=end {
+            if at < end && class(self.bytes[at]) & JOINERS == 0 {
+                continue;
+            }
+            if is_variable(&self.bytes[word..at]) {
+                let from = if word == start + 1 && is_signed { start } else { word };
+                return self.output.hole(from, end);
+            }
+            word = at + 1;
+        }
+    }
+}
+
+fn is_variable(word: &[u8]) -> bool {
+    let has_digit = word.iter().any(|byte| byte.is_ascii_digit() || *byte == b'*');
+    has_digit && !is_word_with_digits(word)
+}
