@@ -3,7 +3,7 @@
 
 use super::PLACEHOLDER;
 use super::class::{
-    AT, BACKSLASH, BLANK, BREAK, COLON, DIGIT, DOT, HEX, HOLE, JOINERS, LETTER, SLASH, UPPER, WORD, class,
+    AT, BACKSLASH, BLANK, BREAK, DIGIT, DOT, HEX, HOLE, JOINERS, LETTER, SLASH, UPPER, WORD, class,
 };
 use super::output::Spans;
 use super::scan::{Expected, Scanner};
@@ -127,7 +127,7 @@ impl<P: Spans> Scanner<'_, P> {
             let is_hash = rest.iter().all(u8::is_ascii_hexdigit) || rest == PLACEHOLDER.as_bytes();
             let is_class = owner.iter().any(|byte| byte.is_ascii_uppercase() || *byte == b'.');
             let from = if is_hash && is_class { start + sign + 1 } else { start };
-            return self.output.hole(from, end);
+            return self.output.hole_after(start, from, end);
         }
         let is_lower = !piece.iter().any(u8::is_ascii_uppercase);
         if piece.contains(&b'\\') || is_lower && is_host(piece) {
@@ -141,7 +141,7 @@ impl<P: Spans> Scanner<'_, P> {
             }
             if is_variable(&self.bytes[word..at]) {
                 let from = if word == start + 1 && is_signed { start } else { word };
-                return self.output.hole(from, end);
+                return self.output.hole_after(start, from, end);
             }
             word = at + 1;
         }

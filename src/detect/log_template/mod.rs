@@ -2,10 +2,12 @@
 #![allow(missing_docs)]
 mod chunk;
 mod class;
+pub mod merge;
 mod output;
 mod scan;
 mod words;
 
+pub use merge::*;
 use scan::Scanner;
 
 /// Stands for what is variable in a template.

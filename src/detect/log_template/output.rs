@@ -74,6 +74,8 @@ pub(super) struct Output<'a, P> {
     copied: usize,
     /// In the output, the end of the last placeholder.
     hole_end: usize,
+    /// In the output, where the word begins that the last placeholder ends.
+    hole_word: usize,
     holes: usize,
     tokens: usize,
     levels: [Level; DEPTH_MAX],
@@ -91,6 +93,7 @@ impl<'a, P: Spans> Output<'a, P> {
             spans,
             copied: 0,
             hole_end: usize::MAX,
+            hole_word: 0,
             holes: 0,
             tokens: 1,
             levels: [Level::default(); DEPTH_MAX],
@@ -154,10 +157,18 @@ impl<'a, P: Spans> Output<'a, P> {
         self.levels[self.depth].plain = false;
     }
 
-    /// A placeholder for what is between the two; one with the placeholder before it, where only what separates
-    /// the values of a list stands between.
+    /// A placeholder for what is between the two.
     pub(super) fn hole(&mut self, start: usize, end: usize) {
-        if let Some(spaces) = self.spaces_since_hole(start) {
+        self.hole_after(start, start, end);
+    }
+
+    /// A placeholder for what is between `start` and `end`, after a constant part of the same word that begins at
+    /// `word`. It is one with the placeholder before it where that has the same constant part, and only what
+    /// separates the values of a list stands between.
+    pub(super) fn hole_after(&mut self, word: usize, start: usize, end: usize) {
+        if let Some(spaces) = self.spaces_since_hole(word)
+            && self.out[self.hole_word..self.hole_end - PLACEHOLDER.len()] == self.message[word..start]
+        {
             self.out.truncate(self.hole_end);
             self.tokens -= spaces;
             self.copied = end;
@@ -165,6 +176,7 @@ impl<'a, P: Spans> Output<'a, P> {
             return;
         }
         self.flush(start);
+        self.hole_word = self.out.len() - (start - word);
         self.push_hole(start, end);
     }
 
@@ -236,9 +248,12 @@ impl<'a, P: Spans> Output<'a, P> {
         }
         let inner = self.levels[self.depth];
         self.depth -= 1;
-        if inner.open == b'[' && inner.plain && inner.commas > 0 && inner.words == inner.commas + 1 {
+        if inner.source == at && self.is_apart(at) {
+            self.hole(at, at);
+        } else if inner.open == b'[' && inner.plain && inner.commas > 0 && inner.words == inner.commas + 1 {
             self.flush(at);
             self.go_back(inner.mark);
+            self.hole_word = self.out.len();
             self.push_hole(inner.source, at);
         }
         self.flush(at + 1);
@@ -254,6 +269,12 @@ impl<'a, P: Spans> Output<'a, P> {
             Some((_, previous_end)) => self.go_back(previous_end),
             None => self.levels[self.depth].previous = Some((start, end)),
         }
+    }
+
+    /// Are the empty brackets that close at `at` a value, and not part of a word as those of `run()` and `int[]`?
+    fn is_apart(&self, at: usize) -> bool {
+        let bytes = self.message.as_bytes();
+        bytes[at] != b'}' && at.checked_sub(2).is_none_or(|before| matches!(bytes[before], b' ' | b'=' | b':' | b','))
     }
 
     /// The end of the message, or of what is looked at of it; with what was collected.

@@ -178,6 +178,11 @@ impl<'a, P: Spans> Scanner<'a, P> {
             self.expected = Expected::Any;
             return;
         }
+        if before != b' ' && class(after) & BLANK != 0 {
+            self.output.hole(at + 1, at + 1);
+            self.expected = Expected::Any;
+            return;
+        }
         let end = self.bytes[..at].iter().rposition(|byte| *byte != b' ').map_or(0, |last| last + 1);
         let key = self.bytes[..end].iter().rev().take(32).take_while(|byte| class(**byte) & (WORD | BREAK) == WORD & class(**byte) && class(**byte) & WORD != 0 || **byte == b'_');
         let len = key.count();
@@ -253,9 +258,10 @@ impl<'a, P: Spans> Scanner<'a, P> {
         let is_path = match byte {
             b'/' => at == 0 || self.bytes[at - 1] != b'<',
             b'\\' => next == b'\\',
+            b'.' | b'~' => self.bytes[at + 1..].starts_with(b"/") || self.bytes[at + 1..].starts_with(b"./"),
             _ => false,
         };
-        if self.expected == Expected::Value && byte != b':' && byte != b';' && byte != b'|' && class(next) & BREAK == 0 {
+        if self.expected == Expected::Value && byte != b';' && byte != b'|' {
             return self.value(at);
         }
         if is_sign {
