@@ -3,7 +3,7 @@
 
 use super::PLACEHOLDER;
 use super::class::{
-    AT, BACKSLASH, BLANK, BREAK, DIGIT, DOT, HEX, HOLE, JOINERS, LETTER, SLASH, UPPER, WORD, class,
+    AT, BACKSLASH, BLANK, BREAK, COLON, DIGIT, DOT, HEX, HOLE, JOINER, JOINERS, LETTER, SLASH, UPPER, WORD, class,
 };
 use super::output::Spans;
 use super::scan::{Expected, Scanner};
@@ -63,12 +63,13 @@ impl<P: Spans> Scanner<'_, P> {
                 continue;
             }
             let joins = class(*byte) & JOINERS;
-            if joins == 0 || self.class_at(end + 1) & WORD == 0 && !self.bytes[end + 1..].starts_with(PLACEHOLDER.as_bytes())
-            {
+            let joiners = if self.class_at(end + 1) & JOINER != 0 { 2 } else { 1 };
+            let is_apart = joins == COLON && bits & (DIGIT | HOLE) == 0 && bits & LETTER != 0;
+            if joins == 0 || is_apart || self.class_at(end + joiners) & WORD == 0 && !self.is_placeholder(end + joiners) {
                 break;
             }
             bits |= joins;
-            end += 1;
+            end += joiners;
         }
         (end, bits)
     }
@@ -133,14 +134,15 @@ impl<P: Spans> Scanner<'_, P> {
         if piece.contains(&b'\\') || is_lower && is_host(piece) {
             return self.output.hole(start, end);
         }
-        let is_signed = matches!(piece.first(), Some(b'-' | b'+'));
-        let mut word = start + usize::from(is_signed);
+        let mut word = start;
         for at in word..=end {
             if at < end && class(self.bytes[at]) & JOINERS == 0 {
                 continue;
             }
             if is_variable(&self.bytes[word..at]) {
-                let from = if word == start + 1 && is_signed { start } else { word };
+                let is_signed = word == start + 1 || class(self.bytes[word.saturating_sub(2)]) & JOINER != 0;
+                let is_signed = word > start && is_signed && matches!(self.bytes[word - 1], b'-' | b'+');
+                let from = if is_signed { word - 1 } else { word };
                 return self.output.hole_after(start, from, end);
             }
             word = at + 1;

@@ -167,7 +167,8 @@ impl<'a, P: Spans> Output<'a, P> {
     /// separates the values of a list stands between.
     pub(super) fn hole_after(&mut self, word: usize, start: usize, end: usize) {
         if let Some(spaces) = self.spaces_since_hole(word)
-            && self.out[self.hole_word..self.hole_end - PLACEHOLDER.len()] == self.message[word..start]
+            && (self.out[self.hole_word..self.hole_end - PLACEHOLDER.len()] == self.message[word..start]
+                || word == start && self.is_port(start))
         {
             self.out.truncate(self.hole_end);
             self.tokens -= spaces;
@@ -178,6 +179,11 @@ impl<'a, P: Spans> Output<'a, P> {
         self.flush(start);
         self.hole_word = self.out.len() - (start - word);
         self.push_hole(start, end);
+    }
+
+    /// Is the value at `start` the port after a host, or the line after a file: right after a placeholder and `:`?
+    fn is_port(&self, start: usize) -> bool {
+        self.position(start) == self.hole_end + 1 && self.message[..start].ends_with(':')
     }
 
     fn push_hole(&mut self, start: usize, end: usize) {

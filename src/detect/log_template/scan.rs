@@ -76,7 +76,7 @@ impl<'a, P: Spans> Scanner<'a, P> {
     }
 
     pub(super) fn is_placeholder(&self, at: usize) -> bool {
-        self.bytes[at..].starts_with(PLACEHOLDER.as_bytes())
+        self.bytes.get(at..).is_some_and(|rest| rest.starts_with(PLACEHOLDER.as_bytes()))
     }
 
     pub(super) fn class_at(&self, at: usize) -> u16 {
@@ -240,6 +240,9 @@ impl<'a, P: Spans> Scanner<'a, P> {
         let mut end = at;
         while self.class_at(end) & BREAK == 0 && end < self.bytes.len() || end < self.bytes.len() && self.is_placeholder(end) {
             end += if self.bytes[end] == b'<' { PLACEHOLDER.len() } else { 1 };
+        }
+        if end > at && matches!(self.bytes.get(end), Some(b'(' | b'{')) {
+            return end;
         }
         if self.output.in_brackets() && self.class_at(end) & BLANK != 0 {
             let ahead = self.bytes[end..].iter().take(VALUE_BYTES_MAX);
