@@ -28,6 +28,7 @@ impl<P: Spans> Scanner<'_, P> {
             return self.path(end + 1 - 2 + 1).max(end);
         }
         self.output.word();
+        self.last_word = (word, end);
         if bits & (DIGIT | HOLE) != 0 {
             self.with_digits(at, end, bits);
             if self.bytes.get(end) == Some(&b'%') && self.output.is_after_hole(end) {
@@ -102,9 +103,17 @@ impl<P: Spans> Scanner<'_, P> {
     }
 
     fn with_digits(&mut self, at: usize, end: usize, bits: u16) {
-        let colons = self.bytes[at..end].iter().filter(|byte| **byte == b':').count();
-        if bits & (LETTER | AT | SLASH | BACKSLASH) == 0 && bits & HEX != 0 && colons >= 2 {
+        if bits & (LETTER | HEX | AT | BACKSLASH | HOLE) == 0 && self.bytes[at].is_ascii_digit() {
             return self.output.hole(at, end);
+        }
+        if bits & (COLON | DOT | AT | BACKSLASH) == 0 {
+            return self.words(at, end);
+        }
+        if bits & (LETTER | AT | SLASH | BACKSLASH) == 0 && bits & COLON != 0 {
+            let colons = self.bytes[at..end].iter().filter(|byte| **byte == b':').count();
+            if colons >= 2 {
+                return self.output.hole(at, end);
+            }
         }
         self.pieces(at, end);
     }
@@ -120,7 +129,7 @@ impl<P: Spans> Scanner<'_, P> {
         }
     }
 
-    /// Masks a piece from its first word with a digit on; all of it where it is the name of a host or an address.
+    /// Masks all of a piece where it is the name of a host or an address, else from its first word with a digit on.
     fn piece(&mut self, start: usize, end: usize) {
         let piece = &self.bytes[start..end];
         if let Some(sign) = piece.iter().position(|byte| *byte == b'@') {
@@ -134,6 +143,11 @@ impl<P: Spans> Scanner<'_, P> {
         if piece.contains(&b'\\') || is_lower && is_host(piece) {
             return self.output.hole(start, end);
         }
+        self.words(start, end);
+    }
+
+    /// Masks from the first word with a digit on.
+    fn words(&mut self, start: usize, end: usize) {
         let mut word = start;
         for at in word..=end {
             if at < end && class(self.bytes[at]) & JOINERS == 0 {

@@ -25,6 +25,8 @@ pub(super) struct Scanner<'a, P> {
     pub(super) bytes: &'a [u8],
     pub(super) output: Output<'a, P>,
     pub(super) expected: Expected,
+    /// The last chunk: the key of a value, perhaps.
+    pub(super) last_word: (usize, usize),
     /// Where the quote closes whose text is being scanned.
     quote_end: usize,
     /// Where the colon after a quoted key is.
@@ -39,6 +41,7 @@ impl<'a, P: Spans> Scanner<'a, P> {
             bytes: &message.as_bytes()[..len],
             output: Output::new(message, out, spans),
             expected: Expected::Any,
+            last_word: (0, 0),
             quote_end: usize::MAX,
             colon: usize::MAX,
             colon_expects: Expected::Any,
@@ -86,6 +89,11 @@ impl<'a, P: Spans> Scanner<'a, P> {
     /// Blanks are one space. Of a message of several lines the indented ones are left out, unless they stand in
     /// brackets: they are the frames of a stack, or the detail of what is above them.
     fn blank(&mut self, at: usize) -> usize {
+        let is_single = self.bytes[at] == b' ' && self.bytes.get(at + 1).is_some_and(|byte| class(*byte) & BLANK == 0);
+        if is_single && !self.output.is_after_hole(at) {
+            self.output.token();
+            return at + 1;
+        }
         let mut end = at;
         let mut is_line = false;
         loop {
@@ -184,9 +192,9 @@ impl<'a, P: Spans> Scanner<'a, P> {
             return;
         }
         let end = self.bytes[..at].iter().rposition(|byte| *byte != b' ').map_or(0, |last| last + 1);
-        let key = self.bytes[..end].iter().rev().take(32).take_while(|byte| class(**byte) & (WORD | BREAK) == WORD & class(**byte) && class(**byte) & WORD != 0 || **byte == b'_');
-        let len = key.count();
-        self.expected = expected_of(&self.bytes[end - len..end]);
+        let (word, word_end) = self.last_word;
+        let key = if word_end == end { &self.bytes[word..end] } else { &[] };
+        self.expected = expected_of(key);
     }
 
     /// Quoted text without a blank in it is a value, and so is what is expected to be one; else its words are

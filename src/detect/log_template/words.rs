@@ -1,20 +1,39 @@
 //! The few words that the form alone does not tell.
 
+/// The longest of the words below that are compared without regard to case.
+const KNOWN_BYTES_MAX: usize = 12;
+
+/// The word in lower case, with its length; nothing for words that are too long to be known.
+fn lower(word: &[u8]) -> Option<([u8; KNOWN_BYTES_MAX], usize)> {
+    let mut lower = [0; KNOWN_BYTES_MAX];
+    lower.get_mut(..word.len())?.copy_from_slice(word);
+    lower.make_ascii_lowercase();
+    Some((lower, word.len()))
+}
+
 /// Names with a digit in them that are words of the trade and not identifiers.
-const WITH_DIGITS: [&str; 44] = [
-    "3d", "auth0", "base64", "bzip2", "db2", "dhcp6", "e2e", "ec2", "ed25519", "ext3", "ext4", "h2", "http2", "i18n",
-    "ieee1394", "imap4", "int32", "int64", "ipv4", "ipv6", "k8s", "l10n", "l2tp", "latin1", "log4j", "md5", "mp3",
-    "mp4", "neo4j", "oauth2", "p2p", "pop3", "python3", "route53", "s3", "sha1", "sha256", "sha512", "ssh2", "sslv3",
-    "uint64", "utf8", "x509", "x86",
-];
+fn is_trade_word(word: &[u8]) -> bool {
+    let Some((lower, len)) = lower(word) else { return false };
+    matches!(
+        &lower[..len],
+        b"auth0" | b"base64" | b"bzip2" | b"db2" | b"dhcp6" | b"e2e" | b"ec2" | b"ed25519" | b"ext3" | b"ext4" | b"h2"
+            | b"http2" | b"i18n" | b"ieee1394" | b"imap4" | b"int32" | b"int64" | b"ipv4" | b"ipv6" | b"k8s" | b"l10n"
+            | b"l2tp" | b"latin1" | b"log4j" | b"md5" | b"mp3" | b"mp4" | b"neo4j" | b"oauth2" | b"p2p" | b"pop3"
+            | b"python3" | b"route53" | b"s3" | b"sha1" | b"sha256" | b"sha512" | b"ssh2" | b"sslv3" | b"uint64"
+            | b"utf8" | b"x509" | b"x86"
+    )
+}
+
+/// No word with a digit in it is longer.
+const WORD_BYTES_MAX: usize = 24;
 
 /// Is this word with digits one that names a thing of its own kind (`ssh2`, `utf8`), or one with a single digit
 /// between letters, as in `flush2DB`?
 pub(super) fn is_word_with_digits(word: &[u8]) -> bool {
-    if word.len() > 24 || !word[0].is_ascii_alphabetic() && !word.eq_ignore_ascii_case(b"3d") {
+    if word.len() > WORD_BYTES_MAX || !word[0].is_ascii_alphabetic() {
         return false;
     }
-    if word.len() <= 8 && WITH_DIGITS.iter().any(|known| word.eq_ignore_ascii_case(known.as_bytes())) {
+    if is_trade_word(word) {
         return true;
     }
     let mut digits = word.iter().enumerate().filter(|(_, byte)| byte.is_ascii_digit());
@@ -43,16 +62,15 @@ pub(super) fn is_calendar(word: &[u8]) -> bool {
     )
 }
 
-/// Keys whose values are what the message says, and are kept as text.
-const SPEAKING: [&str; 26] = [
-    "caller", "cause", "desc", "description", "detail", "details", "err", "error", "errormessage", "event",
-    "exception", "level", "log", "logger", "loglevel", "lvl", "message", "method", "msg", "reason", "severity",
-    "status_text", "summary", "text", "title", "warning",
-];
-
-/// Is the value of this key kept as text?
+/// Is the value of this key what the message says, so that it is kept as text?
 pub(super) fn is_speaking(key: &[u8]) -> bool {
-    (2..=12).contains(&key.len()) && SPEAKING.iter().any(|known| key.eq_ignore_ascii_case(known.as_bytes()))
+    let Some((lower, len)) = lower(key) else { return false };
+    matches!(
+        &lower[..len],
+        b"caller" | b"cause" | b"desc" | b"description" | b"detail" | b"details" | b"err" | b"error" | b"errormessage"
+            | b"event" | b"exception" | b"level" | b"log" | b"logger" | b"loglevel" | b"lvl" | b"message" | b"method"
+            | b"msg" | b"reason" | b"severity" | b"summary" | b"text" | b"title" | b"warning"
+    )
 }
 
 /// Labels that end the names of hosts, and begin those of packages.
