@@ -37,8 +37,8 @@ impl<P: Spans> Scanner<'_, P> {
             }
         } else if bits & (LETTER | JOINERS) == 0 && end - at >= HEX_LETTERS_MIN {
             self.output.hole(at, end);
-        } else if bits & (DOT | AT | BACKSLASH) != 0 {
-            self.pieces(at, end);
+        } else if bits & (AT | BACKSLASH) != 0 || bits & (DOT | UPPER) == DOT {
+            self.pieces(at, end, bits);
         } else if end - at == 3 && bits & UPPER != 0 && self.is_date(at, end) {
             self.output.hole(at, end);
         }
@@ -47,9 +47,10 @@ impl<P: Spans> Scanner<'_, P> {
 
     /// The end of the chunk, and the bits of all that is in it.
     fn chunk_end(&self, start: usize) -> (usize, u16) {
+        let bytes = self.bytes;
         let (mut end, mut bits) = (start, 0);
         loop {
-            while let Some(byte) = self.bytes.get(end) {
+            for byte in &bytes[end..] {
                 let class = class(*byte);
                 if class & WORD == 0 {
                     break;
@@ -57,7 +58,10 @@ impl<P: Spans> Scanner<'_, P> {
                 bits |= class;
                 end += 1;
             }
-            let Some(byte) = self.bytes.get(end) else { break };
+            let Some(byte) = bytes.get(end) else { break };
+            if class(*byte) & JOINERS == 0 && *byte != b'<' {
+                break;
+            }
             if *byte == b'<' && self.is_placeholder(end) {
                 bits |= HOLE;
                 end += PLACEHOLDER.len();
@@ -107,7 +111,7 @@ impl<P: Spans> Scanner<'_, P> {
             return self.output.hole(at, end);
         }
         if bits & (COLON | DOT | AT | BACKSLASH) == 0 {
-            return self.words(at, end);
+            return if self.bytes[at].is_ascii_digit() { self.output.hole(at, end) } else { self.words(at, end) };
         }
         if bits & (LETTER | AT | SLASH | BACKSLASH) == 0 && bits & COLON != 0 {
             let colons = self.bytes[at..end].iter().filter(|byte| **byte == b':').count();
@@ -115,56 +119,63 @@ impl<P: Spans> Scanner<'_, P> {
                 return self.output.hole(at, end);
             }
         }
-        self.pieces(at, end);
+        self.pieces(at, end, bits);
     }
 
     /// What colons separate is looked at for itself: an address may have a word after it.
-    fn pieces(&mut self, at: usize, end: usize) {
+    fn pieces(&mut self, at: usize, end: usize, bits: u16) {
         let mut start = at;
-        for colon in at..=end {
-            if colon == end || self.bytes[colon] == b':' {
-                self.piece(start, colon);
-                start = colon + 1;
-            }
+        while bits & COLON != 0
+            && let Some(colon) = self.bytes[start..end].iter().position(|byte| *byte == b':')
+        {
+            self.piece(start, start + colon, bits);
+            start += colon + 1;
         }
+        self.piece(start, end, bits);
     }
 
     /// Masks all of a piece where it is the name of a host or an address, else from its first word with a digit on.
-    fn piece(&mut self, start: usize, end: usize) {
+    fn piece(&mut self, start: usize, end: usize, bits: u16) {
         let piece = &self.bytes[start..end];
-        if let Some(sign) = piece.iter().position(|byte| *byte == b'@') {
+        if bits & AT != 0
+            && let Some(sign) = piece.iter().position(|byte| *byte == b'@')
+        {
             let (owner, rest) = (&piece[..sign], &piece[sign + 1..]);
             let is_hash = rest.iter().all(u8::is_ascii_hexdigit) || rest == PLACEHOLDER.as_bytes();
             let is_class = owner.iter().any(|byte| byte.is_ascii_uppercase() || *byte == b'.');
             let from = if is_hash && is_class { start + sign + 1 } else { start };
             return self.output.hole_after(start, from, end);
         }
-        let is_lower = !piece.iter().any(u8::is_ascii_uppercase);
-        if piece.contains(&b'\\') || is_lower && is_host(piece) {
+        let is_path = bits & BACKSLASH != 0 && piece.contains(&b'\\');
+        if is_path || bits & DOT != 0 && !piece.iter().any(u8::is_ascii_uppercase) && is_host(piece) {
             return self.output.hole(start, end);
         }
         self.words(start, end);
     }
 
-    /// Masks from the first word with a digit on.
+    /// Masks from the first word with a digit on, and with its sign, unless that word is known.
     fn words(&mut self, start: usize, end: usize) {
-        let mut word = start;
-        for at in word..=end {
-            if at < end && class(self.bytes[at]) & JOINERS == 0 {
-                continue;
+        let (mut word, mut at) = (start, start);
+        while at < end {
+            let class = class(self.bytes[at]);
+            if class & JOINERS != 0 {
+                word = at + 1;
+            } else if class & DIGIT != 0 || self.bytes[at] == b'<' {
+                let is_end = |byte: &u8| super::class::class(*byte) & JOINERS != 0;
+                let len = self.bytes[at..end].iter().position(is_end).unwrap_or(end - at);
+                if class & DIGIT == 0 || !is_word_with_digits(&self.bytes[word..at + len]) {
+                    return self.output.hole_after(start, self.signed(start, word), end);
+                }
+                at += len - 1;
             }
-            if is_variable(&self.bytes[word..at]) {
-                let is_signed = word == start + 1 || class(self.bytes[word.saturating_sub(2)]) & JOINER != 0;
-                let is_signed = word > start && is_signed && matches!(self.bytes[word - 1], b'-' | b'+');
-                let from = if is_signed { word - 1 } else { word };
-                return self.output.hole_after(start, from, end);
-            }
-            word = at + 1;
+            at += 1;
         }
     }
-}
 
-fn is_variable(word: &[u8]) -> bool {
-    let has_digit = word.iter().any(|byte| byte.is_ascii_digit() || *byte == b'*');
-    has_digit && !is_word_with_digits(word)
+    /// Where the number begins whose first digit may be at `word`: at its sign, if it has one.
+    fn signed(&self, start: usize, word: usize) -> usize {
+        let is_sign = word > start && matches!(self.bytes[word - 1], b'-' | b'+');
+        let is_apart = word == start + 1 || word > start + 1 && class(self.bytes[word - 2]) & JOINER != 0;
+        if is_sign && is_apart { word - 1 } else { word }
+    }
 }

@@ -17,7 +17,7 @@ pub const TEMPLATE_BYTES_MAX: usize = 1024;
 /// No template has more tokens, which blanks separate; the mark of the cut is one more.
 pub const TEMPLATE_TOKENS_MAX: usize = 128;
 /// Of a message no more is looked at, in bytes.
-pub const SCANNED_BYTES_MAX: usize = 4096;
+pub const SCANNED_BYTES_MAX: usize = 2048;
 
 pub fn template(message: &str) -> String {
     let mut template = String::new();

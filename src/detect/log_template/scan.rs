@@ -36,9 +36,8 @@ pub(super) struct Scanner<'a, P> {
 
 impl<'a, P: Spans> Scanner<'a, P> {
     pub(super) fn new(message: &'a str, out: &'a mut String, spans: P) -> Self {
-        let len = message.floor_char_boundary(SCANNED_BYTES_MAX);
         Scanner {
-            bytes: &message.as_bytes()[..len],
+            bytes: scanned(message),
             output: Output::new(message, out, spans),
             expected: Expected::Any,
             last_word: (0, 0),
@@ -306,6 +305,16 @@ impl<'a, P: Spans> Scanner<'a, P> {
         self.output.hole(at, end);
         end
     }
+}
+
+/// As much of the message as is looked at, by whole tokens where it can.
+fn scanned(message: &str) -> &[u8] {
+    let bytes = &message.as_bytes()[..message.floor_char_boundary(SCANNED_BYTES_MAX)];
+    if bytes.len() == message.len() {
+        return bytes;
+    }
+    let blank = bytes.iter().rposition(|byte| class(*byte) & BLANK != 0);
+    &bytes[..blank.filter(|blank| *blank > bytes.len() / 2).unwrap_or(bytes.len())]
 }
 
 fn expected_of(key: &[u8]) -> Expected {

@@ -6,8 +6,12 @@ const KNOWN_BYTES_MAX: usize = 12;
 /// The word in lower case, with its length; nothing for words that are too long to be known.
 fn lower(word: &[u8]) -> Option<([u8; KNOWN_BYTES_MAX], usize)> {
     let mut lower = [0; KNOWN_BYTES_MAX];
-    lower.get_mut(..word.len())?.copy_from_slice(word);
-    lower.make_ascii_lowercase();
+    if word.len() > KNOWN_BYTES_MAX {
+        return None;
+    }
+    for (lower, byte) in lower.iter_mut().zip(word) {
+        *lower = byte.to_ascii_lowercase();
+    }
     Some((lower, word.len()))
 }
 
@@ -64,7 +68,8 @@ pub(super) fn is_calendar(word: &[u8]) -> bool {
 
 /// Is the value of this key what the message says, so that it is kept as text?
 pub(super) fn is_speaking(key: &[u8]) -> bool {
-    let Some((lower, len)) = lower(key) else { return false };
+    let may_be = key.len() >= 3 && matches!(key[0] | 0x20, b'c' | b'd' | b'e' | b'l' | b'm' | b'r' | b's' | b't' | b'w');
+    let Some((lower, len)) = (if may_be { lower(key) } else { None }) else { return false };
     matches!(
         &lower[..len],
         b"caller" | b"cause" | b"desc" | b"description" | b"detail" | b"details" | b"err" | b"error" | b"errormessage"
