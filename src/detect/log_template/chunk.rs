@@ -25,7 +25,7 @@ impl<P: Spans> Scanner<'_, P> {
             return self.url(at, end + 3);
         }
         if after.starts_with(b":\\") && end == at + 1 && bits & DIGIT == 0 {
-            return self.path(end + 1 - 2 + 1).max(end);
+            return self.path(at, end + 2);
         }
         self.output.word();
         self.last_word = (word, end);
@@ -100,7 +100,7 @@ impl<P: Spans> Scanner<'_, P> {
         let rest = self.bytes[end..].strip_prefix(b",").unwrap_or(&self.bytes[end..]);
         let blanks = rest.iter().take_while(|byte| class(**byte) & BLANK != 0).count();
         let rest = &rest[blanks..];
-        let is_before = rest.first().is_some_and(u8::is_ascii_digit)
+        let is_before = rest.iter().take_while(|byte| byte.is_ascii_alphanumeric()).any(|byte| byte.is_ascii_digit())
             || rest.starts_with(PLACEHOLDER.as_bytes())
             || rest.get(..3).is_some_and(is_calendar);
         is_before || at > 0 && self.output.is_after_hole(at - 1)

@@ -1,183 +1,226 @@
 //! Templates that differ in a variable word become one pattern.
+//!
+//! The form of a word does not always tell that it is variable: names of users, hosts and queues are words as any
+//! other. What tells is that many different ones are seen in one place, all else the same. Patterns are a function of
+//! the *set* of templates: neither their order nor how often each was seen matters, and a template that goes away
+//! leaves no trace. That is unlike Drain (He et al., *Drain: An Online Log Parsing Approach with Fixed Depth Tree*,
+//! 2017), whose tree depends on which line came first; the search by place is nearer to IPLoM (Makanju et al.,
+//! *Clustering Event Logs Using Iterative Partitioning*, 2009).
+//!
+//! # Criterion
+//!
+//! A template is a row of words and of what stands between them. Only templates with the same number of words, the
+//! same text between them and the same first word can merge ([`merge_key`]); the first word never changes. Among them,
+//! one place is variable for the templates that are the same at all others, if there are two or more of these, and
+//!
+//! * one of them has a lone placeholder there, and [`CONTEXT_WORDS_MIN`] other places are constant; or
+//! * [`DISTINCT_WORDS_MIN`] different words were seen there, and as many other places are constant; or
+//! * all words there have a placeholder in them (`eu-<*>`, `us-<*>`), and one other place is constant.
+//!
+//! Where no single place is variable, two places are, for the templates that are the same at all others, if one more
+//! place than [`CONTEXT_WORDS_MIN`] is constant, and
+//!
+//! * one of the templates has a lone placeholder at both; or
+//! * [`DISTINCT_WORDS_MIN`] different words were seen at each, in twice as many templates or more.
+//!
+//! All places that are variable become placeholders at once, templates that have become the same are one, and so on
+//! until nothing changes. Every round makes a word a placeholder, so there are no more rounds than words.
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet};
+use std::hash::Hasher;
 
 use super::PLACEHOLDER;
-use super::class::{JOINERS, COLON, WIDE, WORD, class};
+use super::parts::{Fnv, Parts};
 
-/// So many different words in one place, all else the same, make it variable.
+/// So many different words in one place, all else the same, make the place variable.
 pub const DISTINCT_WORDS_MIN: usize = 5;
-/// At so many other places constant words must stand.
+/// So many other places have constant words before words in one place are taken to be variable.
 pub const CONTEXT_WORDS_MIN: usize = 2;
-/// Templates of more words are not searched for two places that vary together.
-const PAIR_WORDS_MAX: usize = 24;
+/// Two places that vary together are looked for in templates of no more words, since there are as many pairs as the
+/// square of it.
+pub const PAIR_WORDS_MAX: usize = 16;
 
-/// A template taken apart: `gaps[i]` stands before `words[i]`, the last gap after all.
-#[derive(Clone)]
-struct Parts<'a> {
-    gaps: Vec<&'a str>,
-    words: Vec<&'a str>,
-}
+/// The words of a template; all that are compared have the same number.
+type Line<'a> = Vec<&'a str>;
 
-fn parts(template: &str) -> Parts<'_> {
-    let bytes = template.as_bytes();
-    let (mut gaps, mut words) = (Vec::new(), Vec::new());
-    let (mut gap, mut at) = (0, 0);
-    while at < bytes.len() {
-        let end = word_end(bytes, at);
-        if end > at {
-            gaps.push(&template[gap..at]);
-            words.push(&template[at..end]);
-            (gap, at) = (end, end);
-        } else {
-            at += 1;
-        }
-    }
-    gaps.push(&template[gap..]);
-    Parts { gaps, words }
-}
-
-fn word_end(bytes: &[u8], start: usize) -> usize {
-    let is_word = |at: usize| bytes.get(at).is_some_and(|byte| class(*byte) & (WORD | WIDE) != 0);
-    let is_hole = |at: usize| bytes[at..].starts_with(PLACEHOLDER.as_bytes());
-    let mut end = start;
-    while end < bytes.len() {
-        let joins = end > start && class(bytes[end]) & JOINERS & !COLON != 0;
-        end += if is_word(end) {
-            1
-        } else if is_hole(end) {
-            PLACEHOLDER.len()
-        } else if joins && (is_word(end + 1) || is_hole(end + 1)) {
-            1
-        } else {
-            break;
-        };
-    }
-    end
-}
-
-fn hash(bytes: &[u8], seed: u64) -> u64 {
-    let step = |hash: u64, byte: &u8| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3);
-    finish(bytes.iter().fold(0xcbf2_9ce4_8422_2325 ^ seed.wrapping_mul(0x9e37_79b9_7f4a_7c15), step))
-}
-
-fn finish(mut hash: u64) -> u64 {
-    hash = (hash ^ hash >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    hash = (hash ^ hash >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
-    hash ^ hash >> 31
-}
-
+/// The partition in which a template may merge: templates of different keys never become one pattern.
+///
+/// It is a hash of the first word and of what stands between the words. The same on every machine and in every
+/// version of the program that has the same templates; 64 bits, of which SQL may take any.
+///
+/// ```
+/// use undercurrent::detect::log_template::merge_key;
+/// assert_eq!(merge_key("Invalid user anna from <*>"), merge_key("Invalid user <*> from <*>"));
+/// assert_ne!(merge_key("Invalid user anna from <*>"), merge_key("Invalid user: anna from <*>"));
+/// ```
 pub fn merge_key(template: &str) -> u64 {
-    key_of(&parts(template))
+    Parts::of(template).key()
 }
 
-fn key_of(parts: &Parts<'_>) -> u64 {
-    let first = parts.words.first().copied().unwrap_or_default();
-    let first = if first.contains(PLACEHOLDER) { PLACEHOLDER } else { first };
-    parts.gaps.iter().fold(hash(first.as_bytes(), 0), |key, gap| finish(key ^ hash(gap.as_bytes(), 1)))
-}
-
+/// The pattern of each template, by the criterion [above](self). Duplicates do no harm.
+///
+/// ```
+/// use undercurrent::detect::log_template::merge;
+/// let users = ["anna", "bert", "carl", "dora", "emil"].map(|user| format!("Invalid user {user} from <*>"));
+/// let patterns = merge(users.iter().map(String::as_str));
+/// assert_eq!(patterns[users[0].as_str()], "Invalid user <*> from <*>");
+/// ```
 pub fn merge<'a>(templates: impl IntoIterator<Item = &'a str>) -> BTreeMap<&'a str, String> {
     let mut groups: BTreeMap<u64, BTreeSet<&str>> = BTreeMap::new();
     for template in templates {
         groups.entry(merge_key(template)).or_default().insert(template);
     }
-    let mut merged = BTreeMap::new();
+    let mut patterns = BTreeMap::new();
     for group in groups.into_values() {
         let group: Vec<&str> = group.into_iter().collect();
-        merged.extend(group.iter().copied().zip(merge_group(&group)));
+        patterns.extend(group.iter().copied().zip(merge_group(&group)));
     }
-    merged
+    patterns
 }
 
+/// The patterns of the templates of one [`merge_key`], in their order: `patterns[i]` is that of `templates[i]`.
+///
+/// Templates of several keys may be given: they are kept apart by what the key is a hash of.
 pub fn merge_group(templates: &[&str]) -> Vec<String> {
-    let parts: Vec<Parts<'_>> = templates.iter().map(|template| parts(template)).collect();
-    let mut places: BTreeMap<(&[&str], &str), Vec<usize>> = BTreeMap::new();
-    for (at, parts) in parts.iter().enumerate() {
-        let first = parts.words.first().copied().unwrap_or_default();
-        let first = if first.contains(PLACEHOLDER) { PLACEHOLDER } else { first };
-        places.entry((&parts.gaps, first)).or_default().push(at);
+    let parts: Vec<Parts<'_>> = templates.iter().map(|template| Parts::of(template)).collect();
+    let mut alike: BTreeMap<(&[&str], &str), Classes<'_>> = BTreeMap::new();
+    for (index, parts) in parts.iter().enumerate() {
+        let classes = alike.entry((&parts.gaps, parts.first())).or_default();
+        classes.entry(parts.words.clone()).or_default().push(index);
     }
     let mut patterns = vec![String::new(); templates.len()];
-    for members in places.into_values() {
-        let mut lines: Vec<Vec<&str>> = members.iter().map(|at| parts[*at].words.clone()).collect();
-        generalise(&mut lines);
-        for (at, line) in members.iter().zip(&lines) {
-            patterns[*at] = joined(&parts[*at].gaps, line);
+    for classes in alike.into_values() {
+        for (line, members) in generalised(classes) {
+            for index in members {
+                patterns[index] = parts[index].with_words(&line);
+            }
         }
     }
     patterns
 }
 
-fn joined(gaps: &[&str], words: &[&str]) -> String {
-    let mut text = String::from(gaps[0]);
-    for (word, gap) in words.iter().zip(&gaps[1..]) {
-        text.push_str(word);
-        text.push_str(gap);
-    }
-    text
-}
+/// Lines, with the templates that have become them.
+type Classes<'a> = BTreeMap<Line<'a>, Vec<usize>>;
 
-fn generalise(lines: &mut [Vec<&str>]) {
+fn generalised(mut classes: Classes<'_>) -> Classes<'_> {
     loop {
-        let distinct: BTreeSet<Vec<&str>> = lines.iter().cloned().collect();
-        if distinct.len() < 2 { return; }
-        let distinct: Vec<Vec<&str>> = distinct.into_iter().collect();
-        let mut variable = single(&distinct);
-        if variable.is_empty() { variable = pairs(&distinct); }
-        if variable.is_empty() { break; }
-        for line in lines.iter_mut() {
-            let total = total(line);
-            let n = line.len();
-            let orig = line.clone();
-            for at in 1..n {
-                if variable.contains(&(total.wrapping_sub(place(at, orig[at])), at, 0)) { line[at] = PLACEHOLDER; }
-                for other in at + 1..n {
-                    if variable.contains(&(total.wrapping_sub(place(at, orig[at])).wrapping_sub(place(other, orig[other])), at, other)) { line[at] = PLACEHOLDER; line[other] = PLACEHOLDER; }
-                }
+        let lines: Vec<&Line<'_>> = classes.keys().collect();
+        let variable = variable_places(&lines);
+        if variable.is_empty() {
+            return classes;
+        }
+        let mut next = Classes::new();
+        for (number, (mut line, members)) in classes.into_iter().enumerate() {
+            for (_, place) in variable.range((number, 0)..(number + 1, 0)) {
+                line[*place] = PLACEHOLDER;
             }
+            next.entry(line).or_default().extend(members);
         }
+        classes = next;
     }
 }
 
-fn place(at: usize, word: &str) -> u64 { hash(word.as_bytes(), at as u64 + 2) }
-fn total(line: &[&str]) -> u64 { line.iter().enumerate().fold(0, |t, (at, word)| t.wrapping_add(place(at, word))) }
-fn constants(line: &[&str]) -> usize { line.iter().filter(|word| !word.contains(PLACEHOLDER)).count() }
-
-fn env(n: &str, d: usize) -> usize { std::env::var(n).ok().and_then(|x| x.parse().ok()).unwrap_or(d) }
-
-fn single(lines: &[Vec<&str>]) -> HashSet<(u64, usize, usize)> {
-    let (k, c) = (env("K", 5), env("C", 2));
-    let mut families: BTreeMap<(u64, usize), (usize, Vec<&str>)> = BTreeMap::new();
-    for line in lines {
-        let total = total(line);
-        for at in 1..line.len() {
-            let e = families.entry((total.wrapping_sub(place(at, line[at])), at)).or_default();
-            e.0 = constants(line) - usize::from(!line[at].contains(PLACEHOLDER));
-            e.1.push(line[at]);
-        }
-    }
-    families.into_iter().filter(|(_, (context, words))| {
-        let has_pure = words.contains(&PLACEHOLDER);
-        let all = words.iter().all(|word| word.contains(PLACEHOLDER));
-        words.len() > 1 && (*context >= c && (has_pure || words.len() >= k) || *context >= 1 && all)
-    }).map(|((key, at), _)| (key, at, 0)).collect()
+/// One line as seen by those that are the same but for one place or two.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Candidate<'a> {
+    /// Of the line without these places.
+    rest: u64,
+    /// The second is 0 where there is only one.
+    places: (usize, usize),
+    words: (&'a str, &'a str),
+    /// Constant words at the other places.
+    context: usize,
+    line: usize,
 }
 
-fn pairs(lines: &[Vec<&str>]) -> HashSet<(u64, usize, usize)> {
-    let (k, c, pf) = (env("K", 5), env("C", 2), env("P", 2));
-    if pf == 0 { return HashSet::new(); }
-    let mut families: BTreeMap<(u64, usize, usize), (usize, usize, BTreeSet<&str>, BTreeSet<&str>, bool)> = BTreeMap::new();
-    for line in lines {
-        if line.len() > PAIR_WORDS_MAX { continue; }
-        let total = total(line);
-        for at in 1..line.len() { for other in at + 1..line.len() {
-            let e = families.entry((total.wrapping_sub(place(at, line[at])).wrapping_sub(place(other, line[other])), at, other)).or_default();
-            e.0 = constants(line) - usize::from(!line[at].contains(PLACEHOLDER)) - usize::from(!line[other].contains(PLACEHOLDER));
-            e.1 += 1;
-            e.2.insert(line[at]); e.3.insert(line[other]);
-            e.4 |= line[at] == PLACEHOLDER && line[other] == PLACEHOLDER;
-        } }
+/// The places to become placeholders, each as the number of the line and the place in it.
+fn variable_places(lines: &[&Line<'_>]) -> BTreeSet<(usize, usize)> {
+    let mut variable = places_where(single_candidates(lines), is_variable);
+    if variable.is_empty() && lines.first().is_some_and(|line| line.len() <= PAIR_WORDS_MAX) {
+        variable = places_where(pair_candidates(lines), are_variable);
     }
-    families.into_iter().filter(|(_, (context, n, a, b, pure))| *context > c && (*n >= pf * k && a.len() >= k && b.len() >= k || *n > 1 && *pure )).map(|(k, _)| k).collect()
+    let is_constant = |(line, place): &(usize, usize)| lines[*line][*place] != PLACEHOLDER;
+    variable.retain(is_constant);
+    variable
+}
+
+fn places_where(
+    mut candidates: Vec<Candidate<'_>>,
+    is_variable: fn(&[Candidate<'_>]) -> bool,
+) -> BTreeSet<(usize, usize)> {
+    candidates.sort_unstable();
+    let families = candidates.chunk_by(|left, right| (left.rest, left.places) == (right.rest, right.places));
+    let families = families.filter(|family| family.len() > 1 && is_variable(family));
+    let places = families.flatten().flat_map(|candidate| {
+        let (first, second) = candidate.places;
+        [(candidate.line, first), (candidate.line, if second > 0 { second } else { first })]
+    });
+    places.collect()
+}
+
+fn is_variable(family: &[Candidate<'_>]) -> bool {
+    let context = family[0].context;
+    let is_open = family.iter().any(|candidate| candidate.words.0 == PLACEHOLDER);
+    let are_open = family.iter().all(|candidate| candidate.words.0.contains(PLACEHOLDER));
+    context >= CONTEXT_WORDS_MIN && (is_open || family.len() >= DISTINCT_WORDS_MIN) || context > 0 && are_open
+}
+
+fn are_variable(family: &[Candidate<'_>]) -> bool {
+    let is_open = family.iter().any(|candidate| candidate.words == (PLACEHOLDER, PLACEHOLDER));
+    let firsts: BTreeSet<&str> = family.iter().map(|candidate| candidate.words.0).collect();
+    let seconds: BTreeSet<&str> = family.iter().map(|candidate| candidate.words.1).collect();
+    let are_many = firsts.len().min(seconds.len()) >= DISTINCT_WORDS_MIN;
+    family[0].context > CONTEXT_WORDS_MIN && (is_open || are_many && family.len() >= 2 * DISTINCT_WORDS_MIN)
+}
+
+fn single_candidates<'a>(lines: &[&Line<'a>]) -> Vec<Candidate<'a>> {
+    let mut candidates = Vec::new();
+    for (number, line) in lines.iter().enumerate() {
+        let hashes = hashes(line);
+        let all = hashes.iter().fold(0, |all: u64, hash| all.wrapping_add(*hash));
+        let constants = line.iter().filter(|word| is_constant(word)).count();
+        for place in 1..line.len() {
+            candidates.push(Candidate {
+                rest: all.wrapping_sub(hashes[place]),
+                places: (place, 0),
+                words: (line[place], ""),
+                context: constants - usize::from(is_constant(line[place])),
+                line: number,
+            });
+        }
+    }
+    candidates
+}
+
+fn pair_candidates<'a>(lines: &[&Line<'a>]) -> Vec<Candidate<'a>> {
+    let mut candidates = Vec::new();
+    for single in single_candidates(lines) {
+        let line = lines[single.line];
+        let hashes = hashes(line);
+        for place in single.places.0 + 1..line.len() {
+            candidates.push(Candidate {
+                rest: single.rest.wrapping_sub(hashes[place]),
+                places: (single.places.0, place),
+                words: (single.words.0, line[place]),
+                context: single.context - usize::from(is_constant(line[place])),
+                line: single.line,
+            });
+        }
+    }
+    candidates
+}
+
+fn is_constant(word: &str) -> bool {
+    !word.contains(PLACEHOLDER)
+}
+
+/// Of each word with its place, so that their sum, less one of them, is the hash of the rest.
+fn hashes(line: &[&str]) -> Vec<u64> {
+    let hash = |(place, word): (usize, &&str)| {
+        let mut hash = Fnv::default();
+        hash.write_usize(place);
+        hash.write(word.as_bytes());
+        hash.finish()
+    };
+    line.iter().enumerate().map(hash).collect()
 }

@@ -2,11 +2,11 @@
 #![allow(missing_docs)]
 mod chunk;
 mod class;
-pub mod merge;
+mod merge;
 mod output;
+mod parts;
 mod scan;
 mod words;
-
 pub use merge::*;
 use scan::Scanner;
 

@@ -1,6 +1,6 @@
 //! One pass over a message: what is a word, what is a value, what is punctuation.
 
-use super::class::{ACTIVE, BLANK, BREAK, WIDE, WORD, class};
+use super::class::{ACTIVE, BLANK, BREAK, COLON, WIDE, WORD, class};
 use super::output::{CUT, Output, Spans};
 use super::words::{is_speaking, is_unit};
 use super::{PLACEHOLDER, SCANNED_BYTES_MAX, TEMPLATE_BYTES_MAX, TEMPLATE_TOKENS_MAX};
@@ -265,8 +265,9 @@ impl<'a, P: Spans> Scanner<'a, P> {
     fn other(&mut self, at: usize, byte: u8) -> usize {
         let next = self.bytes.get(at + 1).copied().unwrap_or(b' ');
         let is_sign = matches!(byte, b'-' | b'+') && next.is_ascii_digit();
-        let is_path = match byte {
-            b'/' => at == 0 || self.bytes[at - 1] != b'<',
+        let before = if at == 0 { b' ' } else { self.bytes[at - 1] };
+        let is_path = before != b'<' && class(before) & (BREAK | COLON) != 0 && match byte {
+            b'/' => true,
             b'\\' => next == b'\\',
             b'.' | b'~' => self.bytes[at + 1..].starts_with(b"/") || self.bytes[at + 1..].starts_with(b"./"),
             _ => false,
@@ -278,16 +279,16 @@ impl<'a, P: Spans> Scanner<'a, P> {
             return self.chunk(at, at + 1);
         }
         if is_path && class(next) & (BREAK | WIDE) == 0 && next != b'/' {
-            return self.path(at);
+            return self.path(at, at + 1);
         }
         self.output.punctuation();
         self.expected = if at == self.colon { self.colon_expects } else { Expected::Any };
         if byte == b'\\' && next == b'"' { at + 2 } else { at + 1 }
     }
 
-    /// A path ends at a blank, a bracket, a quote, a colon or a comma; a full stop that ends it is not part of it.
-    pub(super) fn path(&mut self, at: usize) -> usize {
-        let mut end = at + 1;
+    /// A path that begins at `at` and goes on from `from` ends at a blank, a bracket, a quote, a colon or a comma; a full stop that ends it is not part of it.
+    pub(super) fn path(&mut self, at: usize, from: usize) -> usize {
+        let mut end = from;
         while end < self.bytes.len() {
             if self.is_placeholder(end) {
                 end += PLACEHOLDER.len();

@@ -34,7 +34,7 @@ const WORD_BYTES_MAX: usize = 24;
 /// Is this word with digits one that names a thing of its own kind (`ssh2`, `utf8`), or one with a single digit
 /// between letters, as in `flush2DB`?
 pub(super) fn is_word_with_digits(word: &[u8]) -> bool {
-    if word.len() > WORD_BYTES_MAX || !word[0].is_ascii_alphabetic() {
+    if word.len() > WORD_BYTES_MAX || !word[0].is_ascii_alphabetic() || word.contains(&b'<') {
         return false;
     }
     if is_trade_word(word) {
