@@ -6,6 +6,7 @@
 
 mod bytes;
 pub mod exact_sum;
+pub mod log_template;
 pub mod order_key;
 pub mod pairs;
 pub mod quantile_sketch;

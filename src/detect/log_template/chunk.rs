@@ -3,7 +3,8 @@
 
 use super::PLACEHOLDER;
 use super::class::{
-    AT, BACKSLASH, BLANK, BREAK, COLON, DIGIT, DOT, HEX, HOLE, JOINER, JOINERS, LETTER, SLASH, UPPER, WORD, class,
+    AT, BACKSLASH, BLANK, BREAK, COLON, DIGIT, DOT, HEX, HOLE, JOINER, JOINERS, LETTER, SLASH, UPPER, WORD,
+    class,
 };
 use super::output::Spans;
 use super::scan::{Expected, Scanner};
@@ -70,7 +71,10 @@ impl<P: Spans> Scanner<'_, P> {
             let joins = class(*byte) & JOINERS;
             let joiners = if self.class_at(end + 1) & JOINER != 0 { 2 } else { 1 };
             let is_apart = joins == COLON && bits & (DIGIT | HOLE) == 0 && bits & LETTER != 0;
-            if joins == 0 || is_apart || self.class_at(end + joiners) & WORD == 0 && !self.is_placeholder(end + joiners) {
+            if joins == 0
+                || is_apart
+                || self.class_at(end + joiners) & WORD == 0 && !self.is_placeholder(end + joiners)
+            {
                 break;
             }
             bits |= joins;
@@ -100,9 +104,10 @@ impl<P: Spans> Scanner<'_, P> {
         let rest = self.bytes[end..].strip_prefix(b",").unwrap_or(&self.bytes[end..]);
         let blanks = rest.iter().take_while(|byte| class(**byte) & BLANK != 0).count();
         let rest = &rest[blanks..];
-        let is_before = rest.iter().take_while(|byte| byte.is_ascii_alphanumeric()).any(|byte| byte.is_ascii_digit())
-            || rest.starts_with(PLACEHOLDER.as_bytes())
-            || rest.get(..3).is_some_and(is_calendar);
+        let is_before =
+            rest.iter().take_while(|byte| byte.is_ascii_alphanumeric()).any(|byte| byte.is_ascii_digit())
+                || rest.starts_with(PLACEHOLDER.as_bytes())
+                || rest.get(..3).is_some_and(is_calendar);
         is_before || at > 0 && self.output.is_after_hole(at - 1)
     }
 
@@ -111,7 +116,11 @@ impl<P: Spans> Scanner<'_, P> {
             return self.output.hole(at, end);
         }
         if bits & (COLON | DOT | AT | BACKSLASH) == 0 {
-            return if self.bytes[at].is_ascii_digit() { self.output.hole(at, end) } else { self.words(at, end) };
+            return if self.bytes[at].is_ascii_digit() {
+                self.output.hole(at, end)
+            } else {
+                self.words(at, end)
+            };
         }
         if bits & (LETTER | AT | SLASH | BACKSLASH) == 0 && bits & COLON != 0 {
             let colons = self.bytes[at..end].iter().filter(|byte| **byte == b':').count();
@@ -143,7 +152,7 @@ impl<P: Spans> Scanner<'_, P> {
             let (owner, rest) = (&piece[..sign], &piece[sign + 1..]);
             let is_hash = rest.iter().all(u8::is_ascii_hexdigit) || rest == PLACEHOLDER.as_bytes();
             let is_class = owner.iter().any(|byte| byte.is_ascii_uppercase() || *byte == b'.');
-            let from = if is_hash && is_class { start + sign + 1 } else { start };
+            let from = if is_hash && is_class && !owner.contains(&b'<') { start + sign + 1 } else { start };
             return self.output.hole_after(start, from, end);
         }
         let is_path = bits & BACKSLASH != 0 && piece.contains(&b'\\');

@@ -15,7 +15,8 @@
 //!
 //! * one of them has a lone placeholder there, and [`CONTEXT_WORDS_MIN`] other places are constant; or
 //! * [`DISTINCT_WORDS_MIN`] different words were seen there, and as many other places are constant; or
-//! * all words there have a placeholder in them (`eu-<*>`, `us-<*>`), and one other place is constant.
+//! * [`OPEN_WORDS_MIN`] different words were seen there that all have a placeholder in them (`eu-<*>`, `us-<*>`,
+//!   `ap-<*>`), and one other place is constant.
 //!
 //! Where no single place is variable, two places are, for the templates that are the same at all others, if one more
 //! place than [`CONTEXT_WORDS_MIN`] is constant, and
@@ -34,6 +35,8 @@ use super::parts::{Fnv, Parts};
 
 /// So many different words in one place, all else the same, make the place variable.
 pub const DISTINCT_WORDS_MIN: usize = 5;
+/// So many different words that all have a placeholder in them do so, too.
+pub const OPEN_WORDS_MIN: usize = 3;
 /// So many other places have constant words before words in one place are taken to be variable.
 pub const CONTEXT_WORDS_MIN: usize = 2;
 /// Two places that vary together are looked for in templates of no more words, since there are as many pairs as the
@@ -162,7 +165,8 @@ fn is_variable(family: &[Candidate<'_>]) -> bool {
     let context = family[0].context;
     let is_open = family.iter().any(|candidate| candidate.words.0 == PLACEHOLDER);
     let are_open = family.iter().all(|candidate| candidate.words.0.contains(PLACEHOLDER));
-    context >= CONTEXT_WORDS_MIN && (is_open || family.len() >= DISTINCT_WORDS_MIN) || context > 0 && are_open
+    let is_told = is_open || family.len() >= DISTINCT_WORDS_MIN;
+    context >= CONTEXT_WORDS_MIN && is_told || context > 0 && are_open && family.len() >= OPEN_WORDS_MIN
 }
 
 fn are_variable(family: &[Candidate<'_>]) -> bool {

@@ -280,7 +280,8 @@ impl<'a, P: Spans> Output<'a, P> {
     /// Are the empty brackets that close at `at` a value, and not part of a word as those of `run()` and `int[]`?
     fn is_apart(&self, at: usize) -> bool {
         let bytes = self.message.as_bytes();
-        bytes[at] != b'}' && at.checked_sub(2).is_none_or(|before| matches!(bytes[before], b' ' | b'=' | b':' | b','))
+        bytes[at] != b'}'
+            && at.checked_sub(2).is_none_or(|before| matches!(bytes[before], b' ' | b'=' | b':' | b','))
     }
 
     /// The end of the message, or of what is looked at of it; with what was collected.

@@ -61,7 +61,8 @@ impl<'a, P: Spans> Scanner<'a, P> {
                 self.chunk(at, at)
             } else if class & BLANK != 0 {
                 let next = self.blank(at);
-                if self.output.tokens() > TEMPLATE_TOKENS_MAX && !self.bytes[next..].eq(&CUT.as_bytes()[1..]) {
+                if self.output.tokens() > TEMPLATE_TOKENS_MAX && !self.bytes[next..].eq(&CUT.as_bytes()[1..])
+                {
                     return self.output.finish(next, true);
                 }
                 next
@@ -88,7 +89,8 @@ impl<'a, P: Spans> Scanner<'a, P> {
     /// Blanks are one space. Of a message of several lines the indented ones are left out, unless they stand in
     /// brackets: they are the frames of a stack, or the detail of what is above them.
     fn blank(&mut self, at: usize) -> usize {
-        let is_single = self.bytes[at] == b' ' && self.bytes.get(at + 1).is_some_and(|byte| class(*byte) & BLANK == 0);
+        let is_single =
+            self.bytes[at] == b' ' && self.bytes.get(at + 1).is_some_and(|byte| class(*byte) & BLANK == 0);
         if is_single && !self.output.is_after_hole(at) {
             self.output.token();
             return at + 1;
@@ -207,7 +209,8 @@ impl<'a, P: Spans> Scanner<'a, P> {
         };
         self.quote_end = end;
         let blanks = self.bytes[end + 1..].iter().take_while(|byte| **byte == b' ').count();
-        let is_key = quote == b'"' && self.output.in_brackets() && self.bytes.get(end + 1 + blanks) == Some(&b':');
+        let is_key =
+            quote == b'"' && self.output.in_brackets() && self.bytes.get(end + 1 + blanks) == Some(&b':');
         let has_blank = self.bytes[at + 1..end].iter().any(|byte| class(*byte) & BLANK != 0);
         let expected = std::mem::replace(&mut self.expected, Expected::Any);
         if is_key {
@@ -240,16 +243,20 @@ impl<'a, P: Spans> Scanner<'a, P> {
     }
 
     /// Masks the value that begins at `at`: up to the comma or the bracket after it where no other key comes
-    /// before, else up to the next blank.
+    /// before, else up to the next blank. The name before an opening bracket is no value.
     pub(super) fn value(&mut self, at: usize) -> usize {
         self.expected = Expected::Any;
-        self.output.word();
         let mut end = at;
-        while self.class_at(end) & BREAK == 0 && end < self.bytes.len() || end < self.bytes.len() && self.is_placeholder(end) {
-            end += if self.bytes[end] == b'<' { PLACEHOLDER.len() } else { 1 };
+        while end < self.bytes.len() {
+            end += match class(self.bytes[end]) & BREAK {
+                0 => 1,
+                _ if self.is_placeholder(end) => PLACEHOLDER.len(),
+                _ => break,
+            };
         }
-        if end > at && matches!(self.bytes.get(end), Some(b'(' | b'{')) {
-            return end;
+        let is_word = self.class_at(at) & WORD != 0 || self.is_placeholder(at);
+        if is_word && matches!(self.bytes.get(end), Some(b'(' | b'{')) {
+            return self.chunk(at, at);
         }
         if self.output.in_brackets() && self.class_at(end) & BLANK != 0 {
             let ahead = self.bytes[end..].iter().take(VALUE_BYTES_MAX);
@@ -258,6 +265,7 @@ impl<'a, P: Spans> Scanner<'a, P> {
             let last = self.bytes[end..end + ahead].iter().rposition(|byte| *byte != b' ');
             end += if is_closed { last.map_or(0, |last| last + 1) } else { 0 };
         }
+        self.output.word();
         self.output.hole(at, end);
         end
     }
@@ -266,12 +274,16 @@ impl<'a, P: Spans> Scanner<'a, P> {
         let next = self.bytes.get(at + 1).copied().unwrap_or(b' ');
         let is_sign = matches!(byte, b'-' | b'+') && next.is_ascii_digit();
         let before = if at == 0 { b' ' } else { self.bytes[at - 1] };
-        let is_path = before != b'<' && class(before) & (BREAK | COLON) != 0 && match byte {
-            b'/' => true,
-            b'\\' => next == b'\\',
-            b'.' | b'~' => self.bytes[at + 1..].starts_with(b"/") || self.bytes[at + 1..].starts_with(b"./"),
-            _ => false,
-        };
+        let is_path = before != b'<'
+            && class(before) & (BREAK | COLON) != 0
+            && match byte {
+                b'/' => true,
+                b'\\' => next == b'\\',
+                b'.' | b'~' => {
+                    self.bytes[at + 1..].starts_with(b"/") || self.bytes[at + 1..].starts_with(b"./")
+                }
+                _ => false,
+            };
         if self.expected == Expected::Value && byte != b';' && byte != b'|' {
             return self.value(at);
         }

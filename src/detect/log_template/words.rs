@@ -20,11 +20,49 @@ fn is_trade_word(word: &[u8]) -> bool {
     let Some((lower, len)) = lower(word) else { return false };
     matches!(
         &lower[..len],
-        b"auth0" | b"base64" | b"bzip2" | b"db2" | b"dhcp6" | b"e2e" | b"ec2" | b"ed25519" | b"ext3" | b"ext4" | b"h2"
-            | b"http2" | b"i18n" | b"ieee1394" | b"imap4" | b"int32" | b"int64" | b"ipv4" | b"ipv6" | b"k8s" | b"l10n"
-            | b"l2tp" | b"latin1" | b"log4j" | b"md5" | b"mp3" | b"mp4" | b"neo4j" | b"oauth2" | b"p2p" | b"pop3"
-            | b"python3" | b"route53" | b"s3" | b"sha1" | b"sha256" | b"sha512" | b"ssh2" | b"sslv3" | b"uint64"
-            | b"utf8" | b"x509" | b"x86"
+        b"auth0"
+            | b"base64"
+            | b"bzip2"
+            | b"db2"
+            | b"dhcp6"
+            | b"e2e"
+            | b"ec2"
+            | b"ed25519"
+            | b"ext3"
+            | b"ext4"
+            | b"h2"
+            | b"http2"
+            | b"i18n"
+            | b"ieee1394"
+            | b"imap4"
+            | b"int32"
+            | b"int64"
+            | b"ipv4"
+            | b"ipv6"
+            | b"k8s"
+            | b"l10n"
+            | b"l2tp"
+            | b"latin1"
+            | b"log4j"
+            | b"md5"
+            | b"mp3"
+            | b"mp4"
+            | b"neo4j"
+            | b"oauth2"
+            | b"p2p"
+            | b"pop3"
+            | b"python3"
+            | b"route53"
+            | b"s3"
+            | b"sha1"
+            | b"sha256"
+            | b"sha512"
+            | b"ssh2"
+            | b"sslv3"
+            | b"uint64"
+            | b"utf8"
+            | b"x509"
+            | b"x86"
     )
 }
 
@@ -42,18 +80,71 @@ pub(super) fn is_word_with_digits(word: &[u8]) -> bool {
     }
     let mut digits = word.iter().enumerate().filter(|(_, byte)| byte.is_ascii_digit());
     let (Some((place, _)), None) = (digits.next(), digits.next()) else { return false };
-    place >= 2 && place + 2 < word.len() && word.iter().any(|byte| byte.is_ascii_alphabetic() && !byte.is_ascii_hexdigit())
+    place >= 2
+        && place + 2 < word.len()
+        && word.iter().any(|byte| byte.is_ascii_alphabetic() && !byte.is_ascii_hexdigit())
 }
 
 /// A unit, a zone or half of the day that belongs to the number before it.
 pub(super) fn is_unit(word: &[u8]) -> bool {
     matches!(
         word,
-        b"B" | b"b" | b"k" | b"K" | b"M" | b"G" | b"T" | b"KB" | b"kB" | b"kb" | b"MB" | b"Mb" | b"mb" | b"GB" | b"gb"
-            | b"TB" | b"PB" | b"KiB" | b"MiB" | b"GiB" | b"TiB" | b"ns" | b"us" | b"ms" | b"s" | b"sec" | b"secs"
-            | b"msec" | b"usec" | b"min" | b"mins" | b"h" | b"hr" | b"hrs" | b"Hz" | b"kHz" | b"MHz" | b"GHz" | b"AM"
-            | b"PM" | b"am" | b"pm" | b"UTC" | b"GMT" | b"CET" | b"CEST" | b"CST" | b"CDT" | b"EST" | b"EDT" | b"MST"
-            | b"MDT" | b"PST" | b"PDT" | b"BST" | b"IST" | b"JST"
+        b"B" | b"b"
+            | b"k"
+            | b"K"
+            | b"M"
+            | b"G"
+            | b"T"
+            | b"KB"
+            | b"kB"
+            | b"kb"
+            | b"MB"
+            | b"Mb"
+            | b"mb"
+            | b"GB"
+            | b"gb"
+            | b"TB"
+            | b"PB"
+            | b"KiB"
+            | b"MiB"
+            | b"GiB"
+            | b"TiB"
+            | b"ns"
+            | b"us"
+            | b"ms"
+            | b"s"
+            | b"sec"
+            | b"secs"
+            | b"msec"
+            | b"usec"
+            | b"min"
+            | b"mins"
+            | b"h"
+            | b"hr"
+            | b"hrs"
+            | b"Hz"
+            | b"kHz"
+            | b"MHz"
+            | b"GHz"
+            | b"AM"
+            | b"PM"
+            | b"am"
+            | b"pm"
+            | b"UTC"
+            | b"GMT"
+            | b"CET"
+            | b"CEST"
+            | b"CST"
+            | b"CDT"
+            | b"EST"
+            | b"EDT"
+            | b"MST"
+            | b"MDT"
+            | b"PST"
+            | b"PDT"
+            | b"BST"
+            | b"IST"
+            | b"JST"
     )
 }
 
@@ -61,20 +152,60 @@ pub(super) fn is_unit(word: &[u8]) -> bool {
 pub(super) fn is_calendar(word: &[u8]) -> bool {
     matches!(
         word,
-        b"Jan" | b"Feb" | b"Mar" | b"Apr" | b"May" | b"Jun" | b"Jul" | b"Aug" | b"Sep" | b"Oct" | b"Nov" | b"Dec"
-            | b"Mon" | b"Tue" | b"Wed" | b"Thu" | b"Fri" | b"Sat" | b"Sun"
+        b"Jan"
+            | b"Feb"
+            | b"Mar"
+            | b"Apr"
+            | b"May"
+            | b"Jun"
+            | b"Jul"
+            | b"Aug"
+            | b"Sep"
+            | b"Oct"
+            | b"Nov"
+            | b"Dec"
+            | b"Mon"
+            | b"Tue"
+            | b"Wed"
+            | b"Thu"
+            | b"Fri"
+            | b"Sat"
+            | b"Sun"
     )
 }
 
 /// Is the value of this key what the message says, so that it is kept as text?
 pub(super) fn is_speaking(key: &[u8]) -> bool {
-    let may_be = key.len() >= 3 && matches!(key[0] | 0x20, b'c' | b'd' | b'e' | b'l' | b'm' | b'r' | b's' | b't' | b'w');
+    let may_be = key.len() >= 3
+        && matches!(key[0] | 0x20, b'c' | b'd' | b'e' | b'l' | b'm' | b'r' | b's' | b't' | b'w');
     let Some((lower, len)) = (if may_be { lower(key) } else { None }) else { return false };
     matches!(
         &lower[..len],
-        b"caller" | b"cause" | b"desc" | b"description" | b"detail" | b"details" | b"err" | b"error" | b"errormessage"
-            | b"event" | b"exception" | b"level" | b"log" | b"logger" | b"loglevel" | b"lvl" | b"message" | b"method"
-            | b"msg" | b"reason" | b"severity" | b"summary" | b"text" | b"title" | b"warning"
+        b"caller"
+            | b"cause"
+            | b"desc"
+            | b"description"
+            | b"detail"
+            | b"details"
+            | b"err"
+            | b"error"
+            | b"errormessage"
+            | b"event"
+            | b"exception"
+            | b"level"
+            | b"log"
+            | b"logger"
+            | b"loglevel"
+            | b"lvl"
+            | b"message"
+            | b"method"
+            | b"msg"
+            | b"reason"
+            | b"severity"
+            | b"summary"
+            | b"text"
+            | b"title"
+            | b"warning"
     )
 }
 
@@ -82,8 +213,22 @@ pub(super) fn is_speaking(key: &[u8]) -> bool {
 fn is_top_level(label: &[u8]) -> bool {
     matches!(
         label,
-        b"com" | b"net" | b"org" | b"edu" | b"gov" | b"mil" | b"int" | b"io" | b"info" | b"biz" | b"local" | b"internal"
-            | b"lan" | b"localdomain" | b"arpa" | b"cloud"
+        b"com"
+            | b"net"
+            | b"org"
+            | b"edu"
+            | b"gov"
+            | b"mil"
+            | b"int"
+            | b"io"
+            | b"info"
+            | b"biz"
+            | b"local"
+            | b"internal"
+            | b"lan"
+            | b"localdomain"
+            | b"arpa"
+            | b"cloud"
     )
 }
 
@@ -91,10 +236,52 @@ fn is_top_level(label: &[u8]) -> bool {
 fn is_country(label: &[u8]) -> bool {
     matches!(
         label,
-        b"ar" | b"at" | b"au" | b"be" | b"br" | b"ca" | b"ch" | b"cl" | b"cn" | b"co" | b"cz" | b"de" | b"dk" | b"es"
-            | b"eu" | b"fi" | b"fr" | b"gr" | b"hk" | b"hu" | b"ie" | b"il" | b"in" | b"ir" | b"it" | b"jp" | b"kr"
-            | b"mx" | b"my" | b"nl" | b"no" | b"nz" | b"pt" | b"ro" | b"ru" | b"se" | b"sg" | b"sk" | b"th" | b"tr"
-            | b"tw" | b"ua" | b"uk" | b"us" | b"vn" | b"za"
+        b"ar"
+            | b"at"
+            | b"au"
+            | b"be"
+            | b"br"
+            | b"ca"
+            | b"ch"
+            | b"cl"
+            | b"cn"
+            | b"co"
+            | b"cz"
+            | b"de"
+            | b"dk"
+            | b"es"
+            | b"eu"
+            | b"fi"
+            | b"fr"
+            | b"gr"
+            | b"hk"
+            | b"hu"
+            | b"ie"
+            | b"il"
+            | b"in"
+            | b"ir"
+            | b"it"
+            | b"jp"
+            | b"kr"
+            | b"mx"
+            | b"my"
+            | b"nl"
+            | b"no"
+            | b"nz"
+            | b"pt"
+            | b"ro"
+            | b"ru"
+            | b"se"
+            | b"sg"
+            | b"sk"
+            | b"th"
+            | b"tr"
+            | b"tw"
+            | b"ua"
+            | b"uk"
+            | b"us"
+            | b"vn"
+            | b"za"
     )
 }
 
