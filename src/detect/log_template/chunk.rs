@@ -30,6 +30,9 @@ impl<P: Spans> Scanner<'_, P> {
         }
         self.output.word();
         self.last_word = (word, end);
+        if bits & HOLE == 0 && self.is_function(at, end) {
+            return end;
+        }
         if bits & (DIGIT | HOLE) != 0 {
             self.with_digits(at, end, bits);
             if self.bytes.get(end) == Some(&b'%') && self.output.is_after_hole(end) {
@@ -109,6 +112,15 @@ impl<P: Spans> Scanner<'_, P> {
                 || rest.starts_with(PLACEHOLDER.as_bytes())
                 || rest.get(..3).is_some_and(is_calendar);
         is_before || at > 0 && self.output.is_after_hole(at - 1)
+    }
+
+    /// Is this a name before a bracket, with a single digit that is not its end (`jk2_init(`)?
+    fn is_function(&self, at: usize, end: usize) -> bool {
+        let name = &self.bytes[at..end];
+        self.bytes.get(end) == Some(&b'(')
+            && name[0].is_ascii_alphabetic()
+            && !name[name.len() - 1].is_ascii_digit()
+            && name.iter().filter(|byte| byte.is_ascii_digit()).count() == 1
     }
 
     fn with_digits(&mut self, at: usize, end: usize, bits: u16) {

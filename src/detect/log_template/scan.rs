@@ -49,7 +49,10 @@ impl<'a, P: Spans> Scanner<'a, P> {
 
     /// Scans to the end; `is_part` when the message goes on after it.
     pub(super) fn run(mut self, is_part: bool) -> P {
-        let mut at = self.bytes.iter().take_while(|byte| class(**byte) & BLANK != 0).count();
+        let mut at = 0;
+        while self.class_at(at) & BLANK != 0 {
+            at = self.blank_end(at);
+        }
         self.output.skip(0, at, false);
         while at < self.bytes.len() {
             if self.output.position(at) > TEMPLATE_BYTES_MAX {
@@ -147,7 +150,7 @@ impl<'a, P: Spans> Scanner<'a, P> {
 
     /// Text that is not ASCII has no form to go by.
     fn wide(&mut self, at: usize) -> usize {
-        if self.expected == Expected::Value {
+        if self.expected == Expected::Value && self.bytes[at..] != CUT.as_bytes()[1..] {
             return self.value(at);
         }
         self.expected = Expected::Any;
@@ -201,7 +204,7 @@ impl<'a, P: Spans> Scanner<'a, P> {
     /// Quoted text without a blank in it is a value, and so is what is expected to be one; else its words are
     /// scanned as those outside.
     fn quote(&mut self, at: usize, quote: u8) -> usize {
-        let is_apostrophe = at > 0 && class(self.bytes[at - 1]) & WORD != 0;
+        let is_apostrophe = at > 0 && class(self.bytes[at - 1]) & WORD != 0 || self.output.is_after_hole(at);
         let end = if is_apostrophe || at == self.quote_end { None } else { self.quote_close(at, quote) };
         let Some(end) = end else {
             self.expected = Expected::Any;
@@ -273,24 +276,13 @@ impl<'a, P: Spans> Scanner<'a, P> {
     fn other(&mut self, at: usize, byte: u8) -> usize {
         let next = self.bytes.get(at + 1).copied().unwrap_or(b' ');
         let is_sign = matches!(byte, b'-' | b'+') && next.is_ascii_digit();
-        let before = if at == 0 { b' ' } else { self.bytes[at - 1] };
-        let is_path = before != b'<'
-            && class(before) & (BREAK | COLON) != 0
-            && match byte {
-                b'/' => true,
-                b'\\' => next == b'\\',
-                b'.' | b'~' => {
-                    self.bytes[at + 1..].starts_with(b"/") || self.bytes[at + 1..].starts_with(b"./")
-                }
-                _ => false,
-            };
         if self.expected == Expected::Value && byte != b';' && byte != b'|' {
             return self.value(at);
         }
         if is_sign {
             return self.chunk(at, at + 1);
         }
-        if is_path && class(next) & (BREAK | WIDE) == 0 && next != b'/' {
+        if self.is_path(at) {
             return self.path(at, at + 1);
         }
         self.output.punctuation();
@@ -298,7 +290,23 @@ impl<'a, P: Spans> Scanner<'a, P> {
         if byte == b'\\' && next == b'"' { at + 2 } else { at + 1 }
     }
 
-    /// A path that begins at `at` and goes on from `from` ends at a blank, a bracket, a quote, a colon or a comma; a full stop that ends it is not part of it.
+    /// Does a path begin at `at`: one from the root, the directory or the one above, or the home, or of a share?
+    fn is_path(&self, at: usize) -> bool {
+        let before = if at == 0 { b' ' } else { self.bytes[at - 1] };
+        if before == b'<' || class(before) & (BREAK | COLON) == 0 {
+            return false;
+        }
+        let rest = &self.bytes[at..];
+        let is_named = rest.get(1).is_some_and(|byte| class(*byte) & (BREAK | WIDE) == 0);
+        match rest[0] {
+            b'/' => is_named && rest[1] != b'/',
+            b'.' | b'~' => [&b"./"[..], b"../", b"~/"].iter().any(|start| rest.starts_with(start)),
+            _ => rest.starts_with(br"\\") && is_named,
+        }
+    }
+
+    /// A path that begins at `at` and goes on from `from` ends at a blank, a bracket, a quote, a colon or a comma; a
+    /// full stop that ends it is not part of it.
     pub(super) fn path(&mut self, at: usize, from: usize) -> usize {
         let mut end = from;
         while end < self.bytes.len() {

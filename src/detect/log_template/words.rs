@@ -90,7 +90,6 @@ pub(super) fn is_unit(word: &[u8]) -> bool {
     matches!(
         word,
         b"B" | b"b"
-            | b"k"
             | b"K"
             | b"M"
             | b"G"
@@ -119,7 +118,6 @@ pub(super) fn is_unit(word: &[u8]) -> bool {
             | b"usec"
             | b"min"
             | b"mins"
-            | b"h"
             | b"hr"
             | b"hrs"
             | b"Hz"
