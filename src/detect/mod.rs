@@ -11,6 +11,7 @@ mod bytes;
 pub mod change_points;
 pub mod exact_sum;
 pub mod isolation_forest;
+pub mod log_template;
 pub mod order_key;
 pub mod pairs;
 pub mod quantile_sketch;
