@@ -10,5 +10,6 @@ pub mod order_key;
 pub mod pairs;
 pub mod quantile_sketch;
 pub mod retractable;
+pub mod stl;
 
 pub use bytes::DecodeError;
