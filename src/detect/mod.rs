@@ -8,6 +8,7 @@ mod bytes;
 pub mod exact_sum;
 pub mod order_key;
 pub mod pairs;
+pub mod period;
 pub mod quantile_sketch;
 pub mod retractable;
 pub mod stl;

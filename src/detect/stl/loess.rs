@@ -192,7 +192,11 @@ impl Subseries<'_> {
         self.loess.kernel(kernel, self.count, window.len(), at);
         let first = row * self.period;
         let fitted = &mut smooth[first + self.phases.start..first + self.phases.end];
-        if self.input.is_uniform { self.mean(kernel, at, window, fitted) } else { self.each(kernel, at, window, fitted) }
+        if self.input.is_uniform {
+            self.mean(kernel, at, window, fitted)
+        } else {
+            self.each(kernel, at, window, fitted)
+        }
     }
 
     /// Without weights: one weighted mean of cycles for all phases.

@@ -45,6 +45,7 @@ fn fill_between(values: &mut [f64], stride: usize, before: Option<usize>, after:
             _ => 0.0,
         };
         // Not `left + part * (right - left)`, whose difference may overflow.
-        values[place] = if before.is_some() && after.is_some() { left * (1.0 - part) + right * part } else { left };
+        values[place] =
+            if before.is_some() && after.is_some() { left * (1.0 - part) + right * part } else { left };
     }
 }

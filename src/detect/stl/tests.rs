@@ -102,5 +102,8 @@ fn wrong_options_are_refused() {
     assert_eq!(message(&[4], &even), "trend window '8' is not an odd number of at least 3");
     let still = StlOptions { low_pass: with(None, Jump::Points(0)), ..exact };
     assert_eq!(message(&[4], &still), "jump '0' is not at least 1");
-    assert_eq!(message(&[4], &StlOptions { inner_iterations: 0, ..exact }), "inner_iterations '0' is not at least 1");
+    assert_eq!(
+        message(&[4], &StlOptions { inner_iterations: 0, ..exact }),
+        "inner_iterations '0' is not at least 1"
+    );
 }

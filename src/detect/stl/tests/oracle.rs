@@ -31,7 +31,8 @@ impl Slow {
         }
         w.iter_mut().for_each(|w| *w /= sum);
         let mean: f64 = w.iter().zip(window.clone()).map(|(w, place)| w * place as f64).sum();
-        let spread: f64 = w.iter().zip(window.clone()).map(|(w, place)| w * (place as f64 - mean).powi(2)).sum();
+        let spread: f64 =
+            w.iter().zip(window.clone()).map(|(w, place)| w * (place as f64 - mean).powi(2)).sum();
         if self.is_linear && spread.sqrt() > 0.001 * (count as f64 - 1.0) {
             let slope = (at - mean) / spread;
             w.iter_mut().zip(window.clone()).for_each(|(w, place)| *w *= 1.0 + slope * (place as f64 - mean));
@@ -46,7 +47,8 @@ impl Slow {
 
     fn smooth(&self, values: &[f64], weights: &[f64]) -> Vec<f64> {
         let (last, jump) = (values.len() - 1, self.jump.min(values.len() - 1));
-        let at = |point: usize, first| self.fit(values, weights, point as f64, first).unwrap_or(values[point]);
+        let at =
+            |point: usize, first| self.fit(values, weights, point as f64, first).unwrap_or(values[point]);
         let knot = |point: usize| {
             let first = self.first(values.len(), if point == last { last / jump * jump } else { point });
             at(point, first)
@@ -81,10 +83,17 @@ fn cycles(slow: &Slow, values: &[f64], weights: &[f64], period: usize) -> Vec<f6
     smooth
 }
 
-fn slow_stl(values: &[f64], period: usize, smoothers: [Slow; 3], inner: usize, outer: usize) -> [Vec<f64>; 3] {
+fn slow_stl(
+    values: &[f64],
+    period: usize,
+    smoothers: [Slow; 3],
+    inner: usize,
+    outer: usize,
+) -> [Vec<f64>; 3] {
     let [seasonal, trend, low_pass] = smoothers;
     let ones = vec![1.0; values.len()];
-    let minus = |left: &[f64], right: &[f64]| left.iter().zip(right).map(|(l, r)| l - r).collect::<Vec<f64>>();
+    let minus =
+        |left: &[f64], right: &[f64]| left.iter().zip(right).map(|(l, r)| l - r).collect::<Vec<f64>>();
     let (mut weights, mut season, mut level) = (ones.clone(), ones.clone(), vec![0.0; values.len()]);
     for run in 0..=outer {
         if run > 0 {
@@ -115,8 +124,9 @@ fn agrees_with_a_slow_stl() {
     for _ in 0..300 {
         let period = random.random_range(2..12);
         let points = random.random_range(2 * period..9 * period + 3);
+        // A window of 3 reproduces the values, and robustness weights of rounding errors are no one's.
         let mut any = || Smoother {
-            window_points: Some(2 * random.random_range(1..20) + 1),
+            window_points: Some(2 * random.random_range(2..20) + 1),
             degree: if random.random() { Degree::Constant } else { Degree::Linear },
             jump: if random.random() { Jump::Points(random.random_range(1..8)) } else { Jump::Tenth },
         };
