@@ -61,7 +61,7 @@ pub fn find_period(values: &[f64], search: PeriodSearch<'_>) -> Option<usize> {
     if present * 2 <= values.len() {
         return None;
     }
-    let filled = fill_missing(values, 1);
+    let filled = without_outliers(&fill_missing(values, 1));
     let longest = values.len() / CYCLES_MIN;
     let mut found: Vec<(usize, f64)> = match search {
         PeriodSearch::UpTo(max) => {
