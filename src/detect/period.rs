@@ -31,7 +31,7 @@ const PEAKS_MAX: usize = 8;
 /// Of periods that explain the series equally well but for this part, the shortest counts.
 const EQUALLY_WELL: f64 = 0.9;
 /// Values farther from the median than this many times the median distance are drawn in to there.
-const OUTLIER: f64 = 9.0;
+const OUTLIER: f64 = 5.0;
 
 /// Where to look for a period.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
