@@ -31,7 +31,7 @@ const PEAKS_MAX: usize = 8;
 /// Of periods that explain the series equally well but for this part, the shortest counts.
 const EQUALLY_WELL: f64 = 0.9;
 /// Values farther from the median than this many times the median distance are drawn in to there.
-const OUTLIER: f64 = 5.0;
+const OUTLIER: f64 = 9.0;
 
 /// Where to look for a period.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,7 +46,8 @@ pub enum PeriodSearch<'a> {
 /// that are nearly (to a tenth) as good, so that a day is found and not two days. `None` if no cycles are alike
 /// beyond chance, or fewer than [`CYCLES_MIN`] of any were seen, or half of the values are missing (NaN or infinite).
 ///
-/// Trends, single outliers and shifts of the level by a few amplitudes do not matter. A day with a distinct weekend has a period of a
+/// Trends, single outliers and shifts of the level by a few amplitudes do not
+/// matter; much noise may move what is found by a point. A day with a distinct weekend has a period of a
 /// day as well as of a week; where cycles of a week are seen and more alike, the week is found.
 /// `O(n log n)`.
 ///
