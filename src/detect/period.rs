@@ -81,11 +81,13 @@ pub fn find_period(values: &[f64], search: PeriodSearch<'_>) -> Option<usize> {
     };
     found.retain(|(period, correlation)| *correlation >= threshold(values.len() / period - 1));
     let best = found.iter().map(|(_, correlation)| *correlation).reduce(f64::max)?;
-    found
-        .into_iter()
-        .filter(|(_, correlation)| *correlation >= EQUALLY_WELL * best)
-        .map(|(period, _)| period)
-        .min()
+    found.retain(|(_, correlation)| *correlation >= EQUALLY_WELL * best);
+    let shortest = found.iter().map(|(period, _)| *period).min()?;
+    // Nearly the same period may have been found from two peaks.
+    found.retain(|(period, _)| *period <= shortest + shortest / 4);
+    let order =
+        |left: &(usize, f64), right: &(usize, f64)| left.1.total_cmp(&right.1).then(right.0.cmp(&left.0));
+    found.into_iter().max_by(order).map(|(period, _)| period)
 }
 
 /// The least mean correlation that is not chance.
