@@ -47,7 +47,7 @@ pub enum PeriodSearch<'a> {
 /// beyond chance, or fewer than [`CYCLES_MIN`] of any were seen, or half of the values are missing (NaN or infinite).
 ///
 /// Trends, single outliers and shifts of the level by a few amplitudes do not
-/// matter; much noise may move what is found by a point. A day with a distinct weekend has a period of a
+/// matter; much noise may move what is found by a fiftieth. A day with a distinct weekend has a period of a
 /// day as well as of a week; where cycles of a week are seen and more alike, the week is found.
 /// `O(n log n)`.
 ///
