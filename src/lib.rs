@@ -21,6 +21,7 @@
 //! |---|---|
 //! | [`telemetry`] | the nouns: Arrow schemas of spans, metrics and logs; OTLP decoded into them |
 //! | [`detect`] | pure numerics: quantile sketches, exact sums, isolation forests, change points, baselines, log templates |
+//! | [`detect`] | pure numerics: quantile sketches, exact sums, seasonal baselines, anomaly scores |
 //! | [`delta`] | Arrow-native differential dataflow; knows no SQL |
 //! | [`sql`] | the DataFusion session, statements, and the compiler from a SELECT to a dataflow |
 //! | [`observe`] | the engine's own metrics |

@@ -7,14 +7,24 @@
 //! What looks at the order of values, as change points do, is a function of their *sequence* alone: a
 //! late value leads to what would be had it come in time.
 
+pub mod baseline;
 mod bytes;
 pub mod change_points;
 pub mod exact_sum;
 pub mod isolation_forest;
 pub mod log_template;
+pub mod deviation;
+pub mod exact_sum;
+#[cfg(test)]
+mod nab_tests;
 pub mod order_key;
+pub mod order_statistics;
 pub mod pairs;
+pub mod period;
 pub mod quantile_sketch;
 pub mod retractable;
+pub mod spike;
+pub mod stl;
+pub mod three_sigma;
 
 pub use bytes::DecodeError;
