@@ -10,11 +10,10 @@
 pub mod baseline;
 mod bytes;
 pub mod change_points;
+pub mod deviation;
 pub mod exact_sum;
 pub mod isolation_forest;
 pub mod log_template;
-pub mod deviation;
-pub mod exact_sum;
 #[cfg(test)]
 mod nab_tests;
 pub mod order_key;

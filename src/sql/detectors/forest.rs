@@ -6,13 +6,14 @@ use arrow::array::{Array, ArrayRef, AsArray, BinaryViewArray, BooleanArray, Floa
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, Field, FieldRef, Float64Type};
 use datafusion::common::{ScalarValue, exec_err, plan_err};
-use datafusion::error::{DataFusionError, Result as DataFusionResult};
+use datafusion::error::Result as DataFusionResult;
 use datafusion::logical_expr::function::{AccumulatorArgs, StateFieldsArgs};
 use datafusion::logical_expr::utils::AggregateOrderSensitivity;
 use datafusion::logical_expr::{
     Accumulator, AggregateUDFImpl, ColumnarValue, ScalarFunctionArgs, ScalarUDFImpl, Signature, Volatility,
 };
 
+use super::external;
 use super::options::Options;
 use crate::detect::isolation_forest::{Forest, Options as Training, SAMPLE_SIZE_MAX, Sample, TREES_MAX};
 
@@ -161,10 +162,6 @@ impl Accumulator for Trainer {
     fn size(&self) -> usize {
         size_of_val(self) + self.sample.heap_bytes()
     }
-}
-
-fn external(error: impl std::error::Error + Send + Sync + 'static) -> DataFusionError {
-    DataFusionError::External(Box::new(error))
 }
 
 /// `isolation_forest_score(forest, feature, ...)`: from 0 to 1, how anomalous a row is; null without a forest.

@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, ListBuilder, StringBuilder};
+use arrow::array::{Array, ArrayRef, AsArray, Int64Array, ListBuilder, StringBuilder};
 use arrow::compute::cast;
-use arrow::datatypes::{DataType, Field, FieldRef, Int64Type};
+use arrow::datatypes::{DataType, Field, FieldRef};
 use datafusion::common::{exec_err, plan_err};
 use datafusion::error::Result as DataFusionResult;
 use datafusion::logical_expr::function::{PartitionEvaluatorArgs, WindowUDFFieldArgs};
@@ -57,7 +57,8 @@ impl ScalarUDFImpl for TextFunction {
 
     fn return_type(&self, _: &[DataType]) -> DataFusionResult<DataType> {
         Ok(match self.question {
-            Question::Template | Question::MergeKey => DataType::Utf8,
+            Question::Template => DataType::Utf8,
+            Question::MergeKey => DataType::Int64,
             Question::Parameters => DataType::new_list(DataType::Utf8, true),
         })
     }
@@ -78,8 +79,9 @@ impl ScalarUDFImpl for TextFunction {
                 Arc::new(builder.finish())
             }
             Question::MergeKey => {
-                let keys = texts.iter().map(|text| text.map(log_template::merge_key));
-                Arc::new(keys.collect::<arrow::array::StringArray>())
+                // A hash: as good with a sign.
+                let keys = texts.iter().map(|text| text.map(|text| log_template::merge_key(text).cast_signed()));
+                Arc::new(keys.collect::<Int64Array>())
             }
             Question::Parameters => {
                 let mut builder = ListBuilder::new(StringBuilder::new());
@@ -96,9 +98,8 @@ impl ScalarUDFImpl for TextFunction {
     }
 }
 
-/// `log_pattern(template, count) OVER (PARTITION BY ..., log_merge_key(template))`: the pattern of a template among those
-/// of its partition, of which each is there once with how many lines it has: with `<*>` also for words that
-/// act as variables. It does not depend on the order of rows.
+/// `log_pattern(template) OVER (PARTITION BY ..., log_merge_key(template))`: the pattern of a template among those of its
+/// partition: with `<*>` also for words that act as variables. It does not depend on the order of rows.
 #[derive(Debug, PartialEq, Eq, Hash)]
 pub(super) struct LogPattern {
     signature: Signature,
@@ -121,12 +122,10 @@ impl WindowUDFImpl for LogPattern {
 
     fn coerce_types(&self, types: &[DataType]) -> DataFusionResult<Vec<DataType>> {
         match types {
-            [DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View | DataType::Null, count]
-                if count.is_integer() || count.is_null() =>
-            {
-                Ok(vec![DataType::Utf8, DataType::Int64])
+            [DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View | DataType::Null] => {
+                Ok(vec![DataType::Utf8])
             }
-            _ => plan_err!("log_pattern: a template and a count are expected"),
+            _ => plan_err!("log_pattern: a template is expected"),
         }
     }
 
@@ -148,13 +147,8 @@ struct Patterns;
 impl PartitionEvaluator for Patterns {
     fn evaluate_all(&mut self, values: &[ArrayRef], _rows: usize) -> DataFusionResult<ArrayRef> {
         let templates = values[0].as_string::<i32>();
-        let counts = values[1].as_primitive::<Int64Type>();
-        let rows: Vec<usize> = (0..templates.len()).filter(|row| templates.is_valid(*row)).collect();
-        let group = rows.iter().map(|row| {
-            let count = if counts.is_valid(*row) { counts.value(*row).max(0) } else { 0 };
-            (templates.value(*row), count as u64)
-        });
-        let mut patterns = log_template::merge_group(&group.collect::<Vec<_>>()).into_iter();
+        let group: Vec<&str> = templates.iter().flatten().collect();
+        let mut patterns = log_template::merge_group(&group).into_iter();
         let mut builder = StringBuilder::new();
         for row in 0..templates.len() {
             builder.append_option(if templates.is_valid(row) { patterns.next() } else { None });

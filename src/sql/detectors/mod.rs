@@ -5,8 +5,9 @@
 //! | `stl(value, period => n, ...) OVER (... ORDER BY at)` | a struct: what is expected of each row, and how far it is off |
 //! | `three_sigma(value, ...) OVER (... ORDER BY at)` | a struct: the mean and the deviation of the rows before, and how far off a row is |
 //! | `change_points(value, ...) OVER (... ORDER BY at)` | a struct: the segment that a row is in, and whether it begins it |
+//! | `spikes(value, ...) OVER (... ORDER BY at)` | a struct: how rare a row is among those before it |
 //! | `log_template(message)`, `log_parameters(message)` | a log line without what is variable by its form, and that |
-//! | `log_pattern(template, count) OVER (PARTITION BY log_merge_key(template))` | templates that differ in variable words, as one |
+//! | `log_pattern(template) OVER (PARTITION BY log_merge_key(template))` | templates that differ in variable words, as one |
 //! | `isolation_forest(feature, ...)` | a forest trained on the rows of a group |
 //! | `isolation_forest_score(forest, feature, ...)`, `anomaly_score(model, feature, ...)` | how anomalous a row is |
 //!
@@ -15,15 +16,17 @@
 
 mod change_points;
 mod forest;
+mod grid;
 mod logs;
 mod options;
+mod spikes;
 mod stl;
 mod three_sigma;
 mod window;
 
 use std::sync::Arc;
 
-use datafusion::error::Result as DataFusionResult;
+use datafusion::error::{DataFusionError, Result as DataFusionResult};
 use datafusion::logical_expr::registry::FunctionRegistry;
 use datafusion::logical_expr::{AggregateUDF, ScalarUDF, WindowUDF};
 use datafusion::prelude::SessionContext;
@@ -40,8 +43,18 @@ pub(super) struct Signature {
     pub has_options_first: bool,
 }
 
-fn detectors() -> [Arc<dyn Detector>; 3] {
-    [Arc::new(stl::Stl), Arc::new(three_sigma::ThreeSigma), Arc::new(change_points::ChangePoints)]
+fn detectors() -> [Arc<dyn Detector>; 4] {
+    [
+        Arc::new(stl::Stl),
+        Arc::new(three_sigma::ThreeSigma),
+        Arc::new(change_points::ChangePoints),
+        Arc::new(spikes::Spikes),
+    ]
+}
+
+/// An error of the numerics as one of a query.
+fn external(error: impl std::error::Error + Send + Sync + 'static) -> DataFusionError {
+    DataFusionError::External(Box::new(error))
 }
 
 /// How the function `name` is called, if it has options.

@@ -106,6 +106,11 @@ impl Options {
         self.value(name).is_some_and(|value| value.try_as_str().is_some())
     }
 
+    /// Whether option `name` is an interval.
+    pub fn is_interval(&self, name: &str) -> bool {
+        self.value(name).is_some_and(|value| matches!(value.data_type(), DataType::Interval(_)))
+    }
+
     /// The interval of option `name`, in nanoseconds.
     pub fn interval_ns(&self, name: &'static str) -> DataFusionResult<Option<i64>> {
         let Some(value) = self.value(name) else { return Ok(None) };
