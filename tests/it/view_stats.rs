@@ -157,6 +157,31 @@ fn horizons_bound_what_a_view_keeps() {
 }
 
 #[test]
+fn joins_by_one_key_are_one_join() {
+    let mut server = Server::new(1);
+    let thrice = "SELECT s.name, l.body, e.name AS event FROM spans AS s JOIN logs AS l ON l.trace_id = s.trace_id
+                  JOIN span_events AS e ON e.trace_id = l.trace_id AND e.name <> l.body";
+    for (target, expected) in [
+        (thrice, expect![""]),
+        // A join of two, for another key asked of it; and one that two read.
+        (
+            "SELECT s.name, l.body, m.value FROM spans AS s JOIN logs AS l ON l.trace_id = s.trace_id
+             JOIN metrics AS m ON m.service_name = s.service_name",
+            expect![""],
+        ),
+        (
+            "WITH p AS (SELECT s.trace_id, s.name, l.body FROM spans AS s JOIN logs AS l ON l.trace_id = s.trace_id)
+             SELECT p.name, q.body FROM p JOIN p AS q ON p.trace_id = q.trace_id",
+            expect![""],
+        ),
+    ] {
+        explain(&mut server, target, &expected);
+    }
+    server.run(&format!("CREATE MATERIALIZED VIEW v WITH (horizon = '15 minutes') AS {thrice}"));
+    explain(&mut server, "v", &expect![""]);
+}
+
+#[test]
 fn figures_are_those_of_what_came() {
     for workers in [1, 3] {
         let mut server = Server::new(workers);

@@ -56,7 +56,8 @@ pub struct MultiJoinSpec {
 ///
 /// Output: combinations of a row of each input with equal keys that meet all conditions, the multiplicities
 /// multiplied. State: the rows of all inputs by key; with a horizon, a row of an input that only grows is dropped that
-/// long after it came, as in a join of two. Null keys join with nothing unless said otherwise.
+/// long after it came, whatever it has joined with since: a chain keeps a pair so long from when it was found. Null
+/// keys join with nothing unless said otherwise.
 pub struct MultiJoin {
     spec: MultiJoinSpec,
     sides: Sides,
