@@ -4,6 +4,9 @@
 //! `a` and `b`. Once the whole plan is known, and with it who else reads these pairs, the two become one operator that
 //! keeps the rows of `a`, `b` and `c` alone.
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
