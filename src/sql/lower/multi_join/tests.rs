@@ -70,7 +70,13 @@ fn a_chain_is_one_join_even_where_columns_are_picked_in_between() {
     let picked = pick(&mut plan, pairs, &[5, 3, 1, 4], None);
     // b.k = c.k and b.l = c.l, in the other order.
     join(&mut plan, [picked, 2], [&[1, 3], &[0, 1]], |spec| spec.condition = Some(less(0, 6)));
-    expect![""].assert_eq(&fold_joins(plan).to_string());
+    expect![[r#"
+        #4 Map [b.v@5, b.k@3, a.l@1, b.l@4, c.k@6, c.l@7, c.v@8]
+          #3 Join inner inputs=3 on=[a.l = b.k = c.k, a.k = b.l = c.l] condition=b.v@5 < c.v@8 state=(rows of all inputs) bound=(grows with the input) retractions=from #0
+            #0 Source a [a.k, a.l, a.v]
+            #1 Source b [b.k, b.l, b.v]
+            #2 Source c [c.k, c.l, c.v]
+    "#]].assert_eq(&fold_joins(plan).to_string());
 }
 
 #[test]
@@ -79,13 +85,26 @@ fn the_side_with_conditions_leads() {
     let mut plan = sources(&["a", "b", "c"]);
     let pairs = join(&mut plan, [1, 2], [&[0], &[0]], conditional);
     join(&mut plan, [0, pairs], [&[0], &[3]], |spec| spec.condition = Some(less(2, 8)));
-    expect![""].assert_eq(&fold_joins(plan).to_string());
+    expect![[r#"
+        #4 Map [a.k@6, a.l@7, a.v@8, b.k@0, b.l@1, b.v@2, c.k@3, c.l@4, c.v@5]
+          #3 Join inner inputs=3 on=[b.k = c.k = a.k] condition=b.v@2 < c.v@5 AND a.v@8 < c.v@5 state=(rows of all inputs) bound=(grows with the input) retractions=none
+            #1 Source b [b.k, b.l, b.v]
+            #2 Source c [c.k, c.l, c.v]
+            #0 Source a [a.k, a.l, a.v]
+    "#]].assert_eq(&fold_joins(plan).to_string());
     // Of two, the left one.
     let mut plan = sources(&["a", "b", "c", "d"]);
     let left = join(&mut plan, [0, 1], [&[0], &[0]], conditional);
     let right = join(&mut plan, [2, 3], [&[0], &[0]], conditional);
     join(&mut plan, [left, right], [&[0], &[0]], |_| {});
-    expect![""].assert_eq(&fold_joins(plan).to_string());
+    expect![[r#"
+        #5 Join inner inputs=3 on=[a.k = b.k = c.k] condition=a.v@2 < b.v@5 state=(rows of all inputs) bound=(grows with the input) retractions=none
+          #0 Source a [a.k, a.l, a.v]
+          #1 Source b [b.k, b.l, b.v]
+          #4 Join inner on=[c.k = d.k] condition=c@2 < c@5 state=(rows of both sides) bound=(grows with the input) retractions=none
+            #2 Source c [c.k, c.l, c.v]
+            #3 Source d [d.k, d.l, d.v]
+    "#]].assert_eq(&fold_joins(plan).to_string());
 }
 
 #[test]
