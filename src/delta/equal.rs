@@ -10,6 +10,7 @@ use datafusion::physical_expr::expressions::Column;
 use super::aggregate::GroupBySpec;
 use super::expression::RowMap;
 use super::join::JoinSpec;
+use super::join::multi::MultiJoinSpec;
 use super::plan::{Node, NodeId, Plan};
 use super::top_k::TopKSpec;
 
@@ -57,6 +58,7 @@ fn same_step(left: &Node, right: &Node) -> bool {
         ) => a == b && x == y,
         (Node::Aggregate { spec: a, .. }, Node::Aggregate { spec: b, .. }) => same_groups(a, b),
         (Node::Join { spec: a, .. }, Node::Join { spec: b, .. }) => same_join(a, b),
+        (Node::MultiJoin { spec: a, .. }, Node::MultiJoin { spec: b, .. }) => same_multi_join(a, b),
         (
             Node::TemporalFilter { condition: a, columns: x, .. },
             Node::TemporalFilter { condition: b, columns: y, .. },
@@ -98,6 +100,19 @@ fn same_join(left: &JoinSpec, right: &JoinSpec) -> bool {
         && same_condition(condition.as_ref(), right.condition.as_ref())
         && *pairs == right.pairs
         && *unpaired == right.unpaired
+        && inputs.iter().zip(&right.inputs).all(|(a, b)| same_types(a, b))
+        && same_types(schema, &right.schema)
+        && *retracts == right.retracts
+        && *horizon_ms == right.horizon_ms
+}
+
+fn same_multi_join(left: &MultiJoinSpec, right: &MultiJoinSpec) -> bool {
+    let MultiJoinSpec { keys, null_equals_null, conditions, inputs, schema, retracts, horizon_ms } = left;
+    let mut pairs = conditions.iter().zip(&right.conditions);
+    *keys == right.keys
+        && *null_equals_null == right.null_equals_null
+        && conditions.len() == right.conditions.len()
+        && pairs.all(|(a, b)| a.inputs == b.inputs && same_expression(&a.expression, &b.expression))
         && inputs.iter().zip(&right.inputs).all(|(a, b)| same_types(a, b))
         && same_types(schema, &right.schema)
         && *retracts == right.retracts
