@@ -6,7 +6,7 @@
 //! 2. the self-join of 1 M spans (traces of 10 spans, depth 3) on (trace_id, parent_span_id) =
 //!    (trace_id, span_id), in ticks of 10,000 rows. Classic: `join_map` over tuples of strings.
 //! 3. distinct spans of the same, one in 50 twice. Classic: `distinct`.
-//! 4. the join of three inputs of 400,000 rows by one text key, two rows a key, in ticks of 10,000 rows of each: one
+//! 4. the join of three inputs of 1 M rows by one text key, two rows a key, in ticks of 10,000 rows of each: one
 //!    operator, beside the chain of two joins that keeps the pairs of the first two inputs.
 //! 5. paths in graphs of 10,000 edges, one edge removed or put back a tick. Beside it the same query as a batch.
 //!
@@ -243,7 +243,7 @@ fn distinct() {
 }
 
 /// Of each of three inputs of two rows a key.
-const KEYED_ROWS: usize = 400_000;
+const KEYED_ROWS: usize = 1_000_000;
 
 fn keyed_schema(inputs: usize) -> SchemaRef {
     let fields = [("key", DataType::Utf8), ("name", DataType::Utf8), ("value", DataType::Int64)];

@@ -205,7 +205,16 @@ fn joins_by_one_key_are_one_join() {
         (
             "WITH p AS (SELECT s.trace_id, s.name, l.body FROM spans AS s JOIN logs AS l ON l.trace_id = s.trace_id)
              SELECT p.body, q.body AS other FROM p JOIN p AS q ON p.trace_id = q.trace_id",
-            expect![""],
+            expect![[r#"
+                #6 Arrange by=[all columns] state=(each row and its count) bound=(rows of the view)
+                  #5 Map [body@1, body@3]
+                    #4 Join inner on=[trace_id = trace_id] state=(rows of both sides) bound=(grows with the input) retractions=none
+                      #3 Map [trace_id@0, body@1]
+                        #2 Join inner on=[trace_id = trace_id] state=(rows of both sides) bound=(grows with the input) retractions=none
+                          #0 Source spans [trace_id]
+                          #1 Source logs [body, trace_id]
+                      see #3
+            "#]],
         ),
     ] {
         explain(&mut server, target, &expected);
