@@ -6,7 +6,9 @@
 //! 2. the self-join of 1 M spans (traces of 10 spans, depth 3) on (trace_id, parent_span_id) =
 //!    (trace_id, span_id), in ticks of 10,000 rows. Classic: `join_map` over tuples of strings.
 //! 3. distinct spans of the same, one in 50 twice. Classic: `distinct`.
-//! 4. paths in graphs of 10,000 edges, one edge removed or put back a tick. Beside it the same query as a batch.
+//! 4. the join of three inputs of 1 M rows by one text key, two rows a key, in ticks of 10,000 rows of each: one
+//!    operator, beside the chain of two joins that keeps the pairs of the first two inputs.
+//! 5. paths in graphs of 10,000 edges, one edge removed or put back a tick. Beside it the same query as a batch.
 //!
 //! Printed: million rows per CPU-second of the whole process, batches made beforehand.
 //!
@@ -14,14 +16,25 @@
 
 #![allow(clippy::unwrap_used)]
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use arrow::array::{
     ArrayRef, Int64Array, MapBuilder, RecordBatch, StringArray, StringBuilder, new_null_array,
 };
-use arrow::datatypes::{DataType, SchemaRef};
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use differential_dataflow::input::InputSession;
+use timely::container::NoopBuilder;
+use timely::dataflow::InputHandle;
+use timely::dataflow::operators::Probe;
+use timely::dataflow::operators::generic::operator::empty;
 use timely::dataflow::operators::probe::Handle;
+use undercurrent::delta::collection::Collection;
+use undercurrent::delta::join::multi::MultiJoinSpec;
+use undercurrent::delta::join::{JoinSpec, Unpaired};
+use undercurrent::delta::plan::{Environment, Node, Plan};
+use undercurrent::delta::stats::Counters;
+use undercurrent::delta::updates::{Tick, Updates};
 use undercurrent::engine::{BuiltIns, Database, Engine};
 use undercurrent::sql::statement::parse;
 use undercurrent::telemetry::{Batch, Table};
@@ -229,6 +242,120 @@ fn distinct() {
     report("distinct spans, against distinct", ours, classic);
 }
 
+/// Of each of three inputs of two rows a key.
+const KEYED_ROWS: usize = 1_000_000;
+
+fn keyed_schema(inputs: usize) -> SchemaRef {
+    let fields = [("key", DataType::Utf8), ("name", DataType::Utf8), ("value", DataType::Int64)];
+    let fields = fields.map(|(name, data_type)| Field::new(name, data_type, true));
+    Arc::new(Schema::new((0..inputs).flat_map(|_| fields.clone()).collect::<Vec<_>>()))
+}
+
+fn keyed_rows(rows: std::ops::Range<usize>) -> RecordBatch {
+    let key =
+        |row: usize| format!("{:032x}", (row as u128 / 2).wrapping_mul(0x9e37_79b9_7f4a_7c15_f39c_c060));
+    let columns: Vec<ArrayRef> = vec![
+        Arc::new(StringArray::from_iter_values(rows.clone().map(key))),
+        Arc::new(StringArray::from_iter_values(rows.clone().map(|row| format!("operation-{}", row % 20)))),
+        Arc::new(Int64Array::from_iter_values(rows.map(|row| row as i64))),
+    ];
+    RecordBatch::try_new(keyed_schema(1), columns).unwrap()
+}
+
+/// Two joins of the relations `0`, `1` and `2`.
+fn chained() -> Plan {
+    let join = |left: usize| JoinSpec {
+        keys: [vec![0], vec![0]],
+        null_equals_null: false,
+        condition: None,
+        pairs: true,
+        unpaired: [Unpaired::Dropped; 2],
+        inputs: [keyed_schema(left), keyed_schema(1)],
+        schema: keyed_schema(left + 1),
+        retracts: [false; 2],
+        horizon_ms: None,
+    };
+    let mut plan = sources();
+    let pairs = plan.push(Node::Join { left: 0, right: 1, spec: join(1) }, keyed_schema(2));
+    plan.push(Node::Join { left: pairs, right: 2, spec: join(2) }, keyed_schema(3));
+    plan
+}
+
+/// The same as one join.
+fn at_once() -> Plan {
+    let spec = MultiJoinSpec {
+        keys: vec![vec![0]; 3],
+        null_equals_null: false,
+        conditions: vec![],
+        inputs: vec![keyed_schema(1); 3],
+        schema: keyed_schema(3),
+        retracts: vec![false; 3],
+        horizon_ms: None,
+    };
+    let mut plan = sources();
+    plan.push(Node::MultiJoin { inputs: vec![0, 1, 2], spec }, keyed_schema(3));
+    plan
+}
+
+fn sources() -> Plan {
+    let mut plan = Plan::default();
+    for relation in 0..3 {
+        plan.push(Node::Source { relation: relation.to_string(), columns: vec![0, 1, 2] }, keyed_schema(1));
+    }
+    plan
+}
+
+/// Million rows a CPU-second of three inputs through `plan`, the rows that it gives, and the bytes that it keeps.
+fn through_plan(plan: Plan) -> (f64, u64, u64) {
+    timely::execute_directly(move |worker| {
+        let (probe, mut counters) = (Handle::new(), HashMap::<usize, Arc<Counters>>::new());
+        let mut inputs: Vec<InputHandle<Tick, NoopBuilder<Updates>>> =
+            (0..3).map(|_| InputHandle::new_with_builder()).collect();
+        worker.dataflow::<Tick, _, _>(|scope| {
+            let edges: Vec<_> = inputs.iter_mut().map(|input| input.to_stream(scope)).collect();
+            let none = empty(scope);
+            let environment = Environment {
+                sources: &mut |name: &str, _: &[usize], _| Collection {
+                    rows: edges[name.parse::<usize>().unwrap()].clone(),
+                    errors: none.clone(),
+                },
+                constants: &mut |_, _| unreachable!("a plan without constants"),
+                imports: HashMap::new(),
+                start: 0,
+                counters: &mut counters,
+                outlets: &mut HashMap::new(),
+            };
+            plan.render(scope, environment).unwrap().rows.probe_with(&probe);
+        });
+        let ticks = KEYED_ROWS / TICK_ROWS;
+        let batches: Vec<RecordBatch> =
+            (0..ticks).map(|tick| keyed_rows(tick * TICK_ROWS..(tick + 1) * TICK_ROWS)).collect();
+        let begin = cpu_seconds();
+        for (tick, batch) in batches.iter().enumerate() {
+            for input in &mut inputs {
+                input.send_batch(&mut Updates::insert(batch.clone(), tick as Tick));
+                input.advance_to(tick as Tick + 1);
+            }
+            while probe.less_than(&(tick as Tick + 1)) {
+                worker.step();
+            }
+        }
+        let rate = (3 * KEYED_ROWS) as f64 / (cpu_seconds() - begin) / 1e6;
+        let rows = counters[&(plan.nodes.len() - 1)].read().rows_out;
+        (rate, rows, counters.values().map(|counters| counters.read().state_bytes).sum())
+    })
+}
+
+fn three_way() {
+    let ((chain, pairs, chain_bytes), (rate, rows, bytes)) =
+        (through_plan(chained()), through_plan(at_once()));
+    assert_eq!(rows, pairs, "both give the same");
+    let name = "three inputs by one key, against two joins";
+    println!("{name:<44} {rate:>8.2} {chain:>8.2} {:>7.1}x   {rows} result rows", rate / chain);
+    let (name, mib) = ("  their state, in MiB", |bytes: u64| bytes as f64 / f64::from(1 << 20));
+    println!("{name:<44} {:>8.1} {:>8.1}", mib(bytes), mib(chain_bytes));
+}
+
 /// What the recursion is measured with: its name, how many nodes a part of the graph has, and the query.
 const RECURSIONS: [(&str, u64, &str); 3] = [
     (
@@ -319,8 +446,9 @@ fn main() {
     println!("{:<44} {:>8} {:>8} {:>8} {:>8} {:>8}", "", "median", "mean", "p99", "batch", "filling");
     RECURSIONS.into_iter().for_each(recursion);
     println!("million rows per CPU-second, one worker, ticks of {TICK_ROWS} rows");
-    println!("{:<44} {:>8} {:>8}", "", "here", "classic");
+    println!("{:<44} {:>8} {:>8}", "", "here", "other");
     aggregate();
     self_join();
     distinct();
+    three_way();
 }

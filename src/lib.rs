@@ -86,6 +86,8 @@
 //!   single key, so state is rebuilt once half of it is dead.
 //! - A join keeps the rows of each side in segments of 8,192 and chains them by key number. Sides that
 //!   only grow are never looked up by value. Outer, semi, anti and mark joins count matches by row.
+//! - Inner joins by one key, one after the other, are one operator over the rows of all inputs
+//!   ([`delta::join::multi`]): what changes in one of them is looked up in the others, and no pairs are kept.
 //! - Aggregates are evaluated before and after a tick's changes to the groups it touches, instead of
 //!   keeping what was sent: all of them are functions of the multiset of their input alone. Those that have no
 //!   incremental form keep this multiset, sorted, and are called anew over it.

@@ -10,6 +10,7 @@ use datafusion::physical_expr::expressions::Column;
 use super::aggregate::GroupBySpec;
 use super::expression::RowMap;
 use super::join::JoinSpec;
+use super::join::multi::MultiJoinSpec;
 use super::plan::{Node, NodeId, Plan};
 use super::top_k::TopKSpec;
 
@@ -57,6 +58,7 @@ fn same_step(left: &Node, right: &Node) -> bool {
         ) => a == b && x == y,
         (Node::Aggregate { spec: a, .. }, Node::Aggregate { spec: b, .. }) => same_groups(a, b),
         (Node::Join { spec: a, .. }, Node::Join { spec: b, .. }) => same_join(a, b),
+        (Node::MultiJoin { spec: a, .. }, Node::MultiJoin { spec: b, .. }) => same_multi_join(a, b),
         (
             Node::TemporalFilter { condition: a, columns: x, .. },
             Node::TemporalFilter { condition: b, columns: y, .. },
@@ -98,6 +100,19 @@ fn same_join(left: &JoinSpec, right: &JoinSpec) -> bool {
         && same_condition(condition.as_ref(), right.condition.as_ref())
         && *pairs == right.pairs
         && *unpaired == right.unpaired
+        && inputs.iter().zip(&right.inputs).all(|(a, b)| same_types(a, b))
+        && same_types(schema, &right.schema)
+        && *retracts == right.retracts
+        && *horizon_ms == right.horizon_ms
+}
+
+fn same_multi_join(left: &MultiJoinSpec, right: &MultiJoinSpec) -> bool {
+    let MultiJoinSpec { keys, null_equals_null, conditions, inputs, schema, retracts, horizon_ms } = left;
+    let mut pairs = conditions.iter().zip(&right.conditions);
+    *keys == right.keys
+        && *null_equals_null == right.null_equals_null
+        && conditions.len() == right.conditions.len()
+        && pairs.all(|(a, b)| a.inputs == b.inputs && same_expression(&a.expression, &b.expression))
         && inputs.iter().zip(&right.inputs).all(|(a, b)| same_types(a, b))
         && same_types(schema, &right.schema)
         && *retracts == right.retracts
@@ -167,6 +182,7 @@ mod tests {
     use datafusion::physical_expr::expressions::{BinaryExpr, Literal};
 
     use super::*;
+    use crate::delta::join::multi::Condition;
     use crate::delta::testing::{plan, schema};
 
     fn greater(column: &str, index: usize, than: i64) -> Arc<dyn PhysicalExpr> {
@@ -206,5 +222,32 @@ mod tests {
         let mut other = distinct(greater("n", 0, 5), None);
         other.schemas[0] = Arc::new(Schema::new(fields));
         assert_eq!(equal(&one, 2, &other, 2), None);
+    }
+
+    #[test]
+    fn joins_of_many_inputs_are_equal_where_they_ask_the_same() {
+        let join = |condition: Option<Arc<dyn PhysicalExpr>>, null_equals_null| {
+            let fields = (0..3).flat_map(|_| schema().fields().iter().cloned().collect::<Vec<_>>());
+            let joined: SchemaRef = Arc::new(Schema::new(fields.collect::<Vec<_>>()));
+            let conditions = condition.map(|expression| Condition { inputs: 2, expression });
+            let spec = MultiJoinSpec {
+                keys: vec![vec![0]; 3],
+                null_equals_null,
+                conditions: conditions.into_iter().collect(),
+                inputs: vec![schema(); 3],
+                schema: joined.clone(),
+                retracts: vec![false; 3],
+                horizon_ms: None,
+            };
+            plan(2, vec![(Node::MultiJoin { inputs: vec![0, 1, 0], spec }, joined)])
+        };
+        let one = join(Some(greater("n", 0, 5)), false);
+        let pairs = equal(&one, 2, &join(Some(greater("m", 0, 5)), false), 2).unwrap();
+        assert_eq!(pairs, [(2, 2), (0, 0), (1, 1)]);
+        for other in
+            [join(Some(greater("n", 0, 6)), false), join(None, false), join(Some(greater("n", 0, 5)), true)]
+        {
+            assert_eq!(equal(&one, 2, &other, 2), None);
+        }
     }
 }

@@ -3,6 +3,7 @@
 use std::fmt::Write;
 
 use super::aggregate::{AggregateSpec, Function, GroupBySpec, Reads};
+use super::join::multi::MultiJoinSpec;
 use super::join::{JoinSpec, Unpaired};
 use super::order::OrderColumn;
 use super::partition::PartitionSpec;
@@ -113,6 +114,7 @@ fn describe(plan: &Plan, id: NodeId, first: NodeId) -> String {
         Node::Partition { input, spec } => partition(plan, *input, spec, first),
         Node::TopK { input, spec } => top_k(plan, *input, spec, first),
         Node::Join { left, right, spec } => join(plan, *left, *right, spec, first),
+        Node::MultiJoin { inputs, spec } => multi_join(plan, inputs, spec, first),
         Node::Single { input, spec } => {
             let key = columns(plan, *input, 0..spec.key_columns);
             format!("Single by=[{key}] state=(each distinct row) bound=({GROWS})")
@@ -312,4 +314,35 @@ fn join(plan: &Plan, left: NodeId, right: NodeId, spec: &JoinSpec, first: NodeId
     let from = retractions(&[(first + left, spec.retracts[0]), (first + right, spec.retracts[1])]);
     let keys = keys.join(", ");
     format!("Join {kind} on=[{keys}]{condition} state=(rows of both sides) bound=({bound}) {from}")
+}
+
+fn multi_join(plan: &Plan, inputs: &[NodeId], spec: &MultiJoinSpec, first: NodeId) -> String {
+    let key = |place: usize| {
+        let equal = inputs.iter().zip(&spec.keys).map(|(input, key)| columns(plan, *input, [key[place]]));
+        equal.collect::<Vec<_>>().join(" = ")
+    };
+    let keys: Vec<String> = (0..spec.keys[0].len()).map(key).collect();
+    let conditions: Vec<String> = spec.conditions.iter().map(|c| c.expression.to_string()).collect();
+    let condition = if conditions.is_empty() { "" } else { " condition=" };
+    let bound = match (spec.horizon_ms, spec.retracts.contains(&false), spec.retracts.contains(&true)) {
+        (None, ..) => GROWS.to_owned(),
+        (Some(ms), _, false) => format!("rows of the last {}", seconds(ms)),
+        // A row that can be retracted is kept as long as it is there.
+        (Some(_), false, true) => "rows that are there".to_owned(),
+        (Some(ms), true, true) => {
+            format!("rows of the last {}, of inputs that retract those that are there", seconds(ms))
+        }
+    };
+    // The same input may stand there more than once.
+    let mut from: Vec<(NodeId, bool)> =
+        inputs.iter().map(|input| first + input).zip(spec.retracts.iter().copied()).collect();
+    from.sort_unstable();
+    from.dedup();
+    format!(
+        "Join inner inputs={} on=[{}]{condition}{} state=(rows of all inputs) bound=({bound}) {}",
+        inputs.len(),
+        keys.join(", "),
+        conditions.join(" AND "),
+        retractions(&from)
+    )
 }

@@ -14,6 +14,7 @@ use super::collection::Collection;
 use super::consolidate::Consolidate;
 use super::distinct::Distinct;
 use super::expression::RowMap;
+use super::join::multi::{MultiJoin, MultiJoinSpec};
 use super::join::{Join, JoinSpec};
 use super::operator::{Site, by_tick};
 use super::outlet::Outlet;
@@ -83,6 +84,13 @@ pub enum Node {
         right: NodeId,
         /// How they are joined.
         spec: JoinSpec,
+    },
+    /// Combinations of a row of each of several inputs.
+    MultiJoin {
+        /// What is joined; the same may stand there more than once.
+        inputs: Vec<NodeId>,
+        /// How they are joined.
+        spec: MultiJoinSpec,
     },
     /// The only row of each key; an error where there are several.
     Single {
@@ -164,7 +172,10 @@ impl Node {
     /// Whether the operator can tell its present rows from its state: see
     /// [`Operator::snapshot`](super::operator::Operator::snapshot).
     pub fn has_snapshot(&self) -> bool {
-        matches!(self, Node::Distinct { .. } | Node::Aggregate { .. } | Node::Join { .. })
+        matches!(
+            self,
+            Node::Distinct { .. } | Node::Aggregate { .. } | Node::Join { .. } | Node::MultiJoin { .. }
+        )
     }
 }
 
@@ -204,9 +215,28 @@ impl Plan {
             | Node::TopK { input, .. }
             | Node::TemporalFilter { input, .. } => vec![*input],
             Node::Negate(input) | Node::Repeat(input) | Node::Consolidate(input) => vec![*input],
-            Node::Union(inputs) => inputs.clone(),
+            Node::Union(inputs) | Node::MultiJoin { inputs, .. } => inputs.clone(),
             Node::Join { left, right, .. } => vec![*left, *right],
             Node::Recursion { base, imports, .. } => [*base].into_iter().chain(imports.clone()).collect(),
+        }
+    }
+
+    /// The inputs of `node`, to be changed.
+    pub fn inputs_mut(node: &mut Node) -> Vec<&mut NodeId> {
+        match node {
+            Node::Source { .. } | Node::Constant(_) => vec![],
+            Node::Map { input, .. }
+            | Node::Distinct { input, .. }
+            | Node::Aggregate { input, .. }
+            | Node::Single { input, .. }
+            | Node::Unnest { input, .. }
+            | Node::Partition { input, .. }
+            | Node::TopK { input, .. }
+            | Node::TemporalFilter { input, .. } => vec![input],
+            Node::Negate(input) | Node::Repeat(input) | Node::Consolidate(input) => vec![input],
+            Node::Union(inputs) | Node::MultiJoin { inputs, .. } => inputs.iter_mut().collect(),
+            Node::Join { left, right, .. } => vec![left, right],
+            Node::Recursion { base, imports, .. } => std::iter::once(base).chain(imports).collect(),
         }
     }
 
@@ -226,6 +256,9 @@ impl Plan {
                 }
                 Node::Join { spec, .. } => {
                     Join::new(spec.clone(), Arc::default())?;
+                }
+                Node::MultiJoin { spec, .. } => {
+                    MultiJoin::new(spec.clone(), Arc::default())?;
                 }
                 Node::Partition { spec, .. } => {
                     Partition::new(spec.clone(), Arc::default())?;
@@ -331,6 +364,10 @@ impl Plan {
                 Node::Join { left, right, spec } => {
                     let inputs = vec![(input(left), by(&spec.keys[0])), (input(right), by(&spec.keys[1]))];
                     by_tick(site("Join"), inputs, None, Join::new(spec.clone(), counted.clone())?)
+                }
+                Node::MultiJoin { inputs: of, spec } => {
+                    let inputs = of.iter().zip(&spec.keys).map(|(of, keys)| (input(of), by(keys))).collect();
+                    by_tick(site("Join"), inputs, None, MultiJoin::new(spec.clone(), counted.clone())?)
                 }
                 Node::Single { input: of, spec } => {
                     let operator = Single::new(spec.clone(), counted.clone())?;

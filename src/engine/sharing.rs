@@ -142,6 +142,7 @@ fn keeps_state(node: &Node) -> bool {
         Node::Distinct { .. }
             | Node::Aggregate { .. }
             | Node::Join { .. }
+            | Node::MultiJoin { .. }
             | Node::Single { .. }
             | Node::TopK { .. }
             | Node::TemporalFilter { .. }

@@ -5,13 +5,14 @@ mod tests;
 
 use std::sync::Arc;
 
-use datafusion::common::Result;
+use arrow::datatypes::DataType;
 use datafusion::common::config::ConfigOptions;
 use datafusion::common::tree_node::{Transformed, TreeNode};
+use datafusion::common::{DFSchema, Result};
 use datafusion::functions::core::expr_fn::r#struct;
 use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::utils::conjunction;
-use datafusion::logical_expr::{Expr, LogicalPlan, when};
+use datafusion::logical_expr::{Expr, ExprSchemable, LogicalPlan, Operator, lit, when};
 use datafusion::optimizer::AnalyzerRule;
 
 use super::functions::Ordered;
@@ -20,7 +21,8 @@ use super::functions::Ordered;
 ///
 /// - functions whose result depends on the order of rows, by the same over one canonical order ([`Ordered`]);
 /// - `count(DISTINCT a, b)`, which DataFusion plans and cannot run, by the count of distinct structs of which no
-///   field is null.
+///   field is null;
+/// - floats in `count(DISTINCT x)` by `x + 0.0`: DataFusion counts `-0.0` and `0.0`, which are equal, as two.
 ///
 /// Aggregates over windows are left alone: there the window says in what order rows come.
 #[derive(Debug)]
@@ -41,24 +43,40 @@ fn rewrite(node: LogicalPlan) -> Result<Transformed<LogicalPlan>> {
         return Ok(Transformed::no(node));
     }
     let names = NamePreserver::new(&node);
+    let schema = node.inputs().first().map_or_else(|| node.schema().clone(), |input| input.schema().clone());
     node.map_expressions(|expression| {
         let name = names.save(&expression);
-        Ok(expression.transform_up(canonical)?.update_data(|expression| name.restore(expression)))
+        let rewritten = expression.transform_up(|e| canonical(e, &schema))?;
+        Ok(rewritten.update_data(|expression| name.restore(expression)))
     })
 }
 
-fn canonical(expression: Expr) -> Result<Transformed<Expr>> {
+fn canonical(expression: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
     let Expr::AggregateFunction(mut call) = expression else { return Ok(Transformed::no(expression)) };
     if let Some(ordered) = Ordered::in_place_of(&call.func, call.params.distinct) {
         call.func = Arc::new(ordered);
         return Ok(Transformed::yes(Expr::AggregateFunction(call)));
     }
-    if call.func.name() == "count" && call.params.distinct && call.params.args.len() > 1 {
-        let args = std::mem::take(&mut call.params.args);
-        if let Some(complete) = conjunction(args.iter().cloned().map(Expr::is_not_null)) {
-            call.params.args = vec![when(complete, r#struct(args)).end()?];
-        }
-        return Ok(Transformed::yes(Expr::AggregateFunction(call)));
+    if call.func.name() != "count" || !call.params.distinct {
+        return Ok(Transformed::no(Expr::AggregateFunction(call)));
     }
-    Ok(Transformed::no(Expr::AggregateFunction(call)))
+    let args = std::mem::take(&mut call.params.args).into_iter().map(|arg| with_one_zero(arg, schema));
+    let args = args.collect::<Result<Vec<_>>>()?;
+    call.params.args = match (args.len(), conjunction(args.iter().cloned().map(Expr::is_not_null))) {
+        (2.., Some(complete)) => vec![when(complete, r#struct(args)).end()?],
+        _ => args,
+    };
+    Ok(Transformed::yes(Expr::AggregateFunction(call)))
+}
+
+/// `argument` with `0.0` for `-0.0`; rewritten once more, it stays as it is.
+fn with_one_zero(argument: Expr, schema: &DFSchema) -> Result<Expr> {
+    let zero = match argument.get_type(schema)? {
+        DataType::Float64 => lit(0.0_f64),
+        DataType::Float32 => lit(0.0_f32),
+        _ => return Ok(argument),
+    };
+    let is_done =
+        matches!(&argument, Expr::BinaryExpr(sum) if sum.op == Operator::Plus && *sum.right == zero);
+    Ok(if is_done { argument } else { argument + zero })
 }

@@ -15,6 +15,8 @@ use datafusion::execution::memory_pool::GreedyMemoryPool;
 use datafusion::execution::runtime_env::RuntimeEnv;
 use datafusion::logical_expr::{Expr, LogicalPlan};
 use datafusion::optimizer::{AnalyzerRule, Optimizer, OptimizerRule};
+use datafusion::physical_optimizer::PhysicalOptimizerRule;
+use datafusion::physical_optimizer::ensure_requirements::EnsureRequirements;
 use datafusion::physical_plan::common::collect;
 use datafusion::physical_plan::execute_stream;
 use datafusion::prelude::SessionContext;
@@ -72,6 +74,10 @@ impl Session {
         options.execution.time_zone = Some("+00:00".to_owned());
         // DataFusion's check of nullability fails on valid queries after outer joins.
         options.execution.skip_physical_aggregate_schema_check = true;
+        // A subquery beside the plan is said to have a value, and may have none; joined, as in views, it may be null.
+        options.optimizer.enable_physical_uncorrelated_scalar_subquery = false;
+        // Panics on some valid queries.
+        options.optimizer.enable_topk_aggregation = false;
         let runtime = RuntimeEnv {
             memory_pool: Arc::new(GreedyMemoryPool::new(memory_bytes_max)),
             ..RuntimeEnv::default()
@@ -82,11 +88,7 @@ impl Session {
         // A session of DataFusion takes any function.
         let _ = json::register(&mut context).and_then(|()| detectors::register(&mut context));
         let state = context.state();
-        // Answers an aggregate over an aggregate from statistics, and loses columns on the way; counting rows
-        // that are in memory costs nothing.
-        let rules = state.physical_optimizers().iter().filter(|rule| rule.name() != "aggregate_statistics");
-        let checks = super::recursion::CheckRounds;
-        let rules = rules.cloned().chain([Arc::new(checks) as _]).collect();
+        let rules = physical_rules(&state);
         let builder = SessionStateBuilder::new_from_existing(state).with_physical_optimizer_rules(rules);
         let builder = builder
             .with_analyzer_rule(Arc::new(CanonicalAggregates))
@@ -328,6 +330,28 @@ fn logical_rules() -> impl Iterator<Item = Arc<dyn OptimizerRule + Send + Sync>>
     Optimizer::new().rules.into_iter().filter(|rule| !FAILING.contains(&rule.name()))
 }
 
+/// DataFusion's physical rules, and ours.
+fn physical_rules(state: &SessionState) -> Vec<Arc<dyn PhysicalOptimizerRule + Send + Sync>> {
+    let mut rules: Vec<Arc<dyn PhysicalOptimizerRule + Send + Sync>> = vec![];
+    let mut has_ensured = false;
+    for rule in state.physical_optimizers() {
+        // Answers an aggregate over an aggregate from statistics, and loses columns on the way; counting rows
+        // that are in memory costs nothing.
+        if rule.name() == "aggregate_statistics" {
+            continue;
+        }
+        rules.push(rule.clone());
+        // Moves expressions below a join, above which it is not known any more that a column is constant: what was
+        // not sorted for that reason is sorted now, while the order asked for is still part of the plan.
+        if rule.name() == "ProjectionPushdown" && !has_ensured {
+            rules.push(Arc::new(EnsureRequirements::new()));
+            has_ensured = true;
+        }
+    }
+    rules.push(Arc::new(super::recursion::CheckRounds));
+    rules
+}
+
 /// Registers what `statement` reads in `state`, views first, and plans it.
 async fn bind(
     state: &SessionState,
@@ -404,13 +428,10 @@ fn view_optimizer(state: SessionState, plan: &LogicalPlan) -> Result<SessionStat
     })?;
     let rules =
         logical_rules().filter(|rule| !(uses_now && rule.name() == "common_sub_expression_eliminate"));
-    let mut config = state.config().clone();
-    // All subqueries become joins, which can be maintained.
-    config.options_mut().optimizer.enable_physical_uncorrelated_scalar_subquery = false;
     // Rows are repeated by their multiplicity.
     let analyzers = state.analyzer().rules.iter().filter(|rule| rule.name() != UnnestRepeats.name());
     let analyzers = analyzers.cloned().collect();
-    let builder = SessionStateBuilder::new_from_existing(state).with_config(config);
+    let builder = SessionStateBuilder::new_from_existing(state);
     let builder = builder.with_analyzer_rules(analyzers);
     Ok(builder.with_optimizer_rules(rules.collect()).build())
 }

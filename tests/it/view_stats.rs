@@ -157,6 +157,85 @@ fn horizons_bound_what_a_view_keeps() {
 }
 
 #[test]
+fn joins_by_one_key_are_one_join() {
+    let mut server = Server::new(1);
+    let thrice =
+        "SELECT s.name, l.body, e.name AS event FROM spans AS s JOIN logs AS l ON l.trace_id = s.trace_id
+                  JOIN span_events AS e ON e.trace_id = l.trace_id AND e.name <> l.body";
+    for (target, expected) in [
+        (thrice, expect![[r#"
+            #6 Arrange by=[all columns] state=(each row and its count) bound=(rows of the view)
+              #5 Map [name@0, body@1, name@4]
+                #4 Map [name@1, body@2, trace_id@3, trace_id@4, name@5]
+                  #3 Join inner inputs=3 on=[trace_id = trace_id = trace_id] condition=name@5 != body@2 state=(rows of all inputs) bound=(grows with the input) retractions=none
+                    #0 Source spans [trace_id, name]
+                    #1 Source logs [body, trace_id]
+                    #2 Source span_events [trace_id, name]
+        "#]]),
+        // Asked for another key.
+        (
+            "SELECT s.name, l.body, m.value FROM spans AS s JOIN logs AS l ON l.trace_id = s.trace_id
+             JOIN metrics AS m ON m.service_name = s.service_name",
+            expect![[r#"
+                #7 Arrange by=[all columns] state=(each row and its count) bound=(rows of the view)
+                  #6 Map [name@1, body@2, value@4]
+                    #5 Join inner on=[service_name = service_name] state=(rows of both sides) bound=(grows with the input) retractions=none
+                      #3 Map [service_name@1, name@2, body@3]
+                        #2 Join inner on=[trace_id = trace_id] state=(rows of both sides) bound=(grows with the input) retractions=none
+                          #0 Source spans [trace_id, service_name, name]
+                          #1 Source logs [body, trace_id]
+                      #4 Source metrics [service_name, value]
+            "#]],
+        ),
+        (
+            "WITH p AS (SELECT s.trace_id, s.name, l.body FROM spans AS s JOIN logs AS l ON l.trace_id = s.trace_id)
+             SELECT p.name, q.body FROM p JOIN p AS q ON p.trace_id = q.trace_id",
+            expect![[r#"
+                #7 Arrange by=[all columns] state=(each row and its count) bound=(rows of the view)
+                  #6 Map [name@1, body@3]
+                    #5 Map [trace_id@0, name@1, trace_id@3, body@4]
+                      #4 Join inner inputs=4 on=[trace_id = trace_id = trace_id = trace_id] state=(rows of all inputs) bound=(grows with the input) retractions=none
+                        #0 Source spans [trace_id, name]
+                        #1 Source logs [trace_id]
+                        #2 Source spans [trace_id]
+                        #3 Source logs [body, trace_id]
+            "#]],
+        ),
+        // Read twice.
+        (
+            "WITH p AS (SELECT s.trace_id, s.name, l.body FROM spans AS s JOIN logs AS l ON l.trace_id = s.trace_id)
+             SELECT p.body, q.body AS other FROM p JOIN p AS q ON p.trace_id = q.trace_id",
+            expect![[r#"
+                #6 Arrange by=[all columns] state=(each row and its count) bound=(rows of the view)
+                  #5 Map [body@1, body@3]
+                    #4 Join inner on=[trace_id = trace_id] state=(rows of both sides) bound=(grows with the input) retractions=none
+                      #3 Map [trace_id@0, body@1]
+                        #2 Join inner on=[trace_id = trace_id] state=(rows of both sides) bound=(grows with the input) retractions=none
+                          #0 Source spans [trace_id]
+                          #1 Source logs [body, trace_id]
+                      see #3
+            "#]],
+        ),
+    ] {
+        explain(&mut server, target, &expected);
+    }
+    server.run(&format!("CREATE MATERIALIZED VIEW v WITH (horizon = '15 minutes') AS {thrice}"));
+    explain(
+        &mut server,
+        "v",
+        &expect![[r#"
+        #6 Arrange by=[all columns] state=(each row and its count) bound=(rows of the view)
+          #5 Map [name@0, body@1, name@4]
+            #4 Map [name@1, body@2, trace_id@3, trace_id@4, name@5]
+              #3 Join inner inputs=3 on=[trace_id = trace_id = trace_id] condition=name@5 != body@2 state=(rows of all inputs) bound=(rows of the last 900s) retractions=none
+                #0 Source spans [trace_id, name]
+                #1 Source logs [body, trace_id]
+                #2 Source span_events [trace_id, name]
+    "#]],
+    );
+}
+
+#[test]
 fn figures_are_those_of_what_came() {
     for workers in [1, 3] {
         let mut server = Server::new(workers);

@@ -1,6 +1,6 @@
 //! Groups that leave the result when their time has come.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::atomic::Ordering;
 
 use arrow::array::{RecordBatch, UInt32Array};
@@ -9,6 +9,7 @@ use crate::delta::operator::Part;
 use crate::delta::row_store::bytes_of;
 use crate::delta::stats::Counters;
 use crate::delta::temporal_condition::{Bound, spans};
+use crate::delta::temporal_filter::RELEASE_ROWS_MAX;
 use crate::delta::updates::{Tick, take_rows};
 
 /// When each group ends: conditions on `now()` over columns that depend on the group alone.
@@ -16,6 +17,8 @@ pub(super) struct Expiry {
     bounds: Vec<Bound>,
     /// Groups by the tick from which they are gone.
     calendar: BTreeMap<Tick, Vec<Due>>,
+    /// Those that have ended and are not taken yet.
+    ended: VecDeque<Due>,
 }
 
 /// Groups that end together: their columns and their numbers.
@@ -27,7 +30,7 @@ pub(super) struct Due {
 impl Expiry {
     /// No groups yet; without `bounds` none ever ends.
     pub fn new(bounds: Vec<Bound>) -> Self {
-        Expiry { bounds, calendar: BTreeMap::new() }
+        Expiry { bounds, calendar: BTreeMap::new(), ended: VecDeque::new() }
     }
 
     /// Whether no group ever ends.
@@ -64,13 +67,34 @@ impl Expiry {
         }
     }
 
-    /// The groups that have ended at `tick`.
-    pub fn take(&mut self, tick: Tick) -> Vec<Due> {
-        let mut ended = vec![];
+    /// Ends the groups whose time has come at `tick`.
+    pub fn end(&mut self, tick: Tick) {
         while let Some(entry) = self.calendar.first_entry().filter(|e| *e.key() <= tick) {
-            ended.extend(entry.remove());
+            self.ended.extend(entry.remove());
         }
-        ended
+    }
+
+    /// Whether groups have ended that are not taken yet.
+    pub fn has_ended(&self) -> bool {
+        !self.ended.is_empty()
+    }
+
+    /// The next portion of groups that have ended: at most [`RELEASE_ROWS_MAX`].
+    pub fn take(&mut self) -> Vec<Due> {
+        let mut portion = vec![];
+        let mut room = RELEASE_ROWS_MAX;
+        while room > 0 {
+            let Some(mut due) = self.ended.pop_front() else { break };
+            if due.groups.len() > room {
+                let rest = due.groups.split_off(room);
+                let keys = due.keys.slice(room, rest.len());
+                self.ended.push_front(Due { keys, groups: rest });
+                due.keys = due.keys.slice(0, room);
+            }
+            room -= due.groups.len();
+            portion.push(due);
+        }
+        portion
     }
 
     /// The tick at which the next group ends.
@@ -78,7 +102,8 @@ impl Expiry {
         self.calendar.first_key_value().map(|(until, _)| *until)
     }
 
-    /// Forgets all groups but `kept` (ascending), which are numbered from 0 in that order.
+    /// Forgets all groups but `kept` (ascending), which are numbered from 0 in that order. All that have ended are
+    /// taken.
     pub fn retain(&mut self, kept: &[u32]) {
         for due in self.calendar.values_mut().flatten() {
             let places: Vec<Result<usize, usize>> =
@@ -95,6 +120,7 @@ impl Expiry {
 
     /// Bytes held.
     pub fn bytes(&self) -> usize {
-        self.calendar.values().flatten().map(|due| bytes_of(&due.keys) + due.groups.len() * 4).sum()
+        let all = self.calendar.values().flatten().chain(&self.ended);
+        all.map(|due| bytes_of(&due.keys) + due.groups.len() * 4).sum()
     }
 }

@@ -16,8 +16,10 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use arrow::array::make_comparator;
-use arrow::array::{Array, ArrayRef, BooleanArray, RecordBatch, RecordBatchOptions, UInt32Array};
-use arrow::compute::{filter_record_batch, interleave, kernels::cmp::distinct, take};
+use arrow::array::{
+    Array, ArrayRef, BooleanArray, RecordBatch, RecordBatchOptions, UInt32Array, new_null_array,
+};
+use arrow::compute::{concat, filter_record_batch, interleave, kernels::cmp::distinct, take};
 use arrow::datatypes::{Schema, SchemaRef};
 use datafusion::error::{DataFusionError, Result as DataFusionResult};
 
@@ -88,6 +90,16 @@ struct Touched {
     places: Vec<(usize, usize)>,
 }
 
+/// How groups stand in the result.
+struct Standing {
+    /// Which of them have a row.
+    exists: BooleanArray,
+    /// Their aggregates.
+    aggregates: Vec<ArrayRef>,
+    /// Why others cannot have one.
+    errors: Vec<String>,
+}
+
 impl Aggregate {
     /// No groups yet. Fails where DataFusion cannot group by a type.
     pub fn new(spec: GroupBySpec, counters: Arc<Counters>) -> DataFusionResult<Self> {
@@ -112,7 +124,8 @@ impl Aggregate {
     }
 
     fn aggregate(&mut self, tick: Tick, parts: Vec<Part>) -> DataFusionResult<Changes> {
-        let ended = self.end_groups(tick)?;
+        self.expiry.end(tick);
+        let ended = self.end_groups()?;
         let (parts, untils): (Vec<Part>, Vec<Vec<Tick>>) = match self.expiry.is_never() {
             true => (parts, vec![]),
             false => parts.into_iter().map(|part| self.expiry.current(part, tick, &self.counters)).unzip(),
@@ -138,8 +151,9 @@ impl Aggregate {
         for group in touched.groups.iter().filter(|group| self.counts[**group as usize] == 0) {
             self.accumulators.iter_mut().for_each(|a| a.vanish(*group));
         }
-        let after = self.standing(&touched.groups)?;
+        // An aggregate over everything has its row from the first tick on.
         self.is_started = true;
+        let after = self.standing(&touched.groups)?;
         let mut changes = self.difference(&parts, &touched, before, after)?;
         changes.rows.extend(ended.rows);
         self.settle(tick);
@@ -158,14 +172,15 @@ impl Aggregate {
         self.counters.late_rows.fetch_add(late, Ordering::Relaxed);
     }
 
-    /// The retractions of the groups that end at `tick`.
-    fn end_groups(&mut self, tick: Tick) -> DataFusionResult<Changes> {
+    /// The retractions of the next portion of the groups that have ended: no row comes for these any more.
+    fn end_groups(&mut self) -> DataFusionResult<Changes> {
         let mut changes = Changes::default();
-        for Due { keys, groups } in self.expiry.take(tick) {
-            let (exists, aggregates) = self.standing(&groups)?;
+        for Due { keys, groups } in self.expiry.take() {
+            let Standing { exists, aggregates, errors } = self.standing(&groups)?;
             let columns = keys.columns().iter().cloned().chain(aggregates).collect();
             let rows = RecordBatch::try_new(self.spec.schema.clone(), columns)?;
             changes.push(filter_record_batch(&rows, &exists)?, Run::Constant(-1));
+            changes.errors.extend(errors.into_iter().map(|error| (error, -1)));
             groups.iter().for_each(|group| self.counts[*group as usize] = 0);
         }
         Ok(changes)
@@ -222,24 +237,55 @@ impl Aggregate {
         self.accumulators.iter_mut().for_each(|a| a.grow(groups));
     }
 
-    /// Which of `groups` are in the result, and their aggregates.
-    fn standing(&self, groups: &[u32]) -> DataFusionResult<(BooleanArray, Vec<ArrayRef>)> {
+    /// How `groups` stand in the result.
+    fn standing(&self, groups: &[u32]) -> DataFusionResult<Standing> {
         let exists = groups.iter().map(|g| match self.spec.group_columns {
             0 => self.is_started || self.counts[*g as usize] != 0,
             _ => self.counts[*g as usize] > 0,
         });
-        let exists = BooleanArray::from(exists.collect::<Vec<_>>());
+        let exists: Vec<bool> = exists.collect();
+        if let Ok(aggregates) = self.evaluate(groups) {
+            return Ok(Standing { exists: exists.into(), aggregates, errors: vec![] });
+        }
+        // One by one: those that fail are errors for as long as they do, and the others have their rows.
+        let (mut shown, mut rows, mut errors) = (vec![], vec![], vec![]);
+        for (group, exists) in groups.iter().zip(exists) {
+            let aggregates = self.evaluate(std::slice::from_ref(group));
+            shown.push(exists && aggregates.is_ok());
+            match aggregates {
+                Ok(aggregates) => rows.push(aggregates),
+                Err(error) => {
+                    errors.extend(exists.then(|| message(&error)));
+                    let nulls = self.spec.schema.fields()[self.spec.group_columns..].iter();
+                    rows.push(nulls.map(|field| new_null_array(field.data_type(), 1)).collect());
+                }
+            }
+        }
+        let column = |column: usize| {
+            let parts: Vec<&dyn Array> = rows.iter().map(|row| row[column].as_ref()).collect();
+            concat(&parts)
+        };
+        let columns = self.spec.schema.fields().len() - self.spec.group_columns;
+        let aggregates = (0..columns).map(column).collect::<Result<_, _>>()?;
+        Ok(Standing { exists: shown.into(), aggregates, errors })
+    }
+
+    /// The aggregates of `groups`.
+    fn evaluate(&self, groups: &[u32]) -> DataFusionResult<Vec<ArrayRef>> {
         let mut columns = Vec::with_capacity(self.spec.aggregates.len());
         for accumulator in &self.accumulators {
             columns.extend(accumulator.evaluate(groups)?);
         }
-        Ok((exists, columns))
+        Ok(columns)
     }
 
-    /// All rows of the result.
-    fn present(&mut self) -> DataFusionResult<RecordBatch> {
+    /// All rows of the result; `None` while a group has an error and no row.
+    fn present(&mut self) -> DataFusionResult<Option<RecordBatch>> {
         let groups: Vec<u32> = (0..self.counts.len() as u32).collect();
-        let (exists, aggregates) = self.standing(&groups)?;
+        let Standing { exists, aggregates, errors } = self.standing(&groups)?;
+        if !errors.is_empty() {
+            return Ok(None);
+        }
         let fields = self.spec.schema.fields()[..self.spec.group_columns].to_vec();
         let mut columns = match self.spec.group_columns {
             0 => vec![],
@@ -248,7 +294,7 @@ impl Aggregate {
         columns.extend(aggregates);
         let options = RecordBatchOptions::new().with_row_count(Some(groups.len()));
         let rows = RecordBatch::try_new_with_options(self.spec.schema.clone(), columns, &options)?;
-        Ok(filter_record_batch(&rows, &exists)?)
+        Ok(Some(filter_record_batch(&rows, &exists)?))
     }
 
     /// The retractions and insertions that turn `before` into `after`.
@@ -256,19 +302,19 @@ impl Aggregate {
         &self,
         parts: &[Part],
         touched: &Touched,
-        before: (BooleanArray, Vec<ArrayRef>),
-        after: (BooleanArray, Vec<ArrayRef>),
+        before: Standing,
+        after: Standing,
     ) -> DataFusionResult<Changes> {
         let mut is_changed = vec![false; touched.groups.len()];
-        for (old, new) in before.1.iter().zip(&after.1) {
+        for (old, new) in before.aggregates.iter().zip(&after.aggregates) {
             mark_distinct(old, new, &mut is_changed)?;
         }
-        // An aggregate over everything has its row from the first tick on.
-        let is_there = |index: usize| self.spec.group_columns == 0 || after.0.value(index);
         let mut changes = Changes::default();
-        for (diff, columns) in [(-1, &before.1), (1, &after.1)] {
+        for (diff, standing) in [(-1, &before), (1, &after)] {
+            changes.errors.extend(standing.errors.iter().map(|error| (error.clone(), diff)));
+            let columns = &standing.aggregates;
             let picks = (0..touched.groups.len()).filter(|i| {
-                let (was, is) = (before.0.value(*i), is_there(*i));
+                let (was, is) = (before.exists.value(*i), after.exists.value(*i));
                 let shown = if diff < 0 { was } else { is };
                 shown && (was != is || is_changed[*i])
             });
@@ -311,7 +357,12 @@ impl Aggregate {
     /// Gives the state of vanished groups back once they are the most.
     fn compact(&mut self) -> DataFusionResult<()> {
         let never_vanish = !self.spec.retracts && self.expiry.is_never();
-        if never_vanish || self.spec.group_columns == 0 || self.counts.len() < COMPACT_ROWS_MIN {
+        // Groups that are still to be retracted keep their numbers until they are.
+        if self.expiry.has_ended()
+            || never_vanish
+            || self.spec.group_columns == 0
+            || self.counts.len() < COMPACT_ROWS_MIN
+        {
             return Ok(());
         }
         let keep: Vec<bool> = self.counts.iter().map(|c| *c != 0).collect();
@@ -327,6 +378,12 @@ impl Aggregate {
         self.expiry.retain(&kept);
         Ok(())
     }
+
+    fn note_state(&self) {
+        let bytes = self.keys.bytes() + self.accumulators.iter().map(|a| a.bytes()).sum::<usize>();
+        self.counters.state_bytes(bytes + self.counts.len() * 12 + self.expiry.bytes());
+        self.counters.state_rows(self.counts.len());
+    }
 }
 
 impl Operator for Aggregate {
@@ -334,14 +391,19 @@ impl Operator for Aggregate {
         let groups = self.spec.group_columns;
         let parts = inputs.swap_remove(0).into_iter();
         let parts = parts.map(|(rows, diffs)| (with_one_zero(rows, groups), diffs)).collect();
-        let changes = match self.aggregate(tick, parts) {
-            Ok(changes) => changes,
-            Err(error) => Changes { rows: vec![], errors: vec![(message(&error), 1)] },
-        };
-        let bytes = self.keys.bytes() + self.accumulators.iter().map(|a| a.bytes()).sum::<usize>();
-        self.counters.state_bytes(bytes + self.counts.len() * 12 + self.expiry.bytes());
-        self.counters.state_rows(self.counts.len());
+        let changes = self.aggregate(tick, parts).unwrap_or_else(failed);
+        self.note_state();
         changes
+    }
+
+    fn rest(&mut self) -> Option<Changes> {
+        if !self.expiry.has_ended() {
+            return None;
+        }
+        let ended = self.end_groups().and_then(|changes| self.compact().map(|()| changes));
+        let changes = ended.unwrap_or_else(failed);
+        self.note_state();
+        Some(changes)
     }
 
     fn due(&self) -> Option<Tick> {
@@ -349,8 +411,13 @@ impl Operator for Aggregate {
     }
 
     fn snapshot(&mut self) -> Option<Vec<Part>> {
-        self.present().ok().map(|rows| vec![(rows, Run::Constant(1))])
+        self.present().ok().flatten().map(|rows| vec![(rows, Run::Constant(1))])
     }
+}
+
+/// An aggregate that fails as a whole.
+fn failed(error: DataFusionError) -> Changes {
+    Changes { rows: vec![], errors: vec![(message(&error), 1)] }
 }
 
 /// Marks the positions at which `left` and `right` differ; null equals null.

@@ -10,6 +10,7 @@ use expect_test::expect;
 use super::*;
 use crate::delta::plan::{Node, Plan};
 use crate::delta::temporal_condition::Comparison;
+use crate::delta::temporal_filter::RELEASE_ROWS_MAX;
 use crate::delta::testing::{Bag, Row, batch, oracle, plan, render, schema};
 use crate::delta::updates::Updates;
 
@@ -263,6 +264,24 @@ fn the_state_of_ended_groups_is_given_up_and_late_rows_are_counted() {
             return;
         }
     }
+}
+
+#[test]
+fn groups_that_end_at_once_leave_in_portions() {
+    let plan = ending_plan(false, Comparison::Before);
+    let Node::Aggregate { spec, .. } = &plan.nodes[2] else { panic!("an aggregate") };
+    let mut aggregate = Aggregate::new(spec.clone(), Arc::default()).unwrap();
+    let groups = 5 * RELEASE_ROWS_MAX as i64 / 2;
+    let rows: Vec<Row> = (0..groups).map(|n| (Some(n), n.to_string(), Some(5000 + n % 3))).collect();
+    let rows = crate::delta::testing::rows_of(rows.iter()).project(&[2, 1, 0, 2]).unwrap();
+    let rows = RecordBatch::try_new(spec.input.clone(), rows.columns().to_vec()).unwrap();
+    aggregate.tick(1000, vec![vec![(rows, Run::Constant(1))]]);
+    let size = |changes: &Changes| changes.rows.iter().map(|(rows, _)| rows.num_rows()).sum::<usize>();
+    let mut sizes = vec![size(&aggregate.tick(10_000, vec![vec![]]))];
+    sizes.extend(std::iter::from_fn(|| aggregate.rest()).map(|changes| size(&changes)));
+    assert_eq!(sizes, [RELEASE_ROWS_MAX, RELEASE_ROWS_MAX, RELEASE_ROWS_MAX / 2]);
+    assert_eq!(aggregate.due(), None);
+    assert!(aggregate.counts.iter().all(|count| *count == 0));
 }
 
 #[test]

@@ -1,20 +1,21 @@
 //! Pairs of rows with equal keys, and the rows that have no pair.
 
+pub mod multi;
 mod side;
+mod sides;
 #[cfg(test)]
 mod tests;
 
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, BooleanArray, RecordBatch, RecordBatchOptions, new_null_array};
+use arrow::array::{BooleanArray, RecordBatch, RecordBatchOptions, new_null_array};
 use arrow::datatypes::{Field, Schema, SchemaRef};
-use datafusion::error::{DataFusionError, Result as DataFusionResult};
+use datafusion::error::Result as DataFusionResult;
 use datafusion::physical_expr::PhysicalExpr;
 
-use self::side::{Change, Side};
-use super::distinct::COMPACT_ROWS_MIN;
-use super::expression::{evaluate_mask, message};
-use super::keys::Keys;
+use self::side::Shape;
+use self::sides::{Sides, meeting};
+use super::expression::message;
 use super::operator::{Changes, Operator, Part};
 use super::updates::{Diff, Run, Tick};
 
@@ -85,11 +86,8 @@ pub struct JoinSpec {
 /// otherwise. A condition that fails for a pair is an error as long as the pair exists.
 pub struct Join {
     spec: JoinSpec,
-    keys: Keys,
-    key_schema: SchemaRef,
-    sides: [Side; 2],
+    sides: Sides,
     pair_schema: SchemaRef,
-    counters: Arc<super::stats::Counters>,
 }
 
 /// A pair found: the numbers of its rows and its multiplicity.
@@ -99,45 +97,35 @@ impl Join {
     /// A join without rows yet. Fails where DataFusion cannot group by a key's type, or
     /// where the two sides of a key are of different types.
     pub fn new(spec: JoinSpec, counters: Arc<super::stats::Counters>) -> DataFusionResult<Self> {
-        let key_type =
-            |side: usize, place: usize| spec.inputs[side].field(spec.keys[side][place]).data_type();
-        for place in 0..spec.keys[0].len() {
-            let (left, right) = (key_type(0, place), key_type(1, place));
-            if left != right {
-                let message = format!("keys of a join are of two types: {left} and {right}");
-                return Err(DataFusionError::Plan(message));
-            }
-        }
-        let fields: Vec<_> = spec.keys[0].iter().map(|k| spec.inputs[0].field(*k).clone()).collect();
-        let fields =
-            fields.into_iter().enumerate().map(|(i, f)| f.with_name(format!("key{i}")).with_nullable(true));
-        let key_schema = Arc::new(Schema::new(fields.collect::<Vec<_>>()));
+        let needs_matches = spec.unpaired.map(Unpaired::needs_matches);
+        let shape = |side: usize| Shape {
+            schema: spec.inputs[side].clone(),
+            keys: spec.keys[side].clone(),
+            null_equals_null: spec.null_equals_null,
+            retracts: spec.retracts[side],
+            counts_matches: needs_matches[side],
+            tracks_pending: needs_matches.contains(&true),
+        };
+        let sides = Sides::new(vec![shape(0), shape(1)], spec.horizon_ms, counters)?;
         let pair_fields = spec.inputs.iter().flat_map(|s| s.fields().iter().cloned());
         let pair_schema = Arc::new(Schema::new(pair_fields.collect::<Vec<Arc<Field>>>()));
-        Ok(Join {
-            keys: Keys::new(key_schema.clone())?,
-            sides: [Side::new(&spec, 0)?, Side::new(&spec, 1)?],
-            key_schema,
-            pair_schema,
-            spec,
-            counters,
-        })
+        Ok(Join { spec, sides, pair_schema })
     }
 
     fn join(&mut self, tick: Tick, inputs: Vec<Vec<Part>>, changes: &mut Changes) -> DataFusionResult<()> {
         let mut deltas = Vec::with_capacity(2);
         for (side, parts) in inputs.into_iter().enumerate() {
-            deltas.push(self.accept(side, parts, tick)?);
+            deltas.push(self.sides.accept(side, parts, tick)?);
         }
         // New rows have the multiplicity 0 until `settle`, so that right changes meet the old left
         // and then left changes the new right.
         let mut pairs = Vec::new();
         for (fresh, stored) in [(1, 0), (0, 1)] {
             for change in &deltas[fresh] {
-                self.sides[stored].for_each_row(change.key, |row, diff| {
+                for (row, diff) in self.sides[stored].rows_of(change.key) {
                     let rows = if fresh == 0 { [change.row, row] } else { [row, change.row] };
                     pairs.push((rows, change.diff * diff));
-                });
+                }
                 if pairs.len() >= PAIRS_PER_BATCH {
                     self.emit_pairs(fresh, &mut pairs, changes)?;
                 }
@@ -148,25 +136,7 @@ impl Join {
         for side in 0..2 {
             self.emit_unpaired(side, changes)?;
         }
-        self.compact(tick)
-    }
-
-    /// Takes in the rows of one side: the number, key and change of each.
-    fn accept(&mut self, side: usize, parts: Vec<Part>, tick: Tick) -> DataFusionResult<Vec<Change>> {
-        let mut changes = vec![];
-        let mut keys = Vec::new();
-        // Part by part: all of a tick, and history is one tick, may be more than one column can hold.
-        for (rows, diffs) in parts {
-            let columns: Vec<ArrayRef> =
-                self.spec.keys[side].iter().map(|k| rows.column(*k).clone()).collect();
-            self.keys.number(&columns, rows.num_rows(), &mut keys)?;
-            let unmatched = match self.spec.null_equals_null {
-                true => None,
-                false => any_null(&columns),
-            };
-            changes.extend(self.sides[side].accept(rows, &diffs, &keys, unmatched, tick)?);
-        }
-        Ok(self.sides[side].begin(changes))
+        self.sides.compact(tick)
     }
 
     /// Sends `pairs`, which stem from changes of side `fresh`, and counts matches.
@@ -215,15 +185,15 @@ impl Join {
 
     /// All that the rows kept give, as insertions.
     fn present(&self, changes: &mut Changes) -> DataFusionResult<()> {
-        let [left, right] = &self.sides;
+        let (left, right) = (&self.sides[0], &self.sides[1]);
         let (mut pairs, mut partners): (Vec<Pair>, Vec<(u32, Diff)>) = Default::default();
         let keys = if self.spec.pairs { left.keys() } else { 0 };
         for key in 0..keys {
             partners.clear();
-            right.for_each_row(key, |row, diff| partners.push((row, diff)));
-            left.for_each_row(key, |row, diff| {
+            partners.extend(right.rows_of(key));
+            for (row, diff) in left.rows_of(key) {
                 pairs.extend(partners.iter().map(|(partner, d)| ([row, *partner], diff * d)));
-            });
+            }
             if pairs.len() >= PAIRS_PER_BATCH || key + 1 == keys {
                 for part in pairs.chunks(PAIRS_PER_BATCH) {
                     let mut part = part.to_vec();
@@ -251,20 +221,7 @@ impl Join {
         changes: &mut Changes,
     ) -> DataFusionResult<RecordBatch> {
         let rows = self.gather(pairs)?;
-        let mask = match evaluate_mask(condition, &rows) {
-            Ok(mask) => mask,
-            Err(_) => (0..rows.num_rows())
-                .map(|row| {
-                    Some(match evaluate_mask(condition, &rows.slice(row, 1)) {
-                        Ok(mask) => mask.value(0),
-                        Err(error) => {
-                            changes.errors.push((message(&error), pairs[row].1));
-                            false
-                        }
-                    })
-                })
-                .collect::<BooleanArray>(),
-        };
+        let mask = meeting(condition, &rows, |row, message| changes.errors.push((message, pairs[row].1)));
         let mut index = 0;
         pairs.retain(|_| {
             index += 1;
@@ -289,13 +246,8 @@ impl Join {
     }
 
     fn gather(&self, pairs: &[Pair]) -> DataFusionResult<RecordBatch> {
-        let mut columns = Vec::with_capacity(self.pair_schema.fields().len());
-        for side in 0..2 {
-            let numbers: Vec<u32> = pairs.iter().map(|(rows, _)| rows[side]).collect();
-            columns.extend(self.sides[side].store.gather(&numbers).columns().iter().cloned());
-        }
-        let options = RecordBatchOptions::new().with_row_count(Some(pairs.len()));
-        Ok(RecordBatch::try_new_with_options(self.pair_schema.clone(), columns, &options)?)
+        let numbers = [0, 1].map(|side| pairs.iter().map(|(rows, _)| rows[side]).collect());
+        self.sides.gather(&self.pair_schema, &numbers)
     }
 
     /// Sends what this tick changed about the rows of `side` alone.
@@ -360,29 +312,6 @@ impl Join {
         let options = RecordBatchOptions::new().with_row_count(Some(rows.num_rows()));
         Ok(RecordBatch::try_new_with_options(self.spec.schema.clone(), columns, &options)?)
     }
-
-    /// Drops what the horizon has passed, and rebuilds the state once most of it is dead.
-    fn compact(&mut self, tick: Tick) -> DataFusionResult<()> {
-        if let Some(horizon_ms) = self.spec.horizon_ms {
-            // Rows that can be retracted stay: their retraction would find nothing, and pair with a minus.
-            let forgetting = self.sides.iter_mut().zip(self.spec.retracts).filter(|(_, retracts)| !retracts);
-            for (side, _) in forgetting {
-                let dropped = side.drop_through(tick.saturating_sub(horizon_ms));
-                self.counters.expired_rows.fetch_add(dropped as u64, std::sync::atomic::Ordering::Relaxed);
-            }
-        }
-        let dead: usize = self.sides.iter().map(Side::dead).sum();
-        let total: usize = self.sides.iter().map(Side::len).sum();
-        if total < COMPACT_ROWS_MIN || dead * 2 < total {
-            return Ok(());
-        }
-        self.keys = Keys::new(self.key_schema.clone())?;
-        for side in 0..2 {
-            let keys = &mut self.keys;
-            self.sides[side].rebuild(&self.spec, side, keys)?;
-        }
-        Ok(())
-    }
 }
 
 impl Operator for Join {
@@ -397,19 +326,7 @@ impl Operator for Join {
         if let Err(error) = self.join(tick, inputs, &mut changes) {
             changes.errors.push((message(&error), 1));
         }
-        self.counters.state_bytes(self.keys.bytes() + self.sides.iter().map(Side::bytes).sum::<usize>());
-        self.counters.state_rows(self.sides.iter().map(|side| side.len() - side.dead()).sum());
+        self.sides.count();
         changes
     }
-}
-
-/// Which rows have a null in any of `columns`.
-fn any_null(columns: &[ArrayRef]) -> Option<BooleanArray> {
-    let nulls = columns.iter().filter(|c| c.logical_null_count() > 0).map(|column| {
-        let nulls = column.logical_nulls();
-        BooleanArray::from(
-            (0..column.len()).map(|i| nulls.as_ref().is_some_and(|n| n.is_null(i))).collect::<Vec<_>>(),
-        )
-    });
-    nulls.reduce(|a, b| arrow::compute::or(&a, &b).expect("masks of one length"))
 }

@@ -1,11 +1,10 @@
 //! One side of a join: its rows by key.
 
-use arrow::array::{BooleanArray, RecordBatch};
+use arrow::array::{Array, ArrayRef, BooleanArray, RecordBatch};
 use arrow::datatypes::SchemaRef;
 use datafusion::error::{DataFusionError, Result as DataFusionResult};
 use hashbrown::HashMap;
 
-use super::{JoinSpec, Unpaired};
 use crate::delta::keys::Keys;
 use crate::delta::row_store::RowStore;
 use crate::delta::updates::{Diff, Run, Tick, take_rows};
@@ -13,7 +12,23 @@ use crate::delta::updates::{Diff, Run, Tick, take_rows};
 /// The end of a chain, and the key of a row that pairs with nothing.
 const NONE: u32 = u32::MAX;
 
+/// What a side holds, and what is asked of it.
+#[derive(Clone)]
+pub(super) struct Shape {
+    pub schema: SchemaRef,
+    /// The columns of its key.
+    pub keys: Vec<usize>,
+    pub null_equals_null: bool,
+    /// Whether its rows can be retracted.
+    pub retracts: bool,
+    /// Whether it counts how often each row is matched.
+    pub counts_matches: bool,
+    /// Whether somebody asks what a tick changes before it is settled.
+    pub tracks_pending: bool,
+}
+
 /// A change to a row of one side.
+#[derive(Clone, Copy)]
 pub(super) struct Change {
     pub row: u32,
     /// The number of its key, [`NONE`] where the key has a null.
@@ -40,8 +55,7 @@ pub(super) struct Side {
     touched: HashMap<u32, (Diff, Diff)>,
     /// What this tick changes, by row, until it is settled.
     pending: HashMap<u32, Diff>,
-    counts_matches: bool,
-    tracks_pending: bool,
+    shape: Shape,
 }
 
 struct Identity {
@@ -57,11 +71,10 @@ impl Identity {
 }
 
 impl Side {
-    pub fn new(spec: &JoinSpec, side: usize) -> DataFusionResult<Self> {
-        let schema = &spec.inputs[side];
-        let identity = if spec.retracts[side] { Some(Identity::new(schema)?) } else { None };
+    pub fn new(shape: Shape) -> DataFusionResult<Self> {
+        let identity = if shape.retracts { Some(Identity::new(&shape.schema)?) } else { None };
         Ok(Side {
-            store: RowStore::new(schema.clone()),
+            store: RowStore::new(shape.schema.clone()),
             heads: vec![],
             next: vec![],
             diffs: vec![],
@@ -70,25 +83,28 @@ impl Side {
             identity,
             touched: HashMap::new(),
             pending: HashMap::new(),
-            counts_matches: spec.unpaired[side] != Unpaired::Dropped,
-            tracks_pending: spec.unpaired.iter().any(|u| *u != Unpaired::Dropped),
+            shape,
         })
     }
 
-    /// Takes in `rows`: each gets a number, or finds the one it has, with its change.
+    /// Takes in `rows`: each gets a number, or finds the one it has, with its change. Their keys are numbered by `keys`,
+    /// into `numbers`.
     pub fn accept(
         &mut self,
         rows: RecordBatch,
         diffs: &Run<Diff>,
-        keys: &[usize],
-        unmatched: Option<BooleanArray>,
+        keys: &mut Keys,
+        numbers: &mut Vec<usize>,
         tick: Tick,
     ) -> DataFusionResult<Vec<Change>> {
+        let len = rows.num_rows();
+        let columns: Vec<ArrayRef> = self.shape.keys.iter().map(|k| rows.column(*k).clone()).collect();
+        keys.number(&columns, len, numbers)?;
+        let unmatched = if self.shape.null_equals_null { None } else { any_null(&columns) };
         let key_of = |row: usize| match &unmatched {
             Some(mask) if mask.value(row) => NONE,
-            _ => keys[row] as u32,
+            _ => numbers[row] as u32,
         };
-        let len = rows.num_rows();
         if self.identity.is_none() {
             let first = self.number_after(len)? - len as u32;
             self.store.push(&rows, tick);
@@ -117,10 +133,10 @@ impl Side {
             });
             changes.retain(|c| c.diff != 0);
         }
-        if self.tracks_pending {
+        if self.shape.tracks_pending {
             self.pending = changes.iter().map(|c| (c.row, c.diff)).collect();
         }
-        if self.counts_matches {
+        if self.shape.counts_matches {
             for change in &changes {
                 self.touch(change.row);
                 if self.is_new(change.row) {
@@ -178,24 +194,27 @@ impl Side {
         self.diffs.resize(index, 0);
         self.next.push(older);
         self.diffs.push(0);
-        if self.counts_matches {
+        if self.shape.counts_matches {
             self.matches.resize(index + 1, 0);
         }
     }
 
-    /// Calls `f` for each row of `key` that is there, with its multiplicity.
+    /// The rows of `key` that are there, each with its multiplicity.
     #[inline]
-    pub fn for_each_row(&self, key: u32, mut f: impl FnMut(u32, Diff)) {
+    pub fn rows_of(&self, key: u32) -> impl Iterator<Item = (u32, Diff)> + '_ {
         let first = self.store.first();
         let mut row = if key == NONE { NONE } else { self.heads.get(key as usize).copied().unwrap_or(NONE) };
-        // Chains run from new to old: the first dropped row ends them.
-        while row != NONE && row as usize >= first {
-            let index = row as usize;
-            if self.diffs[index] != 0 {
-                f(row, self.diffs[index]);
+        std::iter::from_fn(move || {
+            // Chains run from new to old: the first dropped row ends them.
+            while row != NONE && row as usize >= first {
+                let (found, diff) = (row, self.diffs[row as usize]);
+                row = self.next[row as usize];
+                if diff != 0 {
+                    return Some((found, diff));
+                }
             }
-            row = self.next[index];
-        }
+            None
+        })
     }
 
     /// Above the numbers of all keys that have rows.
@@ -273,22 +292,24 @@ impl Side {
         self.diffs.len()
     }
 
+    /// Whether its rows can be retracted.
+    pub fn retracts(&self) -> bool {
+        self.shape.retracts
+    }
+
     /// Numbers the rows that are left anew, with keys numbered by `keys`.
-    pub fn rebuild(&mut self, spec: &JoinSpec, side: usize, keys: &mut Keys) -> DataFusionResult<()> {
+    pub fn rebuild(&mut self, keys: &mut Keys) -> DataFusionResult<()> {
         let live: Vec<u32> = self.live_rows().collect();
-        let mut fresh = Side::new(spec, side)?;
+        let mut fresh = Side::new(self.shape.clone())?;
+        let mut key_numbers = Vec::new();
         for numbers in live.chunks(super::PAIRS_PER_BATCH) {
             let rows = self.store.gather(numbers);
-            let columns: Vec<_> = spec.keys[side].iter().map(|k| rows.column(*k).clone()).collect();
-            let mut key_numbers = Vec::new();
-            keys.number(&columns, rows.num_rows(), &mut key_numbers)?;
-            let unmatched = if spec.null_equals_null { None } else { super::any_null(&columns) };
             let diffs = Run::from_vec(numbers.iter().map(|n| self.multiplicity(*n)).collect());
             let tick = self.store.tick_of(numbers[numbers.len() - 1]);
-            let changes = fresh.accept(rows, &diffs, &key_numbers, unmatched, tick)?;
+            let changes = fresh.accept(rows, &diffs, keys, &mut key_numbers, tick)?;
             let changes = fresh.begin(changes);
             fresh.settle(&changes);
-            if self.counts_matches {
+            if self.shape.counts_matches {
                 for (change, number) in changes.iter().zip(numbers) {
                     fresh.matches[change.row as usize] = self.matches[*number as usize];
                 }
@@ -307,4 +328,15 @@ impl Side {
             + self.next.len() * 4
             + (self.diffs.len() + self.matches.len()) * 8
     }
+}
+
+/// Which rows have a null in any of `columns`.
+fn any_null(columns: &[ArrayRef]) -> Option<BooleanArray> {
+    let nulls = columns.iter().filter(|c| c.logical_null_count() > 0).map(|column| {
+        let nulls = column.logical_nulls();
+        BooleanArray::from(
+            (0..column.len()).map(|i| nulls.as_ref().is_some_and(|n| n.is_null(i))).collect::<Vec<_>>(),
+        )
+    });
+    nulls.reduce(|a, b| arrow::compute::or(&a, &b).expect("masks of one length"))
 }

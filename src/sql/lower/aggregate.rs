@@ -24,13 +24,19 @@ use crate::sql::functions::{names, pairs_question, percentile_question};
 /// The columns that an aggregation reads: the group, then arguments and filters, each once.
 pub(super) struct Inputs<'a> {
     from: &'a DFSchema,
+    /// How many of the expressions are those of the group.
+    groups: usize,
     expressions: Vec<Expr>,
 }
 
 impl Inputs<'_> {
     /// Where `expression` stands, which is added if it does not yet.
     pub(super) fn column(&mut self, expression: Expr) -> usize {
-        let found = self.expressions.iter().position(|e| *e == expression);
+        // A group has one zero for both; what is aggregated keeps the sign of its own.
+        let is_float = self.data_type(&expression).is_ok_and(|data_type| data_type.is_floating());
+        let skipped = if is_float { self.groups } else { 0 };
+        let found = self.expressions.iter().skip(skipped).position(|e| *e == expression);
+        let found = found.map(|place| skipped + place);
         found.unwrap_or_else(|| {
             self.expressions.push(expression);
             self.expressions.len() - 1
@@ -67,7 +73,7 @@ impl Lowering<'_> {
         let from = query.input.schema();
         let groups = query.group_expr.len();
         // Equal group expressions keep their columns: the result has one for each.
-        let mut inputs = Inputs { from, expressions: query.group_expr.clone() };
+        let mut inputs = Inputs { from, groups, expressions: query.group_expr.clone() };
         let mut aggregates: Vec<AggregateSpec> = vec![];
         // For each aggregate of the query: which of `aggregates`, and which of its outputs.
         let mut outputs: Vec<(usize, usize)> = vec![];

@@ -86,8 +86,8 @@ fn keep(node: LogicalPlan) -> DataFusionResult<Transformed<LogicalPlan>> {
 /// Whether `condition` compares `now()` so that what is true can only become false.
 fn ends(condition: &Expr) -> bool {
     let Expr::BinaryExpr(BinaryExpr { left, op, right }) = condition else { return false };
-    // Months end row by row, not by one bound.
-    if has_months(condition) {
+    // Months end row by row, not by one bound; what `now()` is taken away from compares the other way round.
+    if has_months(condition) || condition.exists(|e| Ok(is_taken_away(e))).unwrap_or(true) {
         return false;
     }
     // A subquery becomes a join, which can only happen in a filter.
@@ -100,6 +100,11 @@ fn ends(condition: &Expr) -> bool {
         _ => None,
     };
     matches!(op, Some(Operator::Lt | Operator::LtEq))
+}
+
+/// `x - now()`.
+fn is_taken_away(expression: &Expr) -> bool {
+    matches!(expression, Expr::BinaryExpr(BinaryExpr { op: Operator::Minus, right, .. }) if uses_now(right))
 }
 
 fn has_months(condition: &Expr) -> bool {

@@ -8,6 +8,7 @@
 //! | aggregate, distinct | aggregate, distinct |
 //! | grouping sets | union of an aggregate each |
 //! | join, also from subqueries | join |
+//! | inner joins by one key | one join of all inputs |
 //! | value of a subquery | single |
 //! | unnest | unnest |
 //! | union | union |
@@ -26,6 +27,7 @@ mod ending;
 mod grouping_sets;
 mod interval;
 mod join;
+mod multi_join;
 mod recomputed;
 mod recursion;
 mod single;
@@ -52,6 +54,7 @@ use datafusion::physical_expr::{PhysicalExpr, create_physical_expr};
 
 use self::ending::{CurrentGroups, current_groups};
 pub use self::ending::{keep_at_groups, place};
+use self::multi_join::fold_joins;
 pub(super) use self::solve::{interval, unit_step};
 pub use self::temporal::{replace_now, uses_now};
 use super::error::SqlError;
@@ -87,9 +90,10 @@ pub fn lower(query: &LogicalPlan, options: &Options) -> Result<Lowered, SqlError
         let schema = lowering.plan.schemas[root].clone();
         lowering.map(root, None, None, schema);
     }
-    lowering.plan.check()?;
+    let plan = fold_joins(lowering.plan);
+    plan.check()?;
     let retracts = lowering.retracts.last().copied().unwrap_or(true);
-    Ok(Lowered { plan: lowering.plan, schema: relaxed(query.schema()), retracts })
+    Ok(Lowered { plan, schema: relaxed(query.schema()), retracts })
 }
 
 struct Lowering<'a> {

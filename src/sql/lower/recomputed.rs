@@ -4,11 +4,12 @@ use std::sync::Arc;
 
 use arrow::compute::SortOptions;
 use arrow::datatypes::{Field, Schema};
-use datafusion::common::DFSchema;
+use datafusion::common::utils::normalize_float_zero;
+use datafusion::common::{DFSchema, ScalarValue};
 use datafusion::execution::context::ExecutionProps;
-use datafusion::logical_expr::Expr;
 use datafusion::logical_expr::expr::{AggregateFunction, NullTreatment};
 use datafusion::logical_expr::physical_planning_context::PhysicalPlanningContext;
+use datafusion::logical_expr::{Expr, lit};
 use datafusion::physical_expr::aggregate::AggregateExprBuilder;
 use datafusion::physical_expr::expressions::Column;
 use datafusion::physical_expr::{PhysicalExpr, PhysicalSortExpr, create_physical_expr};
@@ -69,6 +70,10 @@ pub(super) fn recomputed(
     for argument in &params.args {
         arguments.push(match argument {
             // What does not depend on rows the function reads when it is planned.
+            // Of distinct floats zero is one, as among columns.
+            Expr::Literal(value, _) if stock.is_some() && params.distinct => {
+                constant(&lit(with_one_zero(value)?))?
+            }
             Expr::Literal(..) => constant(argument)?,
             _ => kept.column(argument, ARGUMENT_ORDER, inputs)?,
         });
@@ -94,6 +99,10 @@ pub(super) fn recomputed(
     let reads = rows_read(call.func.name(), second, !params.order_by.is_empty(), ignores_nulls);
     let call = Call { function: Arc::new(function), order: kept.order, reads, text };
     Ok((call, kept.columns))
+}
+
+fn with_one_zero(value: &ScalarValue) -> Result<ScalarValue, SqlError> {
+    Ok(ScalarValue::try_from_array(&normalize_float_zero(&value.to_array()?), 0)?)
 }
 
 fn constant(literal: &Expr) -> Result<Arc<dyn PhysicalExpr>, SqlError> {

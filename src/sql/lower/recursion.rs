@@ -18,6 +18,7 @@ use datafusion::logical_expr::{
 use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_expr::expressions::{BinaryExpr, Literal};
 
+use super::multi_join::fold_joins;
 use super::{Lowering, Options, column, relaxed, uses_now};
 use crate::delta::plan::{Node, NodeId, Plan};
 use crate::delta::recursion::{ROUND, Recursion, import, previous, with_round};
@@ -97,7 +98,7 @@ impl Lowering<'_> {
         columns.push(Arc::new(BinaryExpr::new(column(&from, at), Operator::Plus, round(1))));
         let id = body.map(id, None, Some(columns), schema.clone());
         let retracts = body.retracts[id];
-        Ok((body.plan, retracts))
+        Ok((fold_joins(body.plan), retracts))
     }
 }
 
