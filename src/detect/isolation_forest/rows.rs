@@ -2,8 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::FEATURES_MAX;
 use super::key::normal;
 use super::random::Random;
+use crate::detect::bytes::{DecodeError, Reader, put_signed, put_unsigned};
 
 /// Takes one more value into the hash of a row.
 #[inline(always)]
@@ -105,6 +107,18 @@ impl Sample {
         self.features
     }
 
+    /// The same rows, each of them once.
+    pub fn each_once(&self) -> Self {
+        let there = self.weights.iter().filter(|(_, weight)| **weight > 0);
+        Self { features: self.features, weights: there.map(|(row, _)| (row.clone(), 1)).collect() }
+    }
+
+    /// Bytes held on the heap, about.
+    pub fn heap_bytes(&self) -> usize {
+        // A node of the tree holds a hash, a pointer with its length, and a count for each row.
+        self.weights.len() * (40 + self.features * size_of::<u64>())
+    }
+
     /// How many distinct rows are held.
     pub fn distinct(&self) -> usize {
         self.weights.len()
@@ -129,6 +143,40 @@ impl Sample {
             self.add_bits(*hash, bits.clone(), *weight);
         }
         Ok(())
+    }
+
+    /// The rows as bytes: the number of features, then each row as its values' bits and how often it occurs. Equal
+    /// samples have equal bytes.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let mut out = vec![];
+        put_unsigned(&mut out, self.features as u64);
+        for ((_, bits), weight) in &self.weights {
+            bits.iter().for_each(|bits| out.extend_from_slice(&bits.to_le_bytes()));
+            put_signed(&mut out, *weight);
+        }
+        out
+    }
+
+    /// The rows that [`Sample::to_bytes`] wrote.
+    ///
+    /// # Errors
+    /// When the bytes are not those of a sample.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self, DecodeError> {
+        let mut reader = Reader::new("sample", bytes);
+        let features = reader.unsigned()?;
+        if features > FEATURES_MAX as u64 {
+            return Err(reader.out_of_range("number of features", features));
+        }
+        let mut sample = Self::new(features as usize);
+        let mut row = vec![0.0; features as usize];
+        while !reader.is_at_end() {
+            for value in &mut row {
+                *value = f64::from_bits(u64::from_le_bytes(reader.array()?));
+            }
+            let weight = reader.signed()?;
+            sample.add(&row, weight);
+        }
+        Ok(sample)
     }
 
     fn add_bits(&mut self, hash: u64, bits: Box<[u64]>, weight: i64) {
