@@ -10,9 +10,7 @@
 //! than four independent points would, that mean has a standard deviation of `1 / sqrt(2 c (c - 1))` over `c` cycles.
 //! A period needs 3.2 times that, and at least [`CORRELATION_MIN`].
 
-use rustfft::FftPlanner;
-use rustfft::num_complex::Complex64;
-
+use super::fourier;
 use super::stl::fill_missing;
 
 #[cfg(test)]
@@ -183,17 +181,13 @@ fn without_outliers(values: &[f64]) -> Vec<f64> {
 
 /// Autocorrelation by lag, unbiased: each lag's sum is divided by how many products are in it.
 fn autocorrelation(values: &[f64]) -> Vec<f64> {
-    let length = (2 * values.len()).next_power_of_two();
-    let mut planner = FftPlanner::new();
-    let mean = values.iter().sum::<f64>() / values.len() as f64;
-    let mut spectrum: Vec<Complex64> = values.iter().map(|value| Complex64::from(value - mean)).collect();
-    spectrum.resize(length, Complex64::default());
-    planner.plan_fft_forward(length).process(&mut spectrum);
-    spectrum.iter_mut().for_each(|value| *value = Complex64::from(value.norm_sqr()));
-    planner.plan_fft_inverse(length).process(&mut spectrum);
     let count = values.len() as f64;
-    let variance = spectrum[0].re / count;
-    (0..values.len()).map(|lag| spectrum[lag].re / (count - lag as f64) / variance).collect()
+    let mean = values.iter().sum::<f64>() / count;
+    let centred: Vec<f64> = values.iter().map(|value| value - mean).collect();
+    let sums = fourier::autocorrelation(&centred, values.len());
+    let variance = sums.first().map_or(0.0, |sum| sum / count);
+    let lags = sums.iter().enumerate();
+    lags.map(|(lag, sum)| sum / (count - lag as f64) / variance).collect()
 }
 
 /// The lags, from 3 to `longest`, at which the autocorrelation is positive and greatest within an eighth around,

@@ -76,7 +76,8 @@ impl BuiltIns {
                 }
                 _ => {
                     return Err(SqlError::Syntax(
-                        "a file of queries holds CREATE [MATERIALIZED] VIEW and CREATE MODEL alone".to_owned(),
+                        "a file of queries holds CREATE [MATERIALIZED] VIEW and CREATE MODEL alone"
+                            .to_owned(),
                     ));
                 }
             };
@@ -376,7 +377,8 @@ impl Database {
             _ => None,
         });
         let idle = self.built_ins.statements.iter();
-        let idle = idle.map(|(name, built_in)| [name.clone(), NOT_CREATED.to_owned(), built_in.query().to_owned()]);
+        let idle =
+            idle.map(|(name, built_in)| [name.clone(), NOT_CREATED.to_owned(), built_in.query().to_owned()]);
         texts(["name", "kind", "definition"], rows.chain(idle).collect())
     }
 

@@ -40,7 +40,15 @@ impl Database {
             let newest = self.text_row(&query).await?;
             let [versions, valid_from, row_count] = newest;
             let features = model.features.join(", ");
-            rows.push([name, "isolation_forest".to_owned(), features, versions, valid_from, row_count, model.query.clone()]);
+            rows.push([
+                name,
+                "isolation_forest".to_owned(),
+                features,
+                versions,
+                valid_from,
+                row_count,
+                model.query.clone(),
+            ]);
         }
         texts(["name", "algorithm", "features", "versions", "valid_from", "row_count", "definition"], rows)
     }

@@ -185,7 +185,8 @@ fn head(parser: &mut Parser) -> Result<(String, CreateModel, Vec<SqlOption>), Sq
         parser.expect_token(&Token::EOF)?;
         Ok((or_replace, if_not_exists, name, algorithm, options, query))
     };
-    let (or_replace, if_not_exists, name, algorithm, options, query) = read()?;
+    let (or_replace, if_not_exists, name, algorithm, options, query) =
+        read().map_err(|e| SqlError::Syntax(format!("syntax error: {e}")))?;
     let model = CreateModel {
         name: object_name(&name)?,
         or_replace,

@@ -53,10 +53,8 @@ impl Detector for ChangePoints {
 
     fn configure(&self, options: &Options) -> DataFusionResult<Box<dyn Configured>> {
         let penalty = match options.is_text("penalty") {
-            true => options.word(
-                "penalty",
-                &[("aic", Penalty::Aic), ("bic", Penalty::Bic), ("mbic", Penalty::Mbic)],
-            )?,
+            true => options
+                .word("penalty", &[("aic", Penalty::Aic), ("bic", Penalty::Bic), ("mbic", Penalty::Mbic)])?,
             false => options.number("penalty", 0.0..=f64::MAX)?.map(Penalty::Value),
         };
         let cost = options.word("cost", &[("mean", Cost::Mean), ("meanvar", Cost::MeanVariance)])?;

@@ -142,7 +142,8 @@ impl Accumulator for Trainer {
             return Ok(ScalarValue::BinaryView(None));
         }
         let once = self.is_distinct.then(|| self.sample.each_once());
-        let forest = Forest::train_on(once.as_ref().unwrap_or(&self.sample), &self.training).map_err(external)?;
+        let forest =
+            Forest::train_on(once.as_ref().unwrap_or(&self.sample), &self.training).map_err(external)?;
         Ok(ScalarValue::BinaryView(Some(forest.to_bytes())))
     }
 
@@ -219,7 +220,8 @@ fn scores(forests: &BinaryViewArray, columns: &[ArrayRef]) -> DataFusionResult<F
     let mut known = vec![];
     let mut start = 0;
     while start < forests.len() {
-        let end = (start + 1..forests.len()).find(|row| !is_same(forests, start, *row)).unwrap_or(forests.len());
+        let end =
+            (start + 1..forests.len()).find(|row| !is_same(forests, start, *row)).unwrap_or(forests.len());
         if forests.is_valid(start) {
             let forest = Forest::from_bytes(forests.value(start)).map_err(external)?;
             let slices: Vec<&[f64]> = columns.iter().map(|column| &column[start..end]).collect();

@@ -39,7 +39,11 @@ impl Grid {
         let places = &series.places;
         let step = match step {
             Step::Given(step) if series.has_times && step < 1_000_000 => {
-                return Err(refused("step", &step.to_string(), "an interval of a millisecond or more is expected"));
+                return Err(refused(
+                    "step",
+                    &step.to_string(),
+                    "an interval of a millisecond or more is expected",
+                ));
             }
             Step::Given(step) => step,
             Step::Usual => usual_step(places.iter().flatten()),
@@ -81,4 +85,3 @@ fn usual_step(places: impl Iterator<Item = i64>) -> i64 {
     let usual = counts.into_iter().rev().max_by_key(|(_, count)| *count);
     usual.map_or(1, |(step, _)| step)
 }
-

@@ -9,7 +9,8 @@ use datafusion::common::{exec_err, plan_err};
 use datafusion::error::Result as DataFusionResult;
 use datafusion::logical_expr::function::{PartitionEvaluatorArgs, WindowUDFFieldArgs};
 use datafusion::logical_expr::{
-    ColumnarValue, PartitionEvaluator, ScalarFunctionArgs, ScalarUDFImpl, Signature, Volatility, WindowUDFImpl,
+    ColumnarValue, PartitionEvaluator, ScalarFunctionArgs, ScalarUDFImpl, Signature, Volatility,
+    WindowUDFImpl,
 };
 
 use crate::detect::log_template;
@@ -80,7 +81,8 @@ impl ScalarUDFImpl for TextFunction {
             }
             Question::MergeKey => {
                 // A hash: as good with a sign.
-                let keys = texts.iter().map(|text| text.map(|text| log_template::merge_key(text).cast_signed()));
+                let keys =
+                    texts.iter().map(|text| text.map(|text| log_template::merge_key(text).cast_signed()));
                 Arc::new(keys.collect::<Int64Array>())
             }
             Question::Parameters => {

@@ -27,7 +27,6 @@ mod window;
 use std::sync::Arc;
 
 use datafusion::error::{DataFusionError, Result as DataFusionResult};
-use datafusion::logical_expr::registry::FunctionRegistry;
 use datafusion::logical_expr::{AggregateUDF, ScalarUDF, WindowUDF};
 use datafusion::prelude::SessionContext;
 
@@ -81,5 +80,5 @@ pub fn register(context: &mut SessionContext) -> DataFusionResult<()> {
     context.register_udwf(WindowUDF::new_from_impl(logs::LogPattern::default()));
     context.register_udaf(AggregateUDF::new_from_impl(forest::Train::default()));
     context.register_udf(ScalarUDF::new_from_impl(forest::Score::default()));
-    FunctionRegistry::register_expr_planner(context, Arc::new(Places))
+    datafusion::logical_expr::registry::FunctionRegistry::register_expr_planner(context, Arc::new(Places))
 }

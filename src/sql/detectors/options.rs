@@ -26,11 +26,11 @@ impl Options {
     ///
     /// One that is no constant: it would be another for each row.
     pub fn read(names: &[&'static str], arguments: &[Arc<dyn PhysicalExpr>]) -> DataFusionResult<Self> {
-        let constant = |(name, argument): (&&'static str, &Arc<dyn PhysicalExpr>)| {
-            match argument.downcast_ref::<Literal>() {
-                Some(literal) => Ok((*name, literal.value().clone())),
-                None => Err(refused(name, &argument.to_string(), "a constant is expected")),
-            }
+        let constant = |(name, argument): (&&'static str, &Arc<dyn PhysicalExpr>)| match argument
+            .downcast_ref::<Literal>()
+        {
+            Some(literal) => Ok((*name, literal.value().clone())),
+            None => Err(refused(name, &argument.to_string(), "a constant is expected")),
         };
         let values = names.iter().zip(arguments).map(constant).collect::<Result<_, _>>()?;
         Ok(Options { values })
@@ -51,11 +51,7 @@ impl Options {
     }
 
     /// The whole number of option `name`.
-    pub fn count(
-        &self,
-        name: &'static str,
-        range: RangeInclusive<usize>,
-    ) -> DataFusionResult<Option<usize>> {
+    pub fn count(&self, name: &'static str, range: RangeInclusive<usize>) -> DataFusionResult<Option<usize>> {
         let Some(value) = self.value(name) else { return Ok(None) };
         whole(value, &range).map(Some).ok_or_else(|| {
             let expected = format!("a whole number from {} to {} is expected", range.start(), range.end());
@@ -75,8 +71,11 @@ impl Options {
             other => whole(other, &range).map(|count| vec![count]),
         };
         counts.filter(|counts| !counts.is_empty()).map(Some).ok_or_else(|| {
-            let expected =
-                format!("a whole number from {} to {}, or a list of them, is expected", range.start(), range.end());
+            let expected = format!(
+                "a whole number from {} to {}, or a list of them, is expected",
+                range.start(),
+                range.end()
+            );
             refused(name, &value.to_string(), &expected)
         })
     }
@@ -114,7 +113,8 @@ impl Options {
     /// The interval of option `name`, in nanoseconds.
     pub fn interval_ns(&self, name: &'static str) -> DataFusionResult<Option<i64>> {
         let Some(value) = self.value(name) else { return Ok(None) };
-        let wrong = || refused(name, &value.to_string(), "an interval above zero, of days at most, is expected");
+        let wrong =
+            || refused(name, &value.to_string(), "an interval above zero, of days at most, is expected");
         let ns = match value {
             ScalarValue::IntervalMonthDayNano(Some(interval)) if interval.months == 0 => {
                 let days_ns = i64::from(interval.days).checked_mul(86_400_000_000_000);

@@ -63,7 +63,13 @@ impl Detector for Stl {
             };
             let stl = if robust { StlOptions::exact().robust() } else { StlOptions::exact() };
             stl.check(&periods).map_err(external)?;
-            return Ok(Box::new(InSample { periods, stl, threshold: threshold.unwrap_or(2.0), robust, step }));
+            return Ok(Box::new(InSample {
+                periods,
+                stl,
+                threshold: threshold.unwrap_or(2.0),
+                robust,
+                step,
+            }));
         }
         let season = match periods {
             Some(periods) => Season::Given(periods),

@@ -65,7 +65,8 @@ impl Configured for ThreeSigmaOptions {
             };
             floats(judged.iter().map(of))
         };
-        let anomalous: BooleanArray = judged.iter().map(|judged| judged.map(|judged| judged.anomalous)).collect();
+        let anomalous: BooleanArray =
+            judged.iter().map(|judged| judged.map(|judged| judged.anomalous)).collect();
         Ok(vec![
             number(&|middle, _, _| middle),
             number(&|_, deviation, _| deviation),

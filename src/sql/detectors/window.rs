@@ -37,7 +37,7 @@ pub trait Detector: Debug + Send + Sync {
 }
 
 /// A detector with its options.
-pub trait Configured: Debug {
+pub trait Configured: Debug + Send {
     /// The columns of the struct, for each row of a series.
     fn detect(&self, series: &Series) -> DataFusionResult<Vec<ArrayRef>>;
 }

@@ -85,7 +85,9 @@ fn anomaly_score(function: &Function) -> Result<Expr, SqlError> {
     let version = match named.as_slice() {
         [] => format!("SELECT model FROM {model} ORDER BY valid_from DESC LIMIT 1"),
         [(Some(name), at)] if name.value.eq_ignore_ascii_case("at") => {
-            format!("SELECT version.model FROM {model} AS version WHERE version.valid_from <= ({at}) AND ({at}) < version.valid_until")
+            format!(
+                "SELECT version.model FROM {model} AS version WHERE version.valid_from <= ({at}) AND ({at}) < version.valid_until"
+            )
         }
         _ => return Err(wrong()),
     };

@@ -56,11 +56,8 @@ fn place<'a, 'b>(
     option: &str,
     value: &Expr,
 ) -> Result<&'b mut Option<&'a Expr>, SqlError> {
-    let refused = |expected: String| SqlError::Option {
-        name: option.to_owned(),
-        value: value.to_string(),
-        expected,
-    };
+    let refused =
+        |expected: String| SqlError::Option { name: option.to_owned(), value: value.to_string(), expected };
     let index = signature.options.iter().position(|known| *known == option);
     let index = index.ok_or_else(|| refused(format!("{name} takes {}", signature.options.join(", "))))?;
     match &mut options[index] {
