@@ -21,12 +21,13 @@ impl<P: Spans> Scanner<'_, P> {
         }
         self.expected = Expected::Any;
         let (end, bits) = self.chunk_end(word);
-        let after = &self.bytes[end..];
-        if after.starts_with(b"://") {
-            return self.url(at, end + 3);
-        }
-        if after.starts_with(b":\\") && end == at + 1 && bits & DIGIT == 0 {
-            return self.path(at, end + 2);
+        if self.bytes.get(end) == Some(&b':') {
+            if self.bytes[end..].starts_with(b"://") {
+                return self.url(at, end + 3);
+            }
+            if self.bytes[end..].starts_with(b":\\") && end == at + 1 && bits & DIGIT == 0 {
+                return self.path(at, end + 2);
+            }
         }
         self.output.word();
         self.last_word = (word, end);

@@ -81,10 +81,12 @@ impl<'a, P: Spans> Scanner<'a, P> {
         self.output.finish(len, is_part)
     }
 
+    #[inline]
     pub(super) fn is_placeholder(&self, at: usize) -> bool {
         self.bytes.get(at..).is_some_and(|rest| rest.starts_with(PLACEHOLDER.as_bytes()))
     }
 
+    #[inline]
     pub(super) fn class_at(&self, at: usize) -> u16 {
         self.bytes.get(at).map_or(0, |byte| class(*byte))
     }

@@ -89,8 +89,7 @@ pub(super) fn is_word_with_digits(word: &[u8]) -> bool {
 pub(super) fn is_unit(word: &[u8]) -> bool {
     matches!(
         word,
-        b"B" | b"b"
-            | b"K"
+        b"B" | b"K"
             | b"M"
             | b"G"
             | b"T"
