@@ -61,7 +61,13 @@ impl<'a, P: Spans> Scanner<'a, P> {
             let byte = self.bytes[at];
             let class = class(byte);
             at = if class & WORD != 0 {
-                self.chunk(at, at)
+                let end = self.chunk(at, at);
+                if self.is_single_space(end) && self.output.tokens() < TEMPLATE_TOKENS_MAX {
+                    self.output.token();
+                    end + 1
+                } else {
+                    end
+                }
             } else if class & BLANK != 0 {
                 let next = self.blank(at);
                 if self.output.tokens() > TEMPLATE_TOKENS_MAX && !self.bytes[next..].eq(&CUT.as_bytes()[1..])
@@ -94,9 +100,7 @@ impl<'a, P: Spans> Scanner<'a, P> {
     /// Blanks are one space. Of a message of several lines the indented ones are left out, unless they stand in
     /// brackets: they are the frames of a stack, or the detail of what is above them.
     fn blank(&mut self, at: usize) -> usize {
-        let is_single =
-            self.bytes[at] == b' ' && self.bytes.get(at + 1).is_some_and(|byte| class(*byte) & BLANK == 0);
-        if is_single && !self.output.is_after_hole(at) {
+        if self.is_single_space(at) {
             self.output.token();
             return at + 1;
         }
@@ -114,11 +118,12 @@ impl<'a, P: Spans> Scanner<'a, P> {
             let line = self.bytes[end..].iter().position(|byte| *byte == b'\n');
             end = line.map_or(self.bytes.len(), |line| end + line);
         }
-        if !is_line && self.output.is_after_hole(at) {
-            if let Some(unit) = self.unit(end) {
-                self.output.extend_hole(unit);
-                return unit;
-            }
+        if !is_line
+            && self.output.is_after_hole(at)
+            && let Some(unit) = self.unit(end)
+        {
+            self.output.extend_hole(unit);
+            return unit;
         }
         let is_last = end == self.bytes.len();
         if end > at + 1 || self.bytes[at] != b' ' || is_last {
@@ -128,6 +133,14 @@ impl<'a, P: Spans> Scanner<'a, P> {
             self.output.token();
         }
         end
+    }
+
+    /// Is at `at` a space that stays as it is: one between words, with no unit to look for after it?
+    #[inline]
+    fn is_single_space(&self, at: usize) -> bool {
+        self.bytes.get(at) == Some(&b' ')
+            && self.bytes.get(at + 1).is_some_and(|byte| class(*byte) & BLANK == 0)
+            && !self.output.is_after_hole(at)
     }
 
     /// After one blank, or after a sequence that colours a terminal.
