@@ -138,6 +138,8 @@ impl<'a, P: Spans> Output<'a, P> {
         self.out.truncate(mark.len);
         self.spans.truncate(mark.holes);
         (self.holes, self.tokens) = (mark.holes, mark.tokens);
+        // The last placeholder may be among what was dropped; the one before it is not looked for.
+        self.hole_end = usize::MAX;
     }
 
     /// Leaves out what is between the two, or puts one space for it.
