@@ -2,7 +2,7 @@
 
 use super::class::{ACTIVE, BLANK, BREAK, COLON, WIDE, WORD, class};
 use super::output::{CUT, Output, Spans};
-use super::words::{is_speaking, is_unit};
+use super::words::{is_http_method, is_speaking, is_unit};
 use super::{PLACEHOLDER, SCANNED_BYTES_MAX, TEMPLATE_BYTES_MAX, TEMPLATE_TOKENS_MAX};
 
 /// A closing quote is looked for within this many bytes.
@@ -305,7 +305,8 @@ impl<'a, P: Spans> Scanner<'a, P> {
         if byte == b'\\' && next == b'"' { at + 2 } else { at + 1 }
     }
 
-    /// Does a path begin at `at`: one from the root, the directory or the one above, or the home, or of a share?
+    /// Does a path begin at `at`: one from the root, the directory or the one above, or the home, or of a share? The
+    /// root alone is one where it is asked for.
     fn is_path(&self, at: usize) -> bool {
         let before = if at == 0 { b' ' } else { self.bytes[at - 1] };
         if before == b'<' || class(before) & (BREAK | COLON) == 0 {
@@ -314,6 +315,10 @@ impl<'a, P: Spans> Scanner<'a, P> {
         let rest = &self.bytes[at..];
         let is_named = rest.get(1).is_some_and(|byte| class(*byte) & (BREAK | WIDE) == 0);
         match rest[0] {
+            b'/' if rest.get(1) == Some(&b' ') => {
+                let (word, end) = self.last_word;
+                end + 1 == at && is_http_method(&self.bytes[word..end])
+            }
             b'/' => is_named && rest[1] != b'/',
             b'.' | b'~' => [&b"./"[..], b"../", b"~/"].iter().any(|start| rest.starts_with(start)),
             _ => rest.starts_with(br"\\") && is_named,

@@ -145,6 +145,11 @@ pub(super) fn is_unit(word: &[u8]) -> bool {
     )
 }
 
+/// What stands before the path of a request.
+pub(super) fn is_http_method(word: &[u8]) -> bool {
+    matches!(word, b"GET" | b"HEAD" | b"POST" | b"PUT" | b"PATCH" | b"DELETE" | b"OPTIONS")
+}
+
 /// The short names of months and days of the week.
 pub(super) fn is_calendar(word: &[u8]) -> bool {
     matches!(
