@@ -179,13 +179,13 @@ impl<P: Spans> Scanner<'_, P> {
     fn words(&mut self, start: usize, end: usize) {
         let (mut word, mut at) = (start, start);
         while at < end {
-            let class = class(self.bytes[at]);
-            if class & JOINERS != 0 {
+            let bits = class(self.bytes[at]);
+            if bits & JOINERS != 0 {
                 word = at + 1;
-            } else if class & DIGIT != 0 || self.bytes[at] == b'<' {
-                let is_end = |byte: &u8| super::class::class(*byte) & JOINERS != 0;
+            } else if bits & DIGIT != 0 || self.bytes[at] == b'<' {
+                let is_end = |byte: &u8| class(*byte) & JOINERS != 0;
                 let len = self.bytes[at..end].iter().position(is_end).unwrap_or(end - at);
-                if class & DIGIT == 0 || !is_word_with_digits(&self.bytes[word..at + len]) {
+                if bits & DIGIT == 0 || !is_word_with_digits(&self.bytes[word..at + len]) {
                     return self.output.hole_after(start, self.signed(start, word), end);
                 }
                 at += len - 1;
