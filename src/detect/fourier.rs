@@ -20,7 +20,7 @@ pub(super) fn autocorrelation(values: &[f64], lags: usize) -> Vec<f64> {
     }
     // The power of a real series is even, so that the transform is its own inverse but for the length.
     transform(&mut real, &mut imaginary);
-    real.truncate(lags);
+    real.truncate(lags.min(values.len()));
     real.resize(lags, 0.0);
     real.iter_mut().for_each(|sum| *sum /= length as f64);
     real

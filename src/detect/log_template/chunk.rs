@@ -21,12 +21,13 @@ impl<P: Spans> Scanner<'_, P> {
         }
         self.expected = Expected::Any;
         let (end, bits) = self.chunk_end(word);
-        let after = &self.bytes[end..];
-        if after.starts_with(b"://") {
-            return self.url(at, end + 3);
-        }
-        if after.starts_with(b":\\") && end == at + 1 && bits & DIGIT == 0 {
-            return self.path(at, end + 2);
+        if self.bytes.get(end) == Some(&b':') {
+            if self.bytes[end..].starts_with(b"://") {
+                return self.url(at, end + 3);
+            }
+            if self.bytes[end..].starts_with(b":\\") && end == at + 1 && bits & DIGIT == 0 {
+                return self.path(at, end + 2);
+            }
         }
         self.output.word();
         self.last_word = (word, end);
@@ -178,13 +179,13 @@ impl<P: Spans> Scanner<'_, P> {
     fn words(&mut self, start: usize, end: usize) {
         let (mut word, mut at) = (start, start);
         while at < end {
-            let class = class(self.bytes[at]);
-            if class & JOINERS != 0 {
+            let bits = class(self.bytes[at]);
+            if bits & JOINERS != 0 {
                 word = at + 1;
-            } else if class & DIGIT != 0 || self.bytes[at] == b'<' {
-                let is_end = |byte: &u8| super::class::class(*byte) & JOINERS != 0;
+            } else if bits & DIGIT != 0 || self.bytes[at] == b'<' {
+                let is_end = |byte: &u8| class(*byte) & JOINERS != 0;
                 let len = self.bytes[at..end].iter().position(is_end).unwrap_or(end - at);
-                if class & DIGIT == 0 || !is_word_with_digits(&self.bytes[word..at + len]) {
+                if bits & DIGIT == 0 || !is_word_with_digits(&self.bytes[word..at + len]) {
                     return self.output.hole_after(start, self.signed(start, word), end);
                 }
                 at += len - 1;

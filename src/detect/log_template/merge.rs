@@ -180,38 +180,43 @@ fn are_variable(family: &[Candidate<'_>]) -> bool {
 fn single_candidates<'a>(lines: &[&Line<'a>]) -> Vec<Candidate<'a>> {
     let mut candidates = Vec::new();
     for (number, line) in lines.iter().enumerate() {
-        let hashes = hashes(line);
-        let all = hashes.iter().fold(0, |all: u64, hash| all.wrapping_add(*hash));
-        let constants = line.iter().filter(|word| is_constant(word)).count();
-        for place in 1..line.len() {
-            candidates.push(Candidate {
-                rest: all.wrapping_sub(hashes[place]),
-                places: (place, 0),
-                words: (line[place], ""),
-                context: constants - usize::from(is_constant(line[place])),
-                line: number,
-            });
-        }
+        singles(number, line, &hashes(line), |single| candidates.push(single));
     }
     candidates
 }
 
 fn pair_candidates<'a>(lines: &[&Line<'a>]) -> Vec<Candidate<'a>> {
     let mut candidates = Vec::new();
-    for single in single_candidates(lines) {
-        let line = lines[single.line];
+    for (number, line) in lines.iter().enumerate() {
         let hashes = hashes(line);
-        for place in single.places.0 + 1..line.len() {
-            candidates.push(Candidate {
-                rest: single.rest.wrapping_sub(hashes[place]),
-                places: (single.places.0, place),
-                words: (single.words.0, line[place]),
-                context: single.context - usize::from(is_constant(line[place])),
-                line: single.line,
-            });
-        }
+        singles(number, line, &hashes, |single| {
+            for place in single.places.0 + 1..line.len() {
+                candidates.push(Candidate {
+                    rest: single.rest.wrapping_sub(hashes[place]),
+                    places: (single.places.0, place),
+                    words: (single.words.0, line[place]),
+                    context: single.context - usize::from(is_constant(line[place])),
+                    ..single
+                });
+            }
+        });
     }
     candidates
+}
+
+/// The candidates of one line, place by place.
+fn singles<'a>(number: usize, line: &Line<'a>, hashes: &[u64], mut visit: impl FnMut(Candidate<'a>)) {
+    let all = hashes.iter().fold(0, |all: u64, hash| all.wrapping_add(*hash));
+    let constants = line.iter().filter(|word| is_constant(word)).count();
+    for place in 1..line.len() {
+        visit(Candidate {
+            rest: all.wrapping_sub(hashes[place]),
+            places: (place, 0),
+            words: (line[place], ""),
+            context: constants - usize::from(is_constant(line[place])),
+            line: number,
+        });
+    }
 }
 
 fn is_constant(word: &str) -> bool {

@@ -108,19 +108,23 @@ impl<'a, P: Spans> Output<'a, P> {
         self.out.len() + at - self.copied
     }
 
+    #[inline]
     pub(super) fn tokens(&self) -> usize {
         self.tokens
     }
 
+    #[inline]
     pub(super) fn in_brackets(&self) -> bool {
         self.depth > 0
     }
 
     /// Does a placeholder end right before `at`?
+    #[inline]
     pub(super) fn is_after_hole(&self, at: usize) -> bool {
         self.position(at) == self.hole_end
     }
 
+    #[inline]
     fn flush(&mut self, at: usize) {
         self.out.push_str(&self.message[self.copied..at]);
         self.copied = at;
@@ -134,6 +138,8 @@ impl<'a, P: Spans> Output<'a, P> {
         self.out.truncate(mark.len);
         self.spans.truncate(mark.holes);
         (self.holes, self.tokens) = (mark.holes, mark.tokens);
+        // The last placeholder may be among what was dropped; the one before it is not looked for.
+        self.hole_end = usize::MAX;
     }
 
     /// Leaves out what is between the two, or puts one space for it.
@@ -145,19 +151,23 @@ impl<'a, P: Spans> Output<'a, P> {
         self.copied = to;
     }
 
+    #[inline]
     pub(super) fn token(&mut self) {
         self.tokens += 1;
     }
 
+    #[inline]
     pub(super) fn word(&mut self) {
         self.levels[self.depth].words += 1;
     }
 
+    #[inline]
     pub(super) fn punctuation(&mut self) {
         self.levels[self.depth].plain = false;
     }
 
     /// A placeholder for what is between the two.
+    #[inline]
     pub(super) fn hole(&mut self, start: usize, end: usize) {
         self.hole_after(start, start, end);
     }
@@ -195,6 +205,7 @@ impl<'a, P: Spans> Output<'a, P> {
     }
 
     /// The last placeholder covers what follows it up to `end` as well.
+    #[inline]
     pub(super) fn extend_hole(&mut self, end: usize) {
         self.copied = end;
         self.spans.extend(end);
@@ -237,6 +248,7 @@ impl<'a, P: Spans> Output<'a, P> {
         };
     }
 
+    #[inline]
     pub(super) fn comma(&mut self, at: usize) {
         let position = self.position(at);
         let level = &mut self.levels[self.depth];

@@ -2,7 +2,7 @@
 
 use super::class::{ACTIVE, BLANK, BREAK, COLON, WIDE, WORD, class};
 use super::output::{CUT, Output, Spans};
-use super::words::{is_speaking, is_unit};
+use super::words::{is_http_method, is_speaking, is_unit};
 use super::{PLACEHOLDER, SCANNED_BYTES_MAX, TEMPLATE_BYTES_MAX, TEMPLATE_TOKENS_MAX};
 
 /// A closing quote is looked for within this many bytes.
@@ -61,7 +61,13 @@ impl<'a, P: Spans> Scanner<'a, P> {
             let byte = self.bytes[at];
             let class = class(byte);
             at = if class & WORD != 0 {
-                self.chunk(at, at)
+                let end = self.chunk(at, at);
+                if self.is_single_space(end) && self.output.tokens() < TEMPLATE_TOKENS_MAX {
+                    self.output.token();
+                    end + 1
+                } else {
+                    end
+                }
             } else if class & BLANK != 0 {
                 let next = self.blank(at);
                 if self.output.tokens() > TEMPLATE_TOKENS_MAX && !self.bytes[next..].eq(&CUT.as_bytes()[1..])
@@ -81,10 +87,12 @@ impl<'a, P: Spans> Scanner<'a, P> {
         self.output.finish(len, is_part)
     }
 
+    #[inline]
     pub(super) fn is_placeholder(&self, at: usize) -> bool {
         self.bytes.get(at..).is_some_and(|rest| rest.starts_with(PLACEHOLDER.as_bytes()))
     }
 
+    #[inline]
     pub(super) fn class_at(&self, at: usize) -> u16 {
         self.bytes.get(at).map_or(0, |byte| class(*byte))
     }
@@ -92,9 +100,7 @@ impl<'a, P: Spans> Scanner<'a, P> {
     /// Blanks are one space. Of a message of several lines the indented ones are left out, unless they stand in
     /// brackets: they are the frames of a stack, or the detail of what is above them.
     fn blank(&mut self, at: usize) -> usize {
-        let is_single =
-            self.bytes[at] == b' ' && self.bytes.get(at + 1).is_some_and(|byte| class(*byte) & BLANK == 0);
-        if is_single && !self.output.is_after_hole(at) {
+        if self.is_single_space(at) {
             self.output.token();
             return at + 1;
         }
@@ -112,11 +118,12 @@ impl<'a, P: Spans> Scanner<'a, P> {
             let line = self.bytes[end..].iter().position(|byte| *byte == b'\n');
             end = line.map_or(self.bytes.len(), |line| end + line);
         }
-        if !is_line && self.output.is_after_hole(at) {
-            if let Some(unit) = self.unit(end) {
-                self.output.extend_hole(unit);
-                return unit;
-            }
+        if !is_line
+            && self.output.is_after_hole(at)
+            && let Some(unit) = self.unit(end)
+        {
+            self.output.extend_hole(unit);
+            return unit;
         }
         let is_last = end == self.bytes.len();
         if end > at + 1 || self.bytes[at] != b' ' || is_last {
@@ -126,6 +133,14 @@ impl<'a, P: Spans> Scanner<'a, P> {
             self.output.token();
         }
         end
+    }
+
+    /// Is at `at` a space that stays as it is: one between words, with no unit to look for after it?
+    #[inline]
+    fn is_single_space(&self, at: usize) -> bool {
+        self.bytes.get(at) == Some(&b' ')
+            && self.bytes.get(at + 1).is_some_and(|byte| class(*byte) & BLANK == 0)
+            && !self.output.is_after_hole(at)
     }
 
     /// After one blank, or after a sequence that colours a terminal.
@@ -290,7 +305,8 @@ impl<'a, P: Spans> Scanner<'a, P> {
         if byte == b'\\' && next == b'"' { at + 2 } else { at + 1 }
     }
 
-    /// Does a path begin at `at`: one from the root, the directory or the one above, or the home, or of a share?
+    /// Does a path begin at `at`: one from the root, the directory or the one above, or the home, or of a share? The
+    /// root alone is one where it is asked for.
     fn is_path(&self, at: usize) -> bool {
         let before = if at == 0 { b' ' } else { self.bytes[at - 1] };
         if before == b'<' || class(before) & (BREAK | COLON) == 0 {
@@ -299,6 +315,10 @@ impl<'a, P: Spans> Scanner<'a, P> {
         let rest = &self.bytes[at..];
         let is_named = rest.get(1).is_some_and(|byte| class(*byte) & (BREAK | WIDE) == 0);
         match rest[0] {
+            b'/' if rest.get(1) == Some(&b' ') => {
+                let (word, end) = self.last_word;
+                end + 1 == at && is_http_method(&self.bytes[word..end])
+            }
             b'/' => is_named && rest[1] != b'/',
             b'.' | b'~' => [&b"./"[..], b"../", b"~/"].iter().any(|start| rest.starts_with(start)),
             _ => rest.starts_with(br"\\") && is_named,

@@ -89,8 +89,7 @@ pub(super) fn is_word_with_digits(word: &[u8]) -> bool {
 pub(super) fn is_unit(word: &[u8]) -> bool {
     matches!(
         word,
-        b"B" | b"b"
-            | b"K"
+        b"B" | b"K"
             | b"M"
             | b"G"
             | b"T"
@@ -144,6 +143,11 @@ pub(super) fn is_unit(word: &[u8]) -> bool {
             | b"IST"
             | b"JST"
     )
+}
+
+/// What stands before the path of a request.
+pub(super) fn is_http_method(word: &[u8]) -> bool {
+    matches!(word, b"GET" | b"HEAD" | b"POST" | b"PUT" | b"PATCH" | b"DELETE" | b"OPTIONS")
 }
 
 /// The short names of months and days of the week.

@@ -106,6 +106,14 @@ fn any_text_has_a_template_within_bounds() {
     }
 }
 
+/// What is left out must not be taken for what stands before the next value.
+#[test]
+fn a_value_after_an_element_that_was_left_out_stands_for_itself() {
+    assert_eq!(template("[A(x=é1), A(x=é1), 2]"), "[A(x=<*>), <*>]");
+    assert_eq!(template("[A(é=1, b=22), A(é=1, b=22)é 2]"), "[A(é=<*>, b=<*>)é <*>]");
+    check_parameters("[A(x=é1), A(x=é1), 2]");
+}
+
 #[test]
 fn what_is_repeated_without_end_is_cut() {
     for fragment in

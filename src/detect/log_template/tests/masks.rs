@@ -68,6 +68,7 @@ fn paths_and_urls() {
         (r"load C:\Windows\x.dll and HKLM\Software\A", "load <*> and <*>"),
         ("GET http://a.example/b?c=d&e=1,2 done", "GET <*> done"),
         ("connect jdbc:mysql://db:3306/app", "connect jdbc:<*>"),
+        ("\"GET / HTTP/1.1\" 200", "\"GET <*> HTTP/<*>\" <*>"),
         ("read / write and/or input/output", "read / write and/or input/output"),
     ]);
 }
