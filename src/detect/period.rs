@@ -46,7 +46,8 @@ pub enum PeriodSearch<'a> {
 /// that are nearly (to a tenth) as good, so that a day is found and not two days. `None` if no cycles are alike
 /// beyond chance, or fewer than [`CYCLES_MIN`] of any were seen, or half of the values are missing (NaN or infinite).
 ///
-/// Trends, single outliers and shifts of the level by a few amplitudes do not matter. A day with a distinct weekend has a period of a
+/// Trends, single outliers and shifts of the level by a few amplitudes do not
+/// matter; much noise may move what is found by a fiftieth. A day with a distinct weekend has a period of a
 /// day as well as of a week; where cycles of a week are seen and more alike, the week is found.
 /// `O(n log n)`.
 ///
@@ -61,7 +62,7 @@ pub fn find_period(values: &[f64], search: PeriodSearch<'_>) -> Option<usize> {
     if present * 2 <= values.len() {
         return None;
     }
-    let filled = fill_missing(values, 1);
+    let filled = without_outliers(&fill_missing(values, 1));
     let longest = values.len() / CYCLES_MIN;
     let mut found: Vec<(usize, f64)> = match search {
         PeriodSearch::UpTo(max) => {
@@ -80,11 +81,13 @@ pub fn find_period(values: &[f64], search: PeriodSearch<'_>) -> Option<usize> {
     };
     found.retain(|(period, correlation)| *correlation >= threshold(values.len() / period - 1));
     let best = found.iter().map(|(_, correlation)| *correlation).reduce(f64::max)?;
-    found
-        .into_iter()
-        .filter(|(_, correlation)| *correlation >= EQUALLY_WELL * best)
-        .map(|(period, _)| period)
-        .min()
+    found.retain(|(_, correlation)| *correlation >= EQUALLY_WELL * best);
+    let shortest = found.iter().map(|(period, _)| *period).min()?;
+    // Nearly the same period may have been found from two peaks.
+    found.retain(|(period, _)| *period <= shortest + shortest / 4);
+    let order =
+        |left: &(usize, f64), right: &(usize, f64)| left.1.total_cmp(&right.1).then(right.0.cmp(&left.0));
+    found.into_iter().max_by(order).map(|(period, _)| period)
 }
 
 /// The least mean correlation that is not chance.
