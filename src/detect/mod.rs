@@ -4,7 +4,9 @@
 //! *multiset* of values, never of their order, batching or partitioning, and a value that is added
 //! and then retracted leaves no trace. That is what lets a continuous view equal the batch query.
 
+pub mod baseline;
 mod bytes;
+pub mod deviation;
 pub mod exact_sum;
 pub mod order_key;
 pub mod pairs;

@@ -105,6 +105,21 @@ impl StlOptions {
         Self { inner_iterations: 2, outer_iterations: 15, ..self }
     }
 
+    /// Whether a series can be decomposed with these options and periods, if it is long enough.
+    pub fn check(&self, periods: &[usize]) -> Result<(), StlError> {
+        self.plans(periods).map(|_| ())
+    }
+
+    /// Checks the options and completes them for each period.
+    fn plans(&self, periods: &[usize]) -> Result<Vec<Plan>, StlError> {
+        let first_is_long = periods.first().is_some_and(|first| *first >= PERIOD_POINTS_MIN);
+        if !first_is_long || !periods.is_sorted_by(|left, right| left < right) {
+            return Err(StlError::Periods { periods: periods.to_vec() });
+        }
+        let position = |index| (periods.len() > 1).then_some(index);
+        periods.iter().enumerate().map(|(index, period)| self.plan(*period, position(index))).collect()
+    }
+
     /// Checks the options and completes them for one of several periods (`position` from 0) or a single one.
     fn plan(&self, period: usize, position: Option<usize>) -> Result<Plan, StlError> {
         let seasonal_default = position.map_or(7, |position| 7 + 4 * (position + 1));
@@ -163,16 +178,18 @@ pub enum StlError {
         /// The number given.
         value: usize,
     },
-    /// A period is out of range.
-    #[error("period '{period}' is not in {PERIOD_POINTS_MIN}..={}, which is up to half of {points} points", points / 2)]
-    Period {
+    /// Two periods are longer than the series.
+    #[error("period '{period}' is above {}, which is half of {points} points", points / 2)]
+    TooLong {
         /// The period given, in points.
         period: usize,
         /// Points of the series.
         points: usize,
     },
-    /// Periods are not each longer than the one before, or there is none.
-    #[error("periods '{periods:?}' are not one or more numbers that increase")]
+    /// There is no period, or one that is too short or not longer than the one before.
+    #[error(
+        "periods '{periods:?}' are not one or more numbers of at least {PERIOD_POINTS_MIN} that increase"
+    )]
     Periods {
         /// The periods given, in points.
         periods: Vec<usize>,
@@ -204,16 +221,11 @@ impl Decomposition {
 /// Periods are in points, each longer than the one before, and at most half as long as the series. A series
 /// without any value has NaN everywhere. Time is proportional to points times (windows over jumps).
 pub fn decompose(values: &[f64], periods: &[usize], options: &StlOptions) -> Result<Decomposition, StlError> {
-    if periods.is_empty() || !periods.is_sorted_by(|left, right| left < right) {
-        return Err(StlError::Periods { periods: periods.to_vec() });
-    }
     let points = values.len();
-    if let Some(period) = periods.iter().find(|period| !(PERIOD_POINTS_MIN..=points / 2).contains(period)) {
-        return Err(StlError::Period { period: *period, points });
+    let plans = options.plans(periods)?;
+    if let Some(period) = periods.iter().find(|period| **period > points / 2) {
+        return Err(StlError::TooLong { period: *period, points });
     }
-    let position = |index| (periods.len() > 1).then_some(index);
-    let plans = periods.iter().enumerate().map(|(index, period)| options.plan(*period, position(index)));
-    let plans = plans.collect::<Result<Vec<_>, _>>()?;
     let filled = fill_missing(values, periods[periods.len() - 1]);
     let (fit, seasons) = fit_in_turn(filled, &plans, if plans.len() > 1 { options.rounds } else { 1 });
     let mut parts = Decomposition { trend: fit.trend, seasons, residual: vec![], weights: fit.weights };
