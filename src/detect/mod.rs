@@ -9,10 +9,12 @@ mod bytes;
 pub mod deviation;
 pub mod exact_sum;
 pub mod order_key;
+pub mod order_statistics;
 pub mod pairs;
 pub mod period;
 pub mod quantile_sketch;
 pub mod retractable;
 pub mod stl;
+pub mod three_sigma;
 
 pub use bytes::DecodeError;

@@ -3,7 +3,7 @@
 use super::loess::{Input, Loess};
 
 /// The three smoothers and how often they run, all of it checked.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Plan {
     pub period: usize,
     pub seasonal: Loess,

@@ -15,7 +15,7 @@ const NEAR: f64 = 0.001;
 const FAR: f64 = 0.999;
 
 /// One loess smoother.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Loess {
     /// Points that each fit looks at, odd.
     pub span: usize,
