@@ -20,7 +20,7 @@
 //! | module | what it is |
 //! |---|---|
 //! | [`telemetry`] | the nouns: Arrow schemas of spans, metrics and logs; OTLP decoded into them |
-//! | [`detect`] | pure numerics: quantile sketches, exact sums |
+//! | [`detect`] | pure numerics: quantile sketches, exact sums, seasonal baselines, anomaly scores |
 //! | [`delta`] | Arrow-native differential dataflow; knows no SQL |
 //! | [`sql`] | the DataFusion session, statements, and the compiler from a SELECT to a dataflow |
 //! | [`observe`] | the engine's own metrics |

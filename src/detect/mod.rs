@@ -8,12 +8,15 @@ pub mod baseline;
 mod bytes;
 pub mod deviation;
 pub mod exact_sum;
+#[cfg(test)]
+mod nab_tests;
 pub mod order_key;
 pub mod order_statistics;
 pub mod pairs;
 pub mod period;
 pub mod quantile_sketch;
 pub mod retractable;
+pub mod spike;
 pub mod stl;
 pub mod three_sigma;
 

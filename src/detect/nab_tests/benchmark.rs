@@ -6,14 +6,15 @@
 //! serves all series, and is chosen as well as it can be for each profile. 0 is the score of no detection at all, and
 //! 100 that of each window's first point and nothing else.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 /// A series with its windows of anomalies, as ranges of places, both ends included.
 pub struct Labelled {
-    pub name: String,
     pub values: Vec<f64>,
     pub windows: Vec<(usize, usize)>,
+    /// Weeks that have points.
+    pub weeks: f64,
 }
 
 impl Labelled {
@@ -48,7 +49,8 @@ pub struct Result {
 
 /// All series below `folder` (which holds `windows.json`), by name.
 pub fn read(folder: &Path) -> Vec<Labelled> {
-    let text = |path: &Path| std::fs::read_to_string(path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+    let text =
+        |path: &Path| std::fs::read_to_string(path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
     let windows: BTreeMap<String, Vec<[String; 2]>> =
         serde_json::from_str(&text(&folder.join("windows.json"))).unwrap();
     let labelled = |(name, windows): (String, Vec<[String; 2]>)| {
@@ -57,7 +59,9 @@ pub fn read(folder: &Path) -> Vec<Labelled> {
         // Times are of one format and in order, in the windows with a fraction of a second.
         let place = |time: &String| rows.partition_point(|(row, _)| *row < &time[..19]);
         let windows = windows.iter().map(|[start, end]| (place(start), place(end))).collect();
-        Labelled { name, values: rows.iter().map(|(_, value)| value.parse().unwrap()).collect(), windows }
+        let days: BTreeSet<&str> = rows.iter().map(|(time, _)| &time[..10]).collect();
+        let weeks = days.len() as f64 / 7.0;
+        Labelled { weeks, values: rows.iter().map(|(_, value)| value.parse().unwrap()).collect(), windows }
     };
     windows.into_iter().map(labelled).collect()
 }
