@@ -103,7 +103,8 @@ fn robustness_weights(values: &[f64], fit: &Fit, weights: &mut Vec<f64>) {
     let middle = values.len() / 2;
     let (below, median, _) = weights.select_nth_unstable_by(middle, f64::total_cmp);
     let median = *median;
-    let lower = if values.len() % 2 == 0 { below.iter().copied().fold(0.0, f64::max) } else { median };
+    let lower =
+        if values.len().is_multiple_of(2) { below.iter().copied().fold(0.0, f64::max) } else { median };
     let scale = 3.0 * (median + lower);
     weights.clear();
     weights.extend((0..values.len()).map(residual).map(|size| {
