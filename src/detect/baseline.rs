@@ -5,12 +5,13 @@
 //! A series lies on an even grid, and each point has its place on it, an `i64` that the caller computes from its
 //! time (such as minutes since the epoch), so that nothing depends on which point came first or is known first.
 //!
-//! *Refits* happen at places `b` that are `refit_offset` above a multiple of `refit_every`. The fit of `b` knows the
-//! points of its *window* `b - window_points .. b` and nothing else, where `window_points` is `window_periods` times
-//! the longest period. It drops the places before the first value, finds the period if that is asked for,
-//! decomposes what is left ([`decompose`](super::stl::decompose)), and keeps of each season the last cycle, the last value of the trend, and
-//! the deviation of the residuals. There is no fit unless two whole periods are left, half of whose places have
-//! values. Of several periods those of which two are not seen yet are left out of a fit.
+//! *Refits* happen at places `b` that are `refit_offset` above a multiple of `refit_every`. The fit of `b`
+//! knows the points of its *window* `b - window_points .. b` and nothing else, where `window_points` is
+//! `window_periods` times the longest period. It drops the places before the first value, finds the period if
+//! that is asked for, decomposes what is left ([`decompose`](super::stl::decompose)), and keeps of each season
+//! the last cycle, the last value of the trend, and the deviation of the residuals. There is no fit unless two
+//! whole periods are left, half of whose places have values. Of several periods those of which two are not seen
+//! yet are left out of a fit.
 //!
 //! A point at `i` in `b .. b + refit_every` is *placed* against the fit of `b`: its trend is the fit's last level, its
 //! seasonal is the last cycle at the phase of `i`, and the sum of both is what was expected.
@@ -145,7 +146,8 @@ pub struct Placed {
     pub upper: f64,
     /// The value less `expected`; NaN if the value is missing.
     pub residual: f64,
-    /// The deviation of the residuals of the fit.
+    /// The deviation of the residuals of the fit, or a billionth of the largest value of its window if that is more:
+    /// less is rounding.
     pub deviation: f64,
     /// The size of the residual in units of threshold times deviation: above 1 is anomalous. NaN if the value is
     /// missing. Beside a deviation of zero it is zero for a residual of zero, and infinite for any other.

@@ -1,14 +1,15 @@
 //! The period of a series, if it has one.
 //!
-//! Candidates are the peaks of two autocorrelations, computed by Fourier transforms: that of the series without its
-//! linear trend, which sees slow cycles under noise, and that of the differences between neighbours, which sees
-//! cycles under shifts of the level; outliers are drawn in first. A peak alone means little: noise that wanders, as most telemetry
-//! does, has them too. So a candidate is tested by what a period is for: the moving average over one period is taken
-//! away, which takes trends and shifts of the level with it, the rest is cut into cycles, and any two of them must
-//! be alike. [`cycle_correlation`] is the mean correlation of two different cycles. Cycles of a series without a
-//! period correlate by chance alone; allowing that neighbouring points are so dependent that a cycle tells no more
-//! than four independent points would, that mean has a standard deviation of `1 / sqrt(2 c (c - 1))` over `c` cycles.
-//! A period needs 3.2 times that, and at least [`CORRELATION_MIN`].
+//! Candidates are the peaks of two autocorrelations, computed by Fourier transforms: that of the series without
+//! its linear trend, which sees slow cycles under noise, and that of the differences between neighbours, which
+//! sees cycles under shifts of the level; outliers are drawn in first. A peak alone means little: noise that
+//! wanders, as most telemetry does, has them too. So a candidate is tested by what a period is for: the moving
+//! average over one period is taken away, which takes trends and shifts of the level with it, the rest is cut
+//! into cycles, and any two of them must be alike. [`cycle_correlation`] is the mean correlation of two
+//! different cycles. Cycles of a series without a period correlate by chance alone; allowing that neighbouring
+//! points are so dependent that a cycle tells no more than four independent points would, that mean has a
+//! standard deviation of `1 / sqrt(2 c (c - 1))` over `c` cycles. A period needs 3.2 times that, and at least
+//! [`CORRELATION_MIN`].
 
 use super::fourier;
 use super::stl::fill_missing;
