@@ -229,6 +229,12 @@ impl Baseline {
         index.saturating_sub(part)
     }
 
+    /// The fit of the `window` that ends at a boundary: the values of its places, NaN where there is none. Places before
+    /// the first value may be left out. `None` for too little.
+    pub fn fit(&self, window: &[f64]) -> Option<Fit> {
+        Fit::new(self, window)
+    }
+
     /// Places each point against the fit of its boundary; `None` where there is no fit.
     ///
     /// `index` and `values` are as long as each other (what is longer is left aside) and in any order, each place

@@ -50,7 +50,7 @@ pub struct BuiltIns {
 
 #[derive(Clone)]
 enum BuiltIn {
-    View(CreateView),
+    View(Box<CreateView>),
     Model(Box<CreateModel>),
 }
 
@@ -69,7 +69,7 @@ impl BuiltIns {
         for statement in crate::sql::statement::split(sql)? {
             match parse(statement)?.pop() {
                 Some(Statement::CreateView(view)) => {
-                    self.statements.insert(view.name.clone(), BuiltIn::View(view))
+                    self.statements.insert(view.name.clone(), BuiltIn::View(Box::new(view)))
                 }
                 Some(Statement::CreateModel(model)) => {
                     self.statements.insert(model.name.clone(), BuiltIn::Model(model))
@@ -226,7 +226,7 @@ impl Database {
         // Taken out first, so that one that reads itself ends with an error and not in a loop.
         let Some(built_in) = self.built_ins.statements.remove(name) else { return Ok(()) };
         let created = match built_in.clone() {
-            BuiltIn::View(view) => self.create_built_in(view).await,
+            BuiltIn::View(view) => self.create_built_in(*view).await,
             BuiltIn::Model(model) => Box::pin(self.execute(Statement::CreateModel(model))).await.map(drop),
         };
         if let Err(error) = created {

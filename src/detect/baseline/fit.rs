@@ -13,7 +13,6 @@ const ROUNDING: f64 = 1e-9;
 /// A fit: what is expected of the points from its boundary on, until the next.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Fit {
-    boundary: i64,
     trend: f64,
     /// The last cycle of each season, from the boundary on.
     cycles: Vec<Vec<f64>>,
@@ -22,8 +21,8 @@ pub struct Fit {
 }
 
 impl Fit {
-    /// The fit of the `window` before `boundary`, NaN where there is no value; `None` for too little.
-    pub(super) fn new(baseline: &Baseline, boundary: i64, window: &[f64]) -> Option<Self> {
+    /// The fit of the `window` before a boundary, NaN where there is no value; `None` for too little.
+    pub(super) fn new(baseline: &Baseline, window: &[f64]) -> Option<Self> {
         let options = &baseline.options;
         let window = &window[window.iter().position(|value| value.is_finite())?..];
         let (window, periods) = match &options.season {
@@ -47,13 +46,12 @@ impl Fit {
             parts.residual.iter().copied().filter(|residual| !residual.is_nan()).collect();
         let deviation = deviation(&residuals, options.deviation)?.max(ROUNDING * largest);
         let trend = parts.trend.last().copied()?;
-        Some(Self { boundary, trend, cycles, deviation, threshold: options.threshold })
+        Some(Self { trend, cycles, deviation, threshold: options.threshold })
     }
 
-    /// Places a point from the boundary on; any value that is not finite is missing.
-    pub fn place(&self, index: i64, value: f64) -> Placed {
+    /// Places the point that comes so many places after the boundary; any value that is not finite is missing.
+    pub fn place(&self, after: u64, value: f64) -> Placed {
         let (trend, deviation) = (self.trend, self.deviation);
-        let after = index.wrapping_sub(self.boundary) as u64;
         let at_phase = |cycle: &Vec<f64>| cycle[(after % cycle.len() as u64) as usize];
         let seasonal = self.cycles.iter().map(at_phase).sum::<f64>();
         let expected = trend + seasonal;
@@ -62,6 +60,11 @@ impl Fit {
         let score = score(residual, allowed);
         let (lower, upper) = (expected - allowed, expected + allowed);
         Placed { trend, seasonal, expected, lower, upper, residual, deviation, score, anomalous: score > 1.0 }
+    }
+
+    /// Bytes held, about.
+    pub fn bytes(&self) -> usize {
+        size_of::<Self>() + self.cycles.iter().map(|cycle| size_of_val(&cycle[..])).sum::<usize>()
     }
 
     /// The places of the points that the fit of `boundary` knows.

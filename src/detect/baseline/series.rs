@@ -64,7 +64,8 @@ impl Series {
 
     /// Places a value as if it were at `index`, such as NaN to learn what is expected there; `None` if there is no fit.
     pub fn place_value(&mut self, index: i64, value: f64) -> Option<Placed> {
-        self.fit(index).map(|fit| fit.place(index, value))
+        let after = index.wrapping_sub(self.baseline.boundary(index)) as u64;
+        self.fit(index).map(|fit| fit.place(after, value))
     }
 
     /// The fit that the point at `index` is placed against.
@@ -74,7 +75,7 @@ impl Series {
         let compute = || {
             let window = dense(points, Fit::window(baseline, boundary))?;
             *computed += 1;
-            Fit::new(baseline, boundary, &window)
+            Fit::new(baseline, &window)
         };
         self.fits.entry(boundary).or_insert_with(compute).as_ref()
     }

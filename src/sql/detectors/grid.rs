@@ -57,8 +57,8 @@ impl Grid {
         self.index.iter().enumerate().filter_map(|(row, index)| index.map(|index| (row, index))).unzip()
     }
 
-    /// The values from the first place to the last, NaN where there is none, and the first place; of several rows in one
-    /// place the last counts. `None` if they would be more than `points_max`.
+    /// The values from the first place to the last, NaN where there is none, and the first place; of several in one place
+    /// the greatest counts. `None` if they would be more than `points_max`.
     pub fn dense(&self, values: &[f64], points_max: usize) -> Option<(i64, Vec<f64>)> {
         let (rows, index) = self.rows();
         let (first, last) = (index.iter().min().copied()?, index.iter().max().copied()?);
@@ -68,7 +68,11 @@ impl Grid {
         }
         let mut dense = vec![f64::NAN; points];
         for (row, index) in rows.into_iter().zip(index) {
-            dense[(index - first) as usize] = values[row];
+            let known = &mut dense[(index - first) as usize];
+            if values[row].is_finite() {
+                // The greater of the two; a number and not NaN.
+                *known = known.max(values[row]);
+            }
         }
         Some((first, dense))
     }

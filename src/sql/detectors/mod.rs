@@ -15,6 +15,7 @@
 //! constants, given by name.
 
 mod change_points;
+mod fits;
 mod forest;
 mod grid;
 mod logs;
@@ -32,6 +33,9 @@ use datafusion::prelude::SessionContext;
 
 use self::window::{Detector, DetectorFunction, Places};
 
+/// What a threshold can be, in units of what it is about.
+const THRESHOLDS: std::ops::RangeInclusive<f64> = 1e-6..=1e9;
+
 /// What a function that takes options is called with.
 pub(super) struct Signature {
     /// How many values come before its options.
@@ -44,7 +48,7 @@ pub(super) struct Signature {
 
 fn detectors() -> [Arc<dyn Detector>; 4] {
     [
-        Arc::new(stl::Stl),
+        Arc::<stl::Stl>::default(),
         Arc::new(three_sigma::ThreeSigma),
         Arc::new(change_points::ChangePoints),
         Arc::new(spikes::Spikes),

@@ -6,9 +6,9 @@ use arrow::array::{ArrayRef, BooleanArray};
 use arrow::datatypes::{DataType, Field, Fields};
 use datafusion::error::Result as DataFusionResult;
 
-use super::external;
 use super::options::Options;
 use super::window::{Configured, Detector, Series, floats};
+use super::{THRESHOLDS, external};
 use crate::detect::spike::{SpikeOptions, SpikePeriod, Spikes as State, spike_scores};
 
 /// `spikes(value [, options]) OVER (PARTITION BY series ORDER BY at)`: a struct of `score` (above 1 is anomalous) and
@@ -42,7 +42,7 @@ impl Detector for Spikes {
         let defaults = SpikeOptions::default();
         let configured = SpikeOptions {
             period: options.count("period", 2..=1 << 20)?.map_or(defaults.period, SpikePeriod::Given),
-            threshold: options.number("threshold", f64::MIN_POSITIVE..=1e9)?.unwrap_or(defaults.threshold),
+            threshold: options.number("threshold", THRESHOLDS)?.unwrap_or(defaults.threshold),
             quiet_points: options.count("quiet_points", 0..=1 << 20)?.unwrap_or(defaults.quiet_points),
             ..defaults
         };

@@ -1,16 +1,18 @@
 //! `stl`: what is expected of a row by its season and the level of its series.
 
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, BooleanArray};
 use arrow::datatypes::{DataType, Field, Fields};
 use datafusion::error::Result as DataFusionResult;
 
-use super::external;
+use super::fits::{Fits, Windows};
 use super::grid::{Grid, Step};
 use super::options::{Options, refused};
 use super::window::{Configured, Detector, Series, floats};
-use crate::detect::baseline::{Baseline, BaselineOptions, Placed, Season, WINDOW_POINTS_MAX};
+use super::{THRESHOLDS, external};
+use crate::detect::baseline::{Baseline, BaselineOptions, Fit, Placed, Season, WINDOW_POINTS_MAX};
 use crate::detect::deviation::{Deviation, deviation};
 use crate::detect::stl::{StlOptions, decompose};
 
@@ -33,8 +35,10 @@ const PERIOD_MAX_DEFAULT: usize = 1440;
 ///
 /// A row is placed against the last fit before it, of the rows of `window_periods` before that
 /// ([`crate::detect::baseline`]): later rows change nothing about it. All is null where there is no fit yet.
-#[derive(Debug)]
-pub(super) struct Stl;
+#[derive(Debug, Default)]
+pub(super) struct Stl {
+    fits: Arc<Fits>,
+}
 
 impl Detector for Stl {
     fn name(&self) -> &'static str {
@@ -54,7 +58,7 @@ impl Detector for Stl {
     fn configure(&self, options: &Options) -> DataFusionResult<Box<dyn Configured>> {
         let periods = options.counts("period", 2..=WINDOW_POINTS_MAX / 2)?;
         let period_max = options.count("period_max", 3..=WINDOW_POINTS_MAX / 2)?;
-        let threshold = options.number("threshold", f64::MIN_POSITIVE..=1e9)?;
+        let threshold = options.number("threshold", THRESHOLDS)?;
         let robust = options.is_on("robust")?;
         let step = Step::read(options)?;
         if options.is_on("in_sample")? {
@@ -82,7 +86,9 @@ impl Detector for Stl {
         baseline.refit_every = options.count("refit_every", 1..=WINDOW_POINTS_MAX)?.or(baseline.refit_every);
         baseline.threshold = threshold.unwrap_or(baseline.threshold);
         baseline.deviation = if robust { Deviation::Robust } else { Deviation::Standard };
-        Ok(Box::new(Running { baseline: Baseline::new(baseline).map_err(external)?, step }))
+        let question = hash_of(&format!("{baseline:?}"));
+        let baseline = Baseline::new(baseline).map_err(external)?;
+        Ok(Box::new(Running { baseline, question, step, fits: self.fits.clone() }))
     }
 }
 
@@ -90,12 +96,45 @@ impl Detector for Stl {
 #[derive(Debug)]
 struct Running {
     baseline: Baseline,
+    /// A hash of the options.
+    question: u64,
     step: Step,
+    fits: Arc<Fits>,
+}
+
+fn hash_of(text: &str) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    text.hash(&mut hasher);
+    hasher.finish()
+}
+
+impl Running {
+    /// Each row of `grid` against the fit of its boundary.
+    fn place(&self, series: &Series, grid: &Grid, (first, values): (i64, Vec<f64>)) -> Vec<Option<Placed>> {
+        let windows = Windows::new(first, &values);
+        let mut fit: Option<(i64, Option<Arc<Fit>>)> = None;
+        let place = |(row, index): (usize, &Option<i64>)| {
+            let index = (*index)?;
+            let boundary = self.baseline.boundary(index);
+            if fit.as_ref().is_none_or(|(known, _)| *known != boundary) {
+                fit = Some((boundary, windows.fit(&self.baseline, self.question, boundary, &self.fits)));
+            }
+            let fit = fit.as_ref()?.1.as_ref()?;
+            Some(fit.place((index - boundary) as u64, series.values[row]))
+        };
+        grid.index.iter().enumerate().map(place).collect()
+    }
 }
 
 impl Configured for Running {
     fn detect(&self, series: &Series) -> DataFusionResult<Vec<ArrayRef>> {
-        let (rows, index) = Grid::of(series, self.step)?.rows();
+        let grid = Grid::of(series, self.step)?;
+        // So sparse a series is on no grid to speak of: its few rows are looked up one by one.
+        let dense_max = 64 * series.values.len() + 1024;
+        if let Some(dense) = grid.dense(&series.values, dense_max) {
+            return Ok(columns(&self.place(series, &grid, dense)));
+        }
+        let (rows, index) = grid.rows();
         let values: Vec<f64> = rows.iter().map(|row| series.values[*row]).collect();
         let mut placed = vec![None; series.values.len()];
         for (row, found) in rows.into_iter().zip(self.baseline.place_all(&index, &values)) {

@@ -6,9 +6,9 @@ use arrow::array::{ArrayRef, BooleanArray};
 use arrow::datatypes::{DataType, Field, Fields};
 use datafusion::error::Result as DataFusionResult;
 
-use super::external;
 use super::options::Options;
 use super::window::{Configured, Detector, Series, floats};
+use super::{THRESHOLDS, external};
 use crate::detect::deviation::Deviation;
 use crate::detect::three_sigma::{ThreeSigmaOptions, three_sigma};
 
@@ -46,7 +46,7 @@ impl Detector for ThreeSigma {
         let min_samples = options.count("min_samples", 2..=usize::MAX)?;
         Ok(Box::new(ThreeSigmaOptions {
             window: options.count("window", 2..=usize::MAX)?,
-            threshold: options.number("threshold", f64::MIN_POSITIVE..=1e9)?.unwrap_or(defaults.threshold),
+            threshold: options.number("threshold", THRESHOLDS)?.unwrap_or(defaults.threshold),
             min_samples: min_samples.map_or(defaults.min_samples, |samples| samples as u64),
             deviation: if options.is_on("robust")? { Deviation::Robust } else { Deviation::Standard },
         }))
