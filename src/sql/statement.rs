@@ -310,11 +310,9 @@ fn parse_one(sql: &str) -> Result<Statement, SqlError> {
     {
         Some(Statement::ShowCreate(words.name()?))
     } else if words.take(&["drop", "materialized", "view"]) {
-        let (names, if_exists) = words.dropped()?;
-        Some(Statement::DropView { names, if_exists })
+        words.dropped().map(|(names, if_exists)| Some(Statement::DropView { names, if_exists }))?
     } else if words.take(&["drop", "model"]) {
-        let (names, if_exists) = words.dropped()?;
-        Some(Statement::DropModel { names, if_exists })
+        words.dropped().map(|(names, if_exists)| Some(Statement::DropModel { names, if_exists }))?
     } else if words.take(&["create", "model"]) || words.take(&["create", "or", "replace", "model"]) {
         return Ok(Statement::CreateModel(Box::new(model::parse(sql)?)));
     } else {
