@@ -110,6 +110,14 @@
 //! `operator_stats` and in EXPLAIN DATAFLOW. A dataflow whose view is dropped lives on while others read from it, without
 //! the operators that nobody needs.
 //!
+//! # Detectors
+//!
+//! Detectors are pure functions in [`detect`], over the values of a series in their order or over the multiset of some
+//! rows, and functions of SQL in [`sql::detectors`]: window functions, aggregates and scalars that batch queries and views
+//! share, so that late and retracted rows lead to what would be had they come in time. A season's fit is kept by the values
+//! in its window, since a view asks for the same ones again whenever a row of the series comes. A model
+//! ([`sql::model`]) is a view of its versions, each an aggregate over a window that has ended; a score is a join with it.
+//!
 //! # Tables
 //!
 //! A table that a user creates is a relation like the others. One that is append-only is a stream: its oldest rows go

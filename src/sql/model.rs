@@ -7,7 +7,7 @@
 //! ```sql
 //! SELECT window_end AS valid_from, window_end + retrain AS valid_until, count(*) AS row_count,
 //!        isolation_forest(feature, ...) AS model
-//! FROM HOP((SELECT ...), time, retrain, "window")
+//! FROM HOP((SELECT ...), time, retrain, window)
 //! GROUP BY window_end HAVING count(*) >= rows_min AND window_end <= now() AND window_end > now() - keep
 //! ```
 //!
