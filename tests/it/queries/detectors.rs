@@ -99,12 +99,14 @@ fn a_day_is_measured_against_the_days_before() {
         2023-11-17T01:53:00Z latency_ms_p50 60.0 20.0 true
         2023-11-17T01:53:00Z latency_ms_p95 60.0 20.0 true
         2023-11-17T01:53:00Z latency_ms_p99 60.0 20.0 true
-    "#]].assert_eq(&shown(&session.rows(sql)));
+    "#]]
+    .assert_eq(&shown(&session.rows(sql)));
     let fitted = session
         .rows("SELECT count(*) FROM baselines WHERE expected IS NOT NULL AND metric_name = 'error_ratio'");
     expect![[r#"
         1333
-    "#]].assert_eq(&shown(&fitted));
+    "#]]
+    .assert_eq(&shown(&fitted));
 }
 
 #[test]
