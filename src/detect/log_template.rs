@@ -10,7 +10,7 @@
 //! arrival, and workers share nothing:
 //!
 //! 1. [`template`] looks at one message alone. It masks what is variable by its form, in one pass over the bytes.
-//! 2. [`merge`] looks at the set of templates, and makes those one pattern that differ in a word that is variable
+//! 2. [`merge()`] looks at the set of templates, and makes those one pattern that differ in a word that is variable
 //!    because many were seen in its place. Only templates of the same [`merge_key`] merge: a maintained query
 //!    partitions the distinct templates by it and calls [`merge_group`] on the partitions that changed.
 //!

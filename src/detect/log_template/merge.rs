@@ -60,7 +60,7 @@ pub fn merge_key(template: &str) -> u64 {
     Parts::of(template).key()
 }
 
-/// The pattern of each template, by the criterion [above](self). Duplicates do no harm.
+/// The pattern of each template, by the criterion of the module. Duplicates do no harm.
 ///
 /// ```
 /// use undercurrent::detect::log_template::merge;
