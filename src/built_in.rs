@@ -10,11 +10,18 @@ macro_rules! queries {
 
 /// Each file of `queries/`: its name and its text.
 pub const QUERIES: &[(&str, &str)] = queries![
+    "anomalies.sql",
+    "anomaly_events.sql",
+    "baselines.sql",
+    "change_points.sql",
     "dependency_cycles.sql",
+    "log_patterns.sql",
     "log_rates.sql",
+    "log_templates.sql",
     "metric_rollups.sql",
     "new_dependencies.sql",
     "operation_latency.sql",
+    "performance_metrics.sql",
     "service_calls.sql",
     "service_dependencies.sql",
     "service_dependencies_1m.sql",

@@ -20,7 +20,7 @@
 //! | module | what it is |
 //! |---|---|
 //! | [`telemetry`] | the nouns: Arrow schemas of spans, metrics and logs; OTLP decoded into them |
-//! | [`detect`] | pure numerics: quantile sketches, exact sums |
+//! | [`detect`] | pure numerics: quantile sketches, exact sums, isolation forests, change points, baselines, anomaly scores, log templates |
 //! | [`delta`] | Arrow-native differential dataflow; knows no SQL |
 //! | [`sql`] | the DataFusion session, statements, and the compiler from a SELECT to a dataflow |
 //! | [`observe`] | the engine's own metrics |
@@ -109,6 +109,14 @@
 //! is stored, would have the same state, so that sharing never shows in an answer; what is shared shows in
 //! `operator_stats` and in EXPLAIN DATAFLOW. A dataflow whose view is dropped lives on while others read from it, without
 //! the operators that nobody needs.
+//!
+//! # Detectors
+//!
+//! Detectors are pure functions in [`detect`], over the values of a series in their order or over the multiset of some
+//! rows, and functions of SQL in [`sql::detectors`]: window functions, aggregates and scalars that batch queries and views
+//! share, so that late and retracted rows lead to what would be had they come in time. A season's fit is kept by the values
+//! in its window, since a view asks for the same ones again whenever a row of the series comes. A model
+//! ([`sql::model`]) is a view of its versions, each an aggregate over a window that has ended; a score is a join with it.
 //!
 //! # Tables
 //!

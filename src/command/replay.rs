@@ -65,6 +65,8 @@ async fn begin(
         match statement {
             Statement::CreateView(_)
             | Statement::DropView { .. }
+            | Statement::CreateModel(_)
+            | Statement::DropModel { .. }
             | Statement::Subscribe(_)
             | Statement::DropTable { .. } => {
                 if let Answer::Subscription(subscription) = database.execute(statement).await? {

@@ -13,6 +13,7 @@ use super::{Engine, EngineError, State, Subscription, View, Written};
 use crate::observe::Metrics;
 use crate::sql::catalog::{Catalog, Kind, recast};
 use crate::sql::error::SqlError;
+use crate::sql::model::CreateModel;
 use crate::sql::session::{Session, missing};
 use crate::sql::statement::{CreateView, Statement, parse, parse_query};
 use crate::telemetry::Table;
@@ -40,11 +41,26 @@ pub enum Answer {
     Subscription(Subscription),
 }
 
-/// Views that come with the engine or from a folder of the user: CREATE statements by name, each
+/// Views and models that come with the engine or from a folder of the user: CREATE statements by name, each
 /// carried out when something first names it, or all at once.
 #[derive(Clone, Default)]
 pub struct BuiltIns {
-    statements: BTreeMap<String, CreateView>,
+    statements: BTreeMap<String, BuiltIn>,
+}
+
+#[derive(Clone)]
+enum BuiltIn {
+    View(Box<CreateView>),
+    Model(Box<CreateModel>),
+}
+
+impl BuiltIn {
+    fn query(&self) -> &str {
+        match self {
+            BuiltIn::View(view) => &view.query,
+            BuiltIn::Model(model) => &model.query,
+        }
+    }
 }
 
 impl BuiltIns {
@@ -52,10 +68,16 @@ impl BuiltIns {
     pub fn add(&mut self, sql: &str) -> Result<(), SqlError> {
         for statement in crate::sql::statement::split(sql)? {
             match parse(statement)?.pop() {
-                Some(Statement::CreateView(view)) => self.statements.insert(view.name.clone(), view),
+                Some(Statement::CreateView(view)) => {
+                    self.statements.insert(view.name.clone(), BuiltIn::View(Box::new(view)))
+                }
+                Some(Statement::CreateModel(model)) => {
+                    self.statements.insert(model.name.clone(), BuiltIn::Model(model))
+                }
                 _ => {
                     return Err(SqlError::Syntax(
-                        "a file of queries holds CREATE VIEW and CREATE MATERIALIZED VIEW alone".to_owned(),
+                        "a file of queries holds CREATE [MATERIALIZED] VIEW and CREATE MODEL alone"
+                            .to_owned(),
                     ));
                 }
             };
@@ -148,6 +170,9 @@ impl Database {
                 self.drop_views(&names, if_exists)?;
                 Ok(Answer::Done("DROP VIEW"))
             }
+            Statement::CreateModel(model) => self.create_model(&model).await,
+            Statement::DropModel { names, if_exists } => self.drop_models(&names, if_exists),
+            Statement::ShowModels => self.show_models().await,
             Statement::ShowTables => self.show_tables(),
             Statement::ShowViews => self.show_views(),
             Statement::ShowViewStats(view) => self.show_view_stats(view.as_deref()).await,
@@ -174,8 +199,14 @@ impl Database {
                 Err(_) => vec![target.trim().to_lowercase()],
             },
             Statement::ShowViewStats(Some(name)) => vec![name.clone()],
-            Statement::ShowTables | Statement::ShowViews | Statement::ShowViewStats(None) => vec![],
-            Statement::DropView { names, .. } | Statement::DropTable { names, .. } => names.clone(),
+            Statement::ShowTables
+            | Statement::ShowViews
+            | Statement::ShowModels
+            | Statement::ShowViewStats(None) => vec![],
+            Statement::CreateModel(model) => self.session.references(&parse_query(&model.query)?)?,
+            Statement::DropView { names, .. }
+            | Statement::DropModel { names, .. }
+            | Statement::DropTable { names, .. } => names.clone(),
             Statement::Truncate(names) => names.clone(),
             Statement::Write(write) => write.relations(),
             Statement::CreateTable(create) => self.relations_of(create)?,
@@ -193,9 +224,13 @@ impl Database {
             return Ok(());
         }
         // Taken out first, so that one that reads itself ends with an error and not in a loop.
-        let Some(view) = self.built_ins.statements.remove(name) else { return Ok(()) };
-        if let Err(error) = self.create_built_in(view.clone()).await {
-            self.built_ins.statements.insert(name.to_owned(), view);
+        let Some(built_in) = self.built_ins.statements.remove(name) else { return Ok(()) };
+        let created = match built_in.clone() {
+            BuiltIn::View(view) => self.create_built_in(*view).await,
+            BuiltIn::Model(model) => Box::pin(self.execute(Statement::CreateModel(model))).await.map(drop),
+        };
+        if let Err(error) = created {
+            self.built_ins.statements.insert(name.to_owned(), built_in);
             return Err(error);
         }
         Ok(())
@@ -211,7 +246,7 @@ impl Database {
         self.create_view(view).await.map(drop)
     }
 
-    async fn create_view(&mut self, mut view: CreateView) -> Result<Answer, SqlError> {
+    pub(super) async fn create_view(&mut self, mut view: CreateView) -> Result<Answer, SqlError> {
         let catalog = self.catalog();
         let tag = if view.is_materialized { "CREATE MATERIALIZED VIEW" } else { "CREATE VIEW" };
         let exists = catalog.contains_key(&view.name);
@@ -257,6 +292,7 @@ impl Database {
             retracts: lowered.retracts,
             query: view.query,
             horizon_ms,
+            model: view.model,
         };
         self.engine.create_view(&view.name, maintained).map_err(engine_error)?;
         Ok(Answer::Done(tag))
@@ -275,7 +311,7 @@ impl Database {
     }
 
     /// Drops all of `names`, or none where one cannot be dropped; readers go before what they read.
-    fn drop_views(&mut self, names: &[String], if_exists: bool) -> Result<(), SqlError> {
+    pub(super) fn drop_views(&mut self, names: &[String], if_exists: bool) -> Result<(), SqlError> {
         let mut left: Vec<&String> = vec![];
         for name in names {
             let is_there = self.queries.load().contains_key(name) || self.engine.views().contains_key(name);
@@ -341,7 +377,8 @@ impl Database {
             _ => None,
         });
         let idle = self.built_ins.statements.iter();
-        let idle = idle.map(|(name, view)| [name.clone(), NOT_CREATED.to_owned(), view.query.clone()]);
+        let idle =
+            idle.map(|(name, built_in)| [name.clone(), NOT_CREATED.to_owned(), built_in.query().to_owned()]);
         texts(["name", "kind", "definition"], rows.chain(idle).collect())
     }
 
@@ -448,7 +485,7 @@ pub(super) fn engine_error(error: EngineError) -> SqlError {
 }
 
 /// Rows of text under `names`.
-fn texts<const N: usize>(names: [&str; N], rows: Vec<[String; N]>) -> Result<Answer, SqlError> {
+pub(super) fn texts<const N: usize>(names: [&str; N], rows: Vec<[String; N]>) -> Result<Answer, SqlError> {
     let fields: Vec<Field> = names.iter().map(|n| Field::new(*n, DataType::Utf8, false)).collect();
     let schema = Arc::new(Schema::new(fields));
     let columns =

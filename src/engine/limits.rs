@@ -11,7 +11,7 @@ use tokio::time::Instant;
 
 use crate::delta::row_store::bytes_of;
 use crate::sql::error::SqlError;
-use crate::sql::session::{RowStream, flatten};
+use crate::sql::session::RowStream;
 
 /// The stack of a thread that plans statements, in bytes: a query within queries takes some 120 KiB for each level of
 /// them. What a thread does not use of it costs nothing.
@@ -113,7 +113,8 @@ impl Rows {
     /// then.
     pub async fn next(&mut self) -> Result<Option<RecordBatch>, SqlError> {
         let stream = &mut self.stream;
-        let next = self.turn.within(async { stream.next().await.transpose().map_err(flatten) }).await?;
+        let next =
+            self.turn.within(async { stream.next().await.transpose().map_err(SqlError::from) }).await?;
         let Some(batch) = next else { return Ok(None) };
         self.rows += batch.num_rows();
         self.bytes += bytes_of(&batch);

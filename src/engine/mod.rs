@@ -15,6 +15,7 @@ mod database;
 mod explain;
 mod limits;
 mod live;
+mod models;
 mod operators;
 mod reader;
 mod sharing;
@@ -437,8 +438,14 @@ mod tests {
         let mut plan = Plan::default();
         // Nothing that the compiler makes: a column that is not there panics the worker.
         plan.push(Node::Source { relation: "spans".to_owned(), columns: vec![1_000] }, schema.clone());
-        let view =
-            View { plan: Arc::new(plan), schema, retracts: false, query: String::new(), horizon_ms: None };
+        let view = View {
+            plan: Arc::new(plan),
+            schema,
+            retracts: false,
+            query: String::new(),
+            horizon_ms: None,
+            model: None,
+        };
         assert!(matches!(engine.create_view("v", view), Err(EngineError::WorkerLost)));
         engine
     }

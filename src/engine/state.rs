@@ -15,6 +15,7 @@ use crate::delta::plan::Plan;
 use crate::delta::updates::Tick;
 use crate::sql::catalog::{Catalog, Contents, Kind, Relation};
 use crate::sql::error::SqlError;
+use crate::sql::model::Model;
 use crate::sql::table::TableDefinition;
 
 /// A maintained query.
@@ -30,6 +31,8 @@ pub struct View {
     pub query: String,
     /// How long it keeps rows for joining, in milliseconds.
     pub horizon_ms: Option<u64>,
+    /// The model whose versions it keeps, if it is one's.
+    pub model: Option<Model>,
 }
 
 /// Every relation as it is at one closed tick.

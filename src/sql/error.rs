@@ -235,8 +235,15 @@ impl SqlError {
 
 /// Not marked as its source: the message says it all, and a chain of errors would say it twice.
 impl From<DataFusionError> for SqlError {
+    /// An error of ours that travelled through DataFusion is as it was.
     fn from(error: DataFusionError) -> Self {
-        SqlError::DataFusion(error)
+        match error {
+            DataFusionError::External(inner) => match inner.downcast::<SqlError>() {
+                Ok(ours) => *ours,
+                Err(other) => SqlError::DataFusion(DataFusionError::External(other)),
+            },
+            other => SqlError::DataFusion(other),
+        }
     }
 }
 

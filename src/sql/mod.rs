@@ -4,12 +4,14 @@
 mod canonical;
 pub mod catalog;
 pub mod csv;
+pub mod detectors;
 mod elapsed;
 pub mod error;
 mod from;
 pub mod functions;
 pub mod json;
 pub mod lower;
+pub mod model;
 mod nesting;
 pub mod pg_catalog;
 pub mod question;

@@ -12,7 +12,6 @@ use datafusion::sql::sqlparser::ast;
 
 use super::error::SqlError;
 use super::pg_catalog::{self, Client};
-use super::session::flatten;
 use super::statement::Parsed;
 
 /// The most parameters of a query: as many as PostgreSQL's protocol can count.
@@ -151,5 +150,5 @@ pub(super) fn with_parameters(
     };
     let values: Vec<Parameter> =
         parameters.into_iter().zip(types).enumerate().map(cast).collect::<Result<_, _>>()?;
-    plan.with_param_values(values).map_err(flatten)
+    plan.with_param_values(values).map_err(SqlError::from)
 }

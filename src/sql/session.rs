@@ -30,7 +30,7 @@ use super::lower::{self, Lowered};
 use super::pg_catalog::{Client, Listed, Listing, PgCatalog, add_indexes};
 use super::question::{Description, Parameter, Question, parameter_types, with_parameters};
 use super::set_operations::{UnnestRepeats, count_rows};
-use super::{from, functions, json, subquery, ties, windows};
+use super::{detectors, from, functions, json, subquery, ties, windows};
 
 /// The catalog, which clients call the database.
 pub const CATALOG: &str = "undercurrent";
@@ -86,7 +86,7 @@ impl Session {
         functions::register(&context);
         windows::register(&context);
         // A session of DataFusion takes any function.
-        let _ = json::register(&mut context);
+        let _ = json::register(&mut context).and_then(|()| detectors::register(&mut context));
         let state = context.state();
         let rules = physical_rules(&state);
         let builder = SessionStateBuilder::new_from_existing(state).with_physical_optimizer_rules(rules);
@@ -148,10 +148,10 @@ impl Session {
     ) -> Result<Description, SqlError> {
         let (state, plan) = self.bind_question(question, catalog, tick).await?;
         let parameters = parameter_types(&plan, known)?;
-        let nulls = parameters.iter().map(|t| Parameter::try_from(t).map_err(flatten));
+        let nulls = parameters.iter().map(|t| Parameter::try_from(t).map_err(SqlError::from));
         let plan = with_parameters(plan, nulls.collect::<Result<_, _>>()?)?;
         // Only the optimizer settles the types of columns.
-        let plan = state.optimize(&plan).map_err(flatten)?;
+        let plan = state.optimize(&plan)?;
         Ok(Description { schema: Arc::new(plan.schema().as_arrow().clone()), parameters })
     }
 
@@ -165,19 +165,19 @@ impl Session {
         let (state, plan) = self.plan(statement, catalog, tick).await?;
         let rows = self.run(&state, &plan).await?;
         let schema = rows.schema();
-        Ok((schema, collect(rows).await.map_err(flatten)?))
+        Ok((schema, collect(rows).await?))
     }
 
-    /// Runs `plan`, which [`plan`](Self::plan) made with `state`. Errors of its rows are read by
-    /// [`flatten`].
+    /// Runs `plan`, which [`plan`](Self::plan) made with `state`. Errors of its rows are
+    /// those of DataFusion.
     pub async fn run(&self, state: &SessionState, plan: &LogicalPlan) -> Result<RowStream, SqlError> {
         SQLOptions::new()
             .with_allow_ddl(false)
             .with_allow_dml(false)
             .with_allow_statements(false)
             .verify_plan(plan)?;
-        let physical = state.create_physical_plan(plan).await.map_err(flatten)?;
-        execute_stream(physical, state.task_ctx()).map_err(flatten)
+        let physical = state.create_physical_plan(plan).await?;
+        execute_stream(physical, state.task_ctx()).map_err(SqlError::from)
     }
 
     /// Compiles the SELECT `query` to a dataflow over the relations of `catalog`.
@@ -394,13 +394,13 @@ async fn bind(
         };
         schema.register_table(name.to_owned(), table)?;
     }
-    let plan = count_rows(state.statement_to_plan(statement).await.map_err(flatten)?)?;
+    let plan = count_rows(state.statement_to_plan(statement).await?)?;
     refuse_large(&plan)?;
     super::recursion::refuse_in_subqueries(&plan)?;
     if !subquery::occur_in(&plan)? {
         return Ok(plan);
     }
-    subquery::rewrite(plan, state).map_err(flatten)
+    subquery::rewrite(plan, state).map_err(SqlError::from)
 }
 
 /// Refuses a plan that views on views have made very large: each stands in it as often as it is named.
@@ -471,18 +471,6 @@ fn refuse_system_tables(plan: &LogicalPlan, catalog: &Catalog) -> Result<(), Sql
             "read it in a query of its own",
         )),
         None => Ok(()),
-    }
-}
-
-/// An error of DataFusion as ours: those of ours that travelled through it, as they were.
-pub fn flatten(error: datafusion::error::DataFusionError) -> SqlError {
-    use datafusion::error::DataFusionError;
-    match error {
-        DataFusionError::External(inner) => match inner.downcast::<SqlError>() {
-            Ok(ours) => *ours,
-            Err(other) => DataFusionError::External(other).into(),
-        },
-        other => other.into(),
     }
 }
 

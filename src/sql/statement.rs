@@ -10,6 +10,7 @@ use datafusion::sql::sqlparser::dialect::PostgreSqlDialect;
 use datafusion::sql::sqlparser::tokenizer::{Location, Token, Tokenizer, Word};
 
 use super::error::SqlError;
+use super::model::{self, CreateModel, Model};
 use super::table::{self, CreateTable, create_table};
 use super::write::Write;
 use super::{nesting, rewrite};
@@ -28,10 +29,21 @@ pub enum Statement {
         /// Whether a missing one is fine.
         if_exists: bool,
     },
+    /// CREATE MODEL.
+    CreateModel(Box<CreateModel>),
+    /// DROP MODEL.
+    DropModel {
+        /// The models.
+        names: Vec<String>,
+        /// Whether a missing one is fine.
+        if_exists: bool,
+    },
     /// SHOW TABLES.
     ShowTables,
     /// SHOW VIEWS and SHOW MATERIALIZED VIEWS.
     ShowViews,
+    /// SHOW MODELS.
+    ShowModels,
     /// SHOW VIEW STATS, of all views or FOR one.
     ShowViewStats(Option<String>),
     /// SHOW COLUMNS FROM a relation.
@@ -63,6 +75,8 @@ impl Statement {
         match self {
             Statement::CreateView(_)
             | Statement::DropView { .. }
+            | Statement::CreateModel(_)
+            | Statement::DropModel { .. }
             | Statement::CreateTable(_)
             | Statement::DropTable { .. }
             | Statement::Truncate(_)
@@ -70,6 +84,7 @@ impl Statement {
             Statement::Query(_)
             | Statement::ShowTables
             | Statement::ShowViews
+            | Statement::ShowModels
             | Statement::ShowViewStats(_)
             | Statement::ShowColumns(_)
             | Statement::ShowCreate(_)
@@ -106,6 +121,8 @@ pub struct CreateView {
     pub columns: Vec<String>,
     /// The SELECT.
     pub query: String,
+    /// The model whose versions it keeps, if it is one's.
+    pub model: Option<Model>,
 }
 
 /// SUBSCRIBE TO.
@@ -241,6 +258,16 @@ impl Words {
         }
     }
 
+    /// What comes after DROP and a kind: `[IF EXISTS] name, ...`.
+    fn dropped(&mut self) -> Result<(Vec<String>, bool), SqlError> {
+        let if_exists = self.take(&["if", "exists"]);
+        let mut names = vec![self.name()?];
+        while self.take_token(&Token::Comma) {
+            names.push(self.name()?);
+        }
+        Ok((names, if_exists))
+    }
+
     fn switch(&mut self) -> Result<bool, SqlError> {
         match self.name()?.as_str() {
             "true" | "on" => Ok(true),
@@ -271,6 +298,8 @@ fn parse_one(sql: &str) -> Result<Statement, SqlError> {
         Some(Statement::ShowTables)
     } else if words.take(&["show", "views"]) || words.take(&["show", "materialized", "views"]) {
         Some(Statement::ShowViews)
+    } else if words.take(&["show", "models"]) {
+        Some(Statement::ShowModels)
     } else if words.take(&["show", "view", "stats"]) {
         let view = if words.take(&["for"]) { Some(words.name()?) } else { None };
         Some(Statement::ShowViewStats(view))
@@ -281,12 +310,11 @@ fn parse_one(sql: &str) -> Result<Statement, SqlError> {
     {
         Some(Statement::ShowCreate(words.name()?))
     } else if words.take(&["drop", "materialized", "view"]) {
-        let if_exists = words.take(&["if", "exists"]);
-        let mut names = vec![words.name()?];
-        while words.take_token(&Token::Comma) {
-            names.push(words.name()?);
-        }
-        Some(Statement::DropView { names, if_exists })
+        words.dropped().map(|(names, if_exists)| Some(Statement::DropView { names, if_exists }))?
+    } else if words.take(&["drop", "model"]) {
+        words.dropped().map(|(names, if_exists)| Some(Statement::DropModel { names, if_exists }))?
+    } else if words.take(&["create", "model"]) || words.take(&["create", "or", "replace", "model"]) {
+        return Ok(Statement::CreateModel(Box::new(model::parse(sql)?)));
     } else {
         None
     };
@@ -372,6 +400,7 @@ fn standard(mut statement: ast::Statement) -> Result<Statement, SqlError> {
                 retention_ms: durations.remove("retention"),
                 columns: view.columns.iter().map(|c| identifier(&c.name)).collect(),
                 query: view.query.to_string(),
+                model: None,
             }))
         }
         ast::Statement::Drop {
@@ -408,7 +437,7 @@ fn standard(mut statement: ast::Statement) -> Result<Statement, SqlError> {
             let text = other.to_string();
             let verb = text.split_whitespace().take(2).collect::<Vec<_>>().join(" ");
             Err(SqlError::Syntax(format!(
-                "{verb} is not supported; statements are SELECT, CREATE [OR REPLACE] [MATERIALIZED] VIEW, DROP VIEW, CREATE TABLE, DROP TABLE, TRUNCATE, INSERT, UPDATE, DELETE, SHOW, EXPLAIN [DATAFLOW] and SUBSCRIBE"
+                "{verb} is not supported; statements are SELECT, CREATE [OR REPLACE] [MATERIALIZED] VIEW, DROP VIEW, CREATE [OR REPLACE] MODEL, DROP MODEL, CREATE TABLE, DROP TABLE, TRUNCATE, INSERT, UPDATE, DELETE, SHOW, EXPLAIN [DATAFLOW] and SUBSCRIBE"
             )))
         }
     }

@@ -26,7 +26,14 @@ fn deadly() -> View {
     let spans = plan.push(one, Arc::new(Schema::new(vec![column("trace_id")])));
     let schema = Arc::new(Schema::new(vec![column("trace_id"), column("missing")]));
     plan.push(Node::Consolidate(spans), schema.clone());
-    View { plan: Arc::new(plan), schema, retracts: false, query: "SELECT 1".to_owned(), horizon_ms: None }
+    View {
+        plan: Arc::new(plan),
+        schema,
+        retracts: false,
+        query: "SELECT 1".to_owned(),
+        horizon_ms: None,
+        model: None,
+    }
 }
 
 async fn open(config: &Config) -> Live {

@@ -1,5 +1,6 @@
 //! The built-in views: the rules they follow, and that each is at every tick what its SELECT gives.
 
+mod detectors;
 mod graph;
 mod node_graph;
 pub mod notation;

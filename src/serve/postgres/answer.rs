@@ -166,6 +166,7 @@ fn tag(statement: &Statement) -> &'static str {
         Statement::ExplainDataflow(_) => "EXPLAIN",
         Statement::ShowTables
         | Statement::ShowViews
+        | Statement::ShowModels
         | Statement::ShowViewStats(_)
         | Statement::ShowColumns(_)
         | Statement::ShowCreate(_) => "SHOW",

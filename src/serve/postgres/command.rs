@@ -66,7 +66,9 @@ pub(super) fn understand(sql: &str) -> Result<Command, Fault> {
         ["SET", ..] => set(&words),
         ["RESET", "ALL"] => Ok(Command::Reset(None)),
         ["RESET", ..] => Ok(Command::Reset(Some(setting_name(&words[1..])))),
-        ["SHOW", "TABLES" | "VIEWS" | "MATERIALIZED" | "COLUMNS" | "CREATE", ..] => ours(sql),
+        ["SHOW", "TABLES" | "VIEWS" | "VIEW" | "MODELS" | "MATERIALIZED" | "COLUMNS" | "CREATE", ..] => {
+            ours(sql)
+        }
         ["SHOW", "ALL"] => Ok(Command::Show(None)),
         ["SHOW", ..] => Ok(Command::Show(Some(setting_name(&words[1..])))),
         ["DISCARD", what] => Ok(Command::Discard((*what).to_owned())),
@@ -304,6 +306,8 @@ mod tests {
             ("SET SESSION CHARACTERISTICS AS TRANSACTION READ ONLY", "SetNothing"),
             ("SHOW transaction isolation level", "show Some(\"transaction_isolation\")"),
             ("SHOW TABLES", "Ours"),
+            ("SHOW MODELS", "Ours"),
+            ("SHOW VIEW STATS FOR v", "Ours"),
             ("COPY (SELECT ')' FROM (SELECT 1)) TO STDOUT", "Copy"),
             ("COPY spans TO STDOUT WITH (FORMAT csv, HEADER)", "Copy"),
             ("COPY (SUBSCRIBE TO v WITH (SNAPSHOT = false)) TO STDOUT", "Copy"),

@@ -9,10 +9,13 @@
 //! | `transaction_timestamp()`, `statement_timestamp()`, `mz_now()`, `localtimestamp` | `now()` |
 //! | `x::json`, `x::jsonb` | text, which the functions for JSON read |
 //! | `json_array_elements(x)` | `unnest(json_get_array(x))` |
+//! | `stl(x, period => 1440)` | `stl(x, 1440)`: options in their places |
+//! | `anomaly_score(m, x, ...)` | the score of a version of the model `m` |
 //!
 //! A statement is rewritten when it is planned: the text of a view stays as it was written.
 
 mod calls;
+mod options;
 mod tokens;
 mod windows;
 

@@ -16,7 +16,7 @@ use crate::delta::updates::{Run, Tick};
 use crate::sql::catalog::{Catalog, Contents};
 use crate::sql::error::{SqlError, WriteError};
 use crate::sql::question::{Description, Parameter};
-use crate::sql::session::{Session, flatten};
+use crate::sql::session::Session;
 use crate::sql::table::TableDefinition;
 
 /// What a statement does, for whoever owns the table.
@@ -104,10 +104,10 @@ impl Session {
         let schema = match planned.returning {
             None => Arc::new(Schema::empty()),
             Some(step) => {
-                let nulls = parameters.iter().map(|t| Parameter::try_from(t).map_err(flatten));
+                let nulls = parameters.iter().map(|t| Parameter::try_from(t).map_err(SqlError::from));
                 let step = step.bound(&nulls.collect::<Result<Vec<_>, _>>()?)?;
                 // Only the optimizer settles the types of columns.
-                let plan = step.state.optimize(&step.plan).map_err(flatten)?;
+                let plan = step.state.optimize(&step.plan)?;
                 Arc::new(plan.schema().as_arrow().clone())
             }
         };
@@ -152,7 +152,7 @@ impl Execution<'_> {
         let mut stream = self.session.run(&step.state, &step.plan).await?;
         let (mut batches, mut rows, mut bytes) = (vec![], 0, 0);
         while let Some(batch) = stream.next().await {
-            let batch = batch.map_err(flatten)?;
+            let batch = batch?;
             rows += batch.num_rows();
             bytes += bytes_of(&batch);
             if rows > WRITE_ROWS_MAX || bytes > WRITE_BYTES_MAX {

@@ -124,7 +124,7 @@ fn each_view_is_its_select_over_all_that_has_come() {
         let mut lines: Vec<String> = spans(random, 200).iter().map(|s| line(s, random)).collect();
         lines.extend(others(random, 100));
         let views = definitions(&mut Session::with_built_ins(1));
-        assert_eq!(views.len(), 14);
+        assert_eq!(views.len(), 21);
         let mut answers: Vec<Vec<Vec<Vec<String>>>> = vec![];
         for workers in [1, 2] {
             let mut session = played(&lines, workers, random, |session| {

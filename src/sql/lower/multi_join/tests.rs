@@ -109,10 +109,11 @@ fn the_side_with_conditions_leads() {
 
 #[test]
 fn what_is_no_chain_stays() {
+    type Keys = [&'static [usize]; 2];
     type Change = fn(&mut JoinSpec);
     let outer: Change = |spec| spec.unpaired[0] = Unpaired::Padded;
-    let one: [&[usize]; 2] = [&[0], &[0]];
-    let cases: [([&[usize]; 2], [&[usize]; 2], Change); 6] = [
+    let one: Keys = [&[0], &[0]];
+    let cases: [(Keys, Keys, Change); 6] = [
         (one, one, |spec| spec.null_equals_null = true),
         (one, one, |spec| spec.horizon_ms = Some(1)),
         (one, one, outer),

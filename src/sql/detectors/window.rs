@@ -1,0 +1,172 @@
+//! Detectors as window functions.
+
+use std::fmt::Debug;
+use std::hash::{Hash, Hasher};
+use std::sync::Arc;
+
+use arrow::array::{Array, ArrayRef, AsArray, Float64Array, Int64Array, StructArray};
+use arrow::compute::cast;
+use arrow::datatypes::{DataType, Field, FieldRef, Fields, Float64Type, Int64Type, TimeUnit};
+use datafusion::common::{exec_err, plan_err};
+use datafusion::error::Result as DataFusionResult;
+use datafusion::logical_expr::function::{PartitionEvaluatorArgs, WindowUDFFieldArgs};
+use datafusion::logical_expr::planner::{ExprPlanner, PlannerResult, RawWindowExpr};
+use datafusion::logical_expr::{
+    PartitionEvaluator, Signature, Volatility, WindowFunctionDefinition, WindowUDFImpl,
+};
+
+use super::options::Options;
+
+/// Something that looks at the values of a series in their order, and says a struct of each.
+pub trait Detector: Debug + Send + Sync {
+    /// Its name in SQL.
+    fn name(&self) -> &'static str;
+
+    /// The names of its options, in the order in which they may be given without names.
+    fn options(&self) -> &'static [&'static str];
+
+    /// The columns of its struct.
+    fn fields(&self) -> Fields;
+
+    /// It with `options`.
+    ///
+    /// # Errors
+    ///
+    /// An option out of its range.
+    fn configure(&self, options: &Options) -> DataFusionResult<Box<dyn Configured>>;
+}
+
+/// A detector with its options.
+pub trait Configured: Debug + Send {
+    /// The columns of the struct, for each row of a series.
+    fn detect(&self, series: &Series) -> DataFusionResult<Vec<ArrayRef>>;
+}
+
+/// The rows of one partition, in their order.
+pub struct Series {
+    /// What the rows are ordered by: nanoseconds since 1970, or numbers. Null before the others or behind them.
+    pub places: Int64Array,
+    /// Whether the places are times.
+    pub has_times: bool,
+    /// Their values; NaN where there is none.
+    pub values: Vec<f64>,
+}
+
+/// A detector as DataFusion sees it.
+#[derive(Debug)]
+pub struct DetectorFunction {
+    detector: Arc<dyn Detector>,
+    signature: Signature,
+}
+
+impl DetectorFunction {
+    /// The window function `detector(value, options ...) OVER (... ORDER BY place)`.
+    pub fn new(detector: Arc<dyn Detector>) -> Self {
+        DetectorFunction { detector, signature: Signature::user_defined(Volatility::Immutable) }
+    }
+}
+
+impl PartialEq for DetectorFunction {
+    fn eq(&self, other: &Self) -> bool {
+        self.detector.name() == other.detector.name()
+    }
+}
+
+impl Eq for DetectorFunction {}
+
+impl Hash for DetectorFunction {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.detector.name().hash(state);
+    }
+}
+
+impl WindowUDFImpl for DetectorFunction {
+    fn name(&self) -> &str {
+        self.detector.name()
+    }
+
+    fn signature(&self) -> &Signature {
+        &self.signature
+    }
+
+    fn coerce_types(&self, types: &[DataType]) -> DataFusionResult<Vec<DataType>> {
+        let name = self.detector.name();
+        let wrong = |expected: &str| plan_err!("{name}: {expected} is expected");
+        match types {
+            [place, value, options @ ..] if options.len() <= self.detector.options().len() => {
+                if !value.is_numeric() && !value.is_null() {
+                    return wrong("a number");
+                }
+                let place = match place {
+                    DataType::Timestamp(_, zone) => DataType::Timestamp(TimeUnit::Nanosecond, zone.clone()),
+                    DataType::Date32 | DataType::Date64 => DataType::Timestamp(TimeUnit::Nanosecond, None),
+                    integer if integer.is_integer() => DataType::Int64,
+                    _ => return wrong("ORDER BY a timestamp or a whole number"),
+                };
+                Ok([place, DataType::Float64].into_iter().chain(options.iter().cloned()).collect())
+            }
+            _ => wrong("one number and options"),
+        }
+    }
+
+    fn field(&self, args: WindowUDFFieldArgs) -> DataFusionResult<FieldRef> {
+        Ok(Arc::new(Field::new(args.name(), DataType::Struct(self.detector.fields()), true)))
+    }
+
+    fn partition_evaluator(
+        &self,
+        args: PartitionEvaluatorArgs,
+    ) -> DataFusionResult<Box<dyn PartitionEvaluator>> {
+        let arguments = args.input_exprs().get(2..).unwrap_or_default();
+        let options = Options::read(self.detector.options(), arguments)?;
+        let configured = self.detector.configure(&options)?;
+        Ok(Box::new(Evaluator { fields: self.detector.fields(), configured }))
+    }
+}
+
+#[derive(Debug)]
+struct Evaluator {
+    fields: Fields,
+    configured: Box<dyn Configured>,
+}
+
+impl PartitionEvaluator for Evaluator {
+    fn evaluate_all(&mut self, arguments: &[ArrayRef], _rows: usize) -> DataFusionResult<ArrayRef> {
+        let [places, values, ..] = arguments else { return exec_err!("a detector without a value") };
+        let has_times = matches!(places.data_type(), DataType::Timestamp(..));
+        let places = cast(places, &DataType::Int64)?.as_primitive::<Int64Type>().clone();
+        let values = cast(values, &DataType::Float64)?;
+        let values = values.as_primitive::<Float64Type>().iter().map(|v| v.unwrap_or(f64::NAN)).collect();
+        let columns = self.configured.detect(&Series { places, has_times, values })?;
+        Ok(Arc::new(StructArray::try_new(self.fields.clone(), columns, None)?))
+    }
+}
+
+/// Gives detectors what their rows are ordered by as the first argument: a window function does not see it otherwise.
+#[derive(Debug)]
+pub struct Places;
+
+impl ExprPlanner for Places {
+    fn plan_window(&self, mut call: RawWindowExpr) -> DataFusionResult<PlannerResult<RawWindowExpr>> {
+        let WindowFunctionDefinition::WindowUDF(function) = &call.func_def else {
+            return Ok(PlannerResult::Original(call));
+        };
+        if function.inner().downcast_ref::<DetectorFunction>().is_none() {
+            return Ok(PlannerResult::Original(call));
+        }
+        let name = function.name();
+        let [sort] = call.order_by.as_slice() else {
+            return plan_err!("{name}: OVER (... ORDER BY one column) is expected, its rows are a series");
+        };
+        if !sort.asc {
+            return plan_err!("{name}: ORDER BY {} is expected to ascend", sort.expr);
+        }
+        call.args.insert(0, sort.expr.clone());
+        Ok(PlannerResult::Original(call))
+    }
+}
+
+/// A column of `values`, null where they are NaN.
+pub fn floats(values: impl IntoIterator<Item = f64>) -> ArrayRef {
+    Arc::new(values.into_iter().map(|value| Some(value).filter(|v| !v.is_nan())).collect::<Float64Array>())
+}
