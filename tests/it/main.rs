@@ -4,6 +4,7 @@
 
 mod dashboard;
 mod demo;
+mod detectors;
 mod flight_sql;
 mod generate;
 mod http;

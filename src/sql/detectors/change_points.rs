@@ -55,7 +55,7 @@ impl Detector for ChangePoints {
         let penalty = match options.is_text("penalty") {
             true => options
                 .word("penalty", &[("aic", Penalty::Aic), ("bic", Penalty::Bic), ("mbic", Penalty::Mbic)])?,
-            false => options.number("penalty", 0.0..=f64::MAX)?.map(Penalty::Value),
+            false => options.number("penalty", 0.0..=1e12)?.map(Penalty::Value),
         };
         let cost = options.word("cost", &[("mean", Cost::Mean), ("meanvar", Cost::MeanVariance)])?;
         let scaling = options.word(

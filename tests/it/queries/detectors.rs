@@ -7,12 +7,12 @@ use super::notation::{Session, shown};
 
 /// Two hours and more of a service that answers in some 10 ms, one request a minute, but for four minutes in which it takes
 /// 900 ms and fails.
-fn outage() -> String {
+pub fn outage() -> String {
     let line = |minute: u32| {
         let is_broken = (120..124).contains(&minute);
         let ms = if is_broken { 900 } else { 10 + minute * 7 % 5 };
         let status = if is_broken { "ERROR" } else { "" };
-        format!("{minute}/1 web SERVER {ms}ms +{}s {status}\n", minute * 60)
+        format!("{}/1 web SERVER {ms}ms +{}s {status}\n", 1000 + minute, minute * 60)
     };
     (1..=150).map(line).collect()
 }

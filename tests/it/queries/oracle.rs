@@ -123,6 +123,7 @@ fn each_view_is_its_select_over_all_that_has_come() {
         let random = &mut StdRng::seed_from_u64(seed);
         let mut lines: Vec<String> = spans(random, 200).iter().map(|s| line(s, random)).collect();
         lines.extend(others(random, 100));
+        lines.extend(super::detectors::outage().lines().map(str::to_owned));
         let views = definitions(&mut Session::with_built_ins(1));
         assert_eq!(views.len(), 21);
         let mut answers: Vec<Vec<Vec<Vec<String>>>> = vec![];
