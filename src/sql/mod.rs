@@ -13,6 +13,7 @@ pub mod json;
 pub mod lower;
 pub mod model;
 mod nesting;
+mod one_nan;
 pub mod pg_catalog;
 pub mod question;
 mod recursion;

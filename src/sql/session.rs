@@ -27,6 +27,7 @@ use super::catalog::{Catalog, Kind, RelationTable};
 use super::elapsed::Elapsed;
 use super::error::SqlError;
 use super::lower::{self, Lowered};
+use super::one_nan::OneNan;
 use super::pg_catalog::{Client, Listed, Listing, PgCatalog, add_indexes};
 use super::question::{Description, Parameter, Question, parameter_types, with_parameters};
 use super::set_operations::{UnnestRepeats, count_rows};
@@ -93,7 +94,8 @@ impl Session {
         let builder = builder
             .with_analyzer_rule(Arc::new(CanonicalAggregates))
             .with_analyzer_rule(Arc::new(UnnestRepeats))
-            .with_analyzer_rule(Arc::new(Elapsed));
+            .with_analyzer_rule(Arc::new(Elapsed))
+            .with_analyzer_rule(Arc::new(OneNan));
         let base = builder.with_optimizer_rules(logical_rules().collect()).build();
         Session { base, pg_catalog: Arc::default() }
     }
