@@ -125,7 +125,7 @@ fn each_view_is_its_select_over_all_that_has_come() {
         lines.extend(others(random, 100));
         lines.extend(super::detectors::outage().lines().map(str::to_owned));
         let views = definitions(&mut Session::with_built_ins(1));
-        assert_eq!(views.len(), 21);
+        assert_eq!(views.len(), 23);
         let mut answers: Vec<Vec<Vec<Vec<String>>>> = vec![];
         for workers in [1, 2] {
             let mut session = played(&lines, workers, random, |session| {
