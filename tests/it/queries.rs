@@ -5,6 +5,7 @@ mod graph;
 mod models;
 mod node_graph;
 pub mod notation;
+mod objectives;
 mod oracle;
 mod recursive;
 mod summaries;
