@@ -1,27 +1,33 @@
-//! The views that come with the engine: the files of `queries/`, compiled in.
+//! The views and models that come with the engine: the files of `queries/` and `models/`, compiled in.
 
 use crate::engine::BuiltIns;
 use crate::sql::error::SqlError;
 
-/// Names files of `queries/` and holds their text.
-macro_rules! queries {
-    ($($file:literal),* $(,)?) => { &[$(($file, include_str!(concat!("../queries/", $file)))),*] };
+/// Names files of a folder and holds their text.
+macro_rules! files {
+    ($folder:literal: $($file:literal),* $(,)?) => {
+        &[$(($file, include_str!(concat!("../", $folder, "/", $file)))),*]
+    };
 }
 
 /// Each file of `queries/`: its name and its text.
-pub const QUERIES: &[(&str, &str)] = queries![
+pub const QUERIES: &[(&str, &str)] = files!["queries":
     "anomalies.sql",
     "anomaly_events.sql",
     "baselines.sql",
     "change_points.sql",
     "dependency_cycles.sql",
+    "log_anomalies.sql",
     "log_patterns.sql",
     "log_rates.sql",
     "log_templates.sql",
+    "log_window_features.sql",
     "metric_rollups.sql",
+    "missing_data.sql",
     "new_dependencies.sql",
     "operation_latency.sql",
     "performance_metrics.sql",
+    "request_latency_features.sql",
     "service_calls.sql",
     "service_dependencies.sql",
     "service_dependencies_1m.sql",
@@ -30,15 +36,19 @@ pub const QUERIES: &[(&str, &str)] = queries![
     "service_graph_nodes.sql",
     "service_health.sql",
     "service_reachability.sql",
+    "service_slo.sql",
     "slow_queries.sql",
     "trace_critical_path.sql",
     "trace_error_origins.sql",
     "traces.sql",
 ];
 
-/// All built-in views.
+/// Each file of `models/`: its name and its text.
+pub const MODELS: &[(&str, &str)] = files!["models": "log_windows.sql", "request_latency.sql"];
+
+/// All built-in views and models.
 pub fn views() -> Result<BuiltIns, SqlError> {
     let mut views = BuiltIns::default();
-    QUERIES.iter().try_for_each(|(_, sql)| views.add(sql))?;
+    QUERIES.iter().chain(MODELS).try_for_each(|(_, sql)| views.add(sql))?;
     Ok(views)
 }

@@ -28,7 +28,7 @@
 //! | [`config`] | the settings of the server |
 //! | [`ingest`] | recorded telemetry, read in event-time order |
 //! | [`simulate`] | telemetry of a system that is simulated, with the truth about its faults |
-//! | [`built_in`] | the files of `queries/` |
+//! | [`built_in`] | the files of `queries/` and `models/` |
 //! | [`serve`] | the protocols: OTLP in; PostgreSQL, Flight SQL and HTTP out |
 //! | [`command`] | the command line |
 //!

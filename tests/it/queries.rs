@@ -2,14 +2,16 @@
 
 mod detectors;
 mod graph;
+mod models;
 mod node_graph;
 pub mod notation;
+mod objectives;
 mod oracle;
 mod recursive;
 mod summaries;
 
 use expect_test::Expect;
-use undercurrent::built_in::QUERIES;
+use undercurrent::built_in::{MODELS, QUERIES};
 
 use self::notation::{Session, lines, shown};
 
@@ -47,13 +49,15 @@ fn check_retried(text: &str, sql: &str, expected: Expect) {
 }
 
 #[test]
-fn every_file_of_queries_is_compiled_in() {
-    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/queries");
-    let mut files: Vec<String> = std::fs::read_dir(folder)
-        .unwrap()
-        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
-        .collect();
-    files.sort();
-    let compiled: Vec<&str> = QUERIES.iter().map(|(file, _)| *file).collect();
-    assert_eq!(compiled, files);
+fn every_file_of_queries_and_models_is_compiled_in() {
+    for (folder, compiled) in [("queries", QUERIES), ("models", MODELS)] {
+        let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(folder);
+        let mut files: Vec<String> = std::fs::read_dir(folder)
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .collect();
+        files.sort();
+        let compiled: Vec<&str> = compiled.iter().map(|(file, _)| *file).collect();
+        assert_eq!(compiled, files);
+    }
 }

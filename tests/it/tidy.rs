@@ -117,13 +117,15 @@ fn files_are_short_and_finished() {
 
 #[test]
 fn each_query_is_built_in_documented_and_tested() {
-    let listed: BTreeSet<&str> = undercurrent::built_in::QUERIES.iter().map(|(name, _)| *name).collect();
+    let files = undercurrent::built_in::QUERIES.iter().chain(undercurrent::built_in::MODELS);
+    let listed: BTreeSet<&str> = files.map(|(name, _)| *name).collect();
     let tests: String = files_below(&root().join("tests/it"), "rs")
         .iter()
         .filter(|path| path.to_string_lossy().contains("queries"))
         .map(|path| fs::read_to_string(path).unwrap())
         .collect();
-    for path in files_below(&root().join("queries"), "sql") {
+    let folders = ["queries", "models"].map(|folder| files_below(&root().join(folder), "sql"));
+    for path in folders.into_iter().flatten() {
         let name = path.file_name().unwrap().to_str().unwrap();
         assert!(listed.contains(name), "{name} is not listed in src/built_in.rs");
         let text = fs::read_to_string(&path).unwrap();

@@ -152,3 +152,26 @@ fn levels_change_where_the_outage_begins_and_ends_if_it_is_long_enough() {
         "#]],
     );
 }
+
+/// Three days, of which each second half of a day is slow: changes of the first two are known as such, those of the third are
+/// expected.
+#[test]
+fn a_season_is_no_change_once_it_is_expected() {
+    let line = |minute: u32| {
+        let ms = if minute % 1440 >= 720 { 80 } else { 20 } + minute * 7 % 11;
+        format!("{}/1 web SERVER {ms}ms +{}s", minute + 1, minute * 60)
+    };
+    let mut session = Session::new(1);
+    let sql = "SELECT count(*) FILTER (WHERE c.changed_at < f.first_at) > 0,
+                      count(*) FILTER (WHERE c.changed_at >= f.first_at)
+               FROM change_points c
+               CROSS JOIN (SELECT min(minute_at) AS first_at FROM baselines WHERE expected IS NOT NULL) AS f
+               WHERE c.metric_name = 'latency_ms_p95'";
+    session.prepare(sql);
+    session.append(&(0..3 * 1440).map(line).collect::<Vec<_>>());
+    session.close();
+    expect![[r#"
+        true 0
+    "#]]
+    .assert_eq(&shown(&session.rows(sql)));
+}

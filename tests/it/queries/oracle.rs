@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use rand::rngs::StdRng;
 use rand::seq::{IndexedRandom, SliceRandom};
 use rand::{Rng, SeedableRng};
+use undercurrent::built_in::MODELS;
 
 use super::notation::{Session, shown};
 
@@ -106,10 +107,12 @@ fn played(
     session
 }
 
-/// The materialized views: name and SELECT.
+/// The materialized views but for models: name and SELECT.
 fn definitions(session: &mut Session) -> Vec<(String, String)> {
     let views = session.rows("SHOW VIEWS");
-    views.into_iter().filter(|v| v[1] == "materialized view").map(|v| (v[0].clone(), v[2].clone())).collect()
+    let is_model = |name: &str| MODELS.iter().any(|(file, _)| file.trim_end_matches(".sql") == name);
+    let views = views.into_iter().filter(|v| v[1] == "materialized view" && !is_model(&v[0]));
+    views.map(|v| (v[0].clone(), v[2].clone())).collect()
 }
 
 fn sorted(mut rows: Vec<Vec<String>>) -> Vec<Vec<String>> {
@@ -125,7 +128,7 @@ fn each_view_is_its_select_over_all_that_has_come() {
         lines.extend(others(random, 100));
         lines.extend(super::detectors::outage().lines().map(str::to_owned));
         let views = definitions(&mut Session::with_built_ins(1));
-        assert_eq!(views.len(), 21);
+        assert_eq!(views.len(), 24);
         let mut answers: Vec<Vec<Vec<Vec<String>>>> = vec![];
         for workers in [1, 2] {
             let mut session = played(&lines, workers, random, |session| {
