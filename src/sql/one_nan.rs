@@ -74,9 +74,11 @@ fn makes_nans(expression: &Expr, schema: &DFSchema) -> bool {
     use Operator::{Divide, Minus, Modulo, Multiply, Plus};
     let may_make = match expression {
         Expr::BinaryExpr(arithmetic) => {
-            matches!(arithmetic.op, Plus | Minus | Multiply | Divide | Modulo)
-                && !is_harmless(&arithmetic.left)
-                && !is_harmless(&arithmetic.right)
+            let is_safe = is_harmless(&arithmetic.left) || is_harmless(&arithmetic.right);
+            match arithmetic.op {
+                Plus | Minus | Multiply | Divide => !is_safe,
+                op => op == Modulo,
+            }
         }
         Expr::Negative(inner) => !is_harmless(inner),
         _ => false,
@@ -84,7 +86,7 @@ fn makes_nans(expression: &Expr, schema: &DFSchema) -> bool {
     may_make && expression.get_type(schema).is_ok_and(|t| matches!(t, DataType::Float32 | DataType::Float64))
 }
 
-/// Whether `expression` is a constant with which no number makes a NaN.
+/// Whether `expression` is a constant of which no sum, difference, product or quotient with a number is NaN.
 fn is_harmless(expression: &Expr) -> bool {
     match expression {
         Expr::Literal(value, _) => {

@@ -31,7 +31,7 @@ async fn column(sql: &str, batch_rows: usize) -> Vec<ArrayRef> {
 #[tokio::test]
 async fn all_nans_of_arithmetic_have_the_same_bits() {
     for expression in
-        ["x + y", "x - y", "x * y", "x / y", "x % y", "-x", "(x + x) + (-y)", "x * 0.0", "x / 0"]
+        ["x + y", "x - y", "x * y", "x / y", "x % y", "-x", "(x + x) + (-y)", "x * 0.0", "x / 0", "x % 2"]
     {
         for batch_rows in [1, 3, 64] {
             let mut nans = 0;
