@@ -15,7 +15,7 @@ SELECT
     service_name,
     metric_name,
     level['mean_before'] AS mean_before,
-    level['mean_before'] + level['size'] AS mean_after,
+    level['mean_after'] AS mean_after,
     level['size'] AS size,
     level['size_deviations'] AS size_deviations,
     level['certain_after'] AS certain_after
