@@ -46,7 +46,7 @@ SELECT
     window_at AS detected_at,
     'window' AS kind,
     service_name,
-    NULL AS template,
+    NULL::text AS template,
     record_count,
     template_count,
     new_template_count,
@@ -68,11 +68,11 @@ SELECT
     p.service_name,
     p.template,
     p.record_count,
-    NULL,
-    NULL,
-    NULL,
-    NULL,
-    NULL,
+    NULL::bigint,
+    NULL::bigint,
+    NULL::double,
+    NULL::double,
+    NULL::double,
     CASE p.severity WHEN 'FATAL' THEN 'critical' WHEN 'ERROR' THEN 'high' ELSE 'medium' END
 FROM log_patterns p
 JOIN service s ON p.service_name IS NOT DISTINCT FROM s.service_name

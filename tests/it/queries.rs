@@ -61,3 +61,17 @@ fn every_file_of_queries_and_models_is_compiled_in() {
         assert_eq!(compiled, files);
     }
 }
+
+#[test]
+fn every_view_can_be_read() {
+    let mut session = Session::with_built_ins(1);
+    session.close();
+    for (file, _) in QUERIES {
+        let name = file.trim_end_matches(".sql");
+        assert_eq!(
+            session.rows(&format!("SELECT * FROM {name} ORDER BY 1 LIMIT 1")),
+            [] as [Vec<String>; 0],
+            "{name}"
+        );
+    }
+}
