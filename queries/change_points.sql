@@ -29,17 +29,14 @@ FROM (
         service_name,
         metric_name,
         expected,
-        change_points(adjusted)
-            OVER (PARTITION BY service_name, metric_name, is_expected ORDER BY minute_at) AS level
-    FROM (
-        SELECT
-            minute_at,
-            service_name,
-            metric_name,
-            expected,
-            expected IS NOT NULL AS is_expected,
-            coalesce(residual, value) AS adjusted
-        FROM baselines
-    ) AS series
+        change_points(
+            CASE
+                WHEN expected IS NULL THEN value
+                -- Less is rounding, which has levels too.
+                WHEN abs(residual) > 1e-9 * abs(expected) THEN residual
+                ELSE 0.0
+            END
+        ) OVER (PARTITION BY service_name, metric_name, expected IS NULL ORDER BY minute_at) AS level
+    FROM baselines
 ) AS segmented
 WHERE level['is_change_point'];

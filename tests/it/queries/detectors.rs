@@ -175,3 +175,18 @@ fn a_season_is_no_change_once_it_is_expected() {
     "#]]
     .assert_eq(&shown(&session.rows(sql)));
 }
+
+/// What is always the same has residuals that are rounding, and no levels.
+#[test]
+fn a_steady_series_has_no_change() {
+    let line = |minute: u32| format!("{}/1 web SERVER 20ms +{}s", minute + 1, minute * 60);
+    let mut session = Session::new(1);
+    let sql = "SELECT (SELECT count(*) FROM baselines WHERE expected IS NOT NULL) > 0, (SELECT count(*) FROM change_points)";
+    session.prepare(sql);
+    session.append(&(0..4 * 1440).map(line).collect::<Vec<_>>());
+    session.close();
+    expect![[r#"
+        true 0
+    "#]]
+    .assert_eq(&shown(&session.rows(sql)));
+}
