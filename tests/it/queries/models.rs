@@ -81,5 +81,6 @@ fn a_window_of_logs_that_is_like_no_other_is_anomalous() {
         7
         8
         2023-11-17T00:15:00Z window web 100 1.0 true high
-    "#]].assert_eq(&rows);
+    "#]]
+    .assert_eq(&rows);
 }
