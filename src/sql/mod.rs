@@ -4,6 +4,7 @@
 mod canonical;
 pub mod catalog;
 pub mod csv;
+mod definition;
 pub mod detectors;
 mod elapsed;
 pub mod error;
