@@ -7,14 +7,14 @@ use std::sync::Arc;
 
 use arrow::datatypes::DataType;
 use datafusion::common::config::ConfigOptions;
-use datafusion::common::tree_node::{Transformed, TreeNode};
+use datafusion::common::tree_node::Transformed;
 use datafusion::common::{DFSchema, Result};
 use datafusion::functions::core::expr_fn::r#struct;
-use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::utils::conjunction;
 use datafusion::logical_expr::{Expr, ExprSchemable, LogicalPlan, Operator, lit, when};
 use datafusion::optimizer::AnalyzerRule;
 
+use super::expressions;
 use super::functions::Ordered;
 
 /// Replaces, in GROUP BY and in aggregates over everything:
@@ -34,21 +34,8 @@ impl AnalyzerRule for CanonicalAggregates {
     }
 
     fn analyze(&self, plan: LogicalPlan, _: &ConfigOptions) -> Result<LogicalPlan> {
-        Ok(plan.transform_up_with_subqueries(rewrite)?.data)
+        expressions::rewritten(plan, canonical)
     }
-}
-
-fn rewrite(node: LogicalPlan) -> Result<Transformed<LogicalPlan>> {
-    if !matches!(node, LogicalPlan::Aggregate(_)) {
-        return Ok(Transformed::no(node));
-    }
-    let names = NamePreserver::new(&node);
-    let schema = node.inputs().first().map_or_else(|| node.schema().clone(), |input| input.schema().clone());
-    node.map_expressions(|expression| {
-        let name = names.save(&expression);
-        let rewritten = expression.transform_up(|e| canonical(e, &schema))?;
-        Ok(rewritten.update_data(|expression| name.restore(expression)))
-    })
 }
 
 fn canonical(expression: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {

@@ -5,12 +5,13 @@
 
 use arrow::datatypes::{DataType, IntervalMonthDayNano};
 use datafusion::common::config::ConfigOptions;
-use datafusion::common::tree_node::{Transformed, TreeNode};
+use datafusion::common::tree_node::Transformed;
 use datafusion::common::{DFSchema, ScalarValue};
 use datafusion::error::Result as DataFusionResult;
-use datafusion::logical_expr::utils::merge_schema;
 use datafusion::logical_expr::{Between, BinaryExpr, Expr, ExprSchemable, LogicalPlan, Operator, lit};
 use datafusion::optimizer::AnalyzerRule;
+
+use super::expressions;
 
 const DAY_NS: i64 = 86_400_000_000_000;
 const MONTH_DAYS: i64 = 30;
@@ -25,11 +26,7 @@ impl AnalyzerRule for Elapsed {
     }
 
     fn analyze(&self, plan: LogicalPlan, _config: &ConfigOptions) -> DataFusionResult<LogicalPlan> {
-        let rewritten = plan.transform_up_with_subqueries(|node| {
-            let schema = merge_schema(&node.inputs());
-            node.map_expressions(|expression| expression.transform_up(|e| compared(e, &schema)))
-        });
-        Ok(rewritten?.data)
+        expressions::rewritten(plan, compared)
     }
 }
 

@@ -7,6 +7,7 @@ pub mod csv;
 pub mod detectors;
 mod elapsed;
 pub mod error;
+mod expressions;
 mod from;
 pub mod functions;
 pub mod json;

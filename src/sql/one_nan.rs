@@ -12,16 +12,17 @@ use std::sync::{Arc, LazyLock};
 use arrow::array::{Array, ArrayRef, AsArray, PrimitiveArray};
 use arrow::datatypes::{ArrowPrimitiveType, DataType, FieldRef, Float32Type, Float64Type};
 use datafusion::common::config::ConfigOptions;
-use datafusion::common::tree_node::{Transformed, TreeNode};
+use datafusion::common::tree_node::Transformed;
 use datafusion::common::{DFSchema, ExprSchema, ScalarValue, plan_err};
 use datafusion::error::Result as DataFusionResult;
 use datafusion::logical_expr::expr::ScalarFunction;
-use datafusion::logical_expr::utils::merge_schema;
 use datafusion::logical_expr::{
     ColumnarValue, Expr, ExprSchemable, LogicalPlan, Operator, ReturnFieldArgs, ScalarFunctionArgs,
     ScalarUDF, ScalarUDFImpl, Signature, Volatility,
 };
 use datafusion::optimizer::AnalyzerRule;
+
+use super::expressions;
 
 static FUNCTION: LazyLock<Arc<ScalarUDF>> = LazyLock::new(|| {
     Arc::new(ScalarUDF::new_from_impl(WithOneNan { signature: Signature::any(1, Volatility::Immutable) }))
@@ -37,11 +38,7 @@ impl AnalyzerRule for OneNan {
     }
 
     fn analyze(&self, plan: LogicalPlan, _config: &ConfigOptions) -> DataFusionResult<LogicalPlan> {
-        let rewritten = plan.transform_up_with_subqueries(|node| {
-            let schema = merge_schema(&node.inputs());
-            node.map_expressions(|expression| expression.transform_up(|e| Ok(with_one_nan(e, &schema))))
-        });
-        Ok(rewritten?.data)
+        expressions::rewritten(plan, |expression, schema| Ok(with_one_nan(expression, schema)))
     }
 }
 
@@ -100,7 +97,7 @@ fn is_harmless(expression: &Expr) -> bool {
     }
 }
 
-/// A float as it is, with one NaN for all. It shows as its argument, and no statement can name it.
+/// A float as it is, with one NaN for all. A column of it is named like its argument; no statement can call it.
 #[derive(Debug, PartialEq, Eq, Hash)]
 struct WithOneNan {
     signature: Signature,
@@ -109,10 +106,6 @@ struct WithOneNan {
 impl ScalarUDFImpl for WithOneNan {
     fn name(&self) -> &str {
         "one_nan"
-    }
-
-    fn display_name(&self, args: &[Expr]) -> DataFusionResult<String> {
-        Ok(args.iter().map(Expr::to_string).collect())
     }
 
     fn schema_name(&self, args: &[Expr]) -> DataFusionResult<String> {
