@@ -15,6 +15,7 @@ pub mod lower;
 pub mod model;
 mod nesting;
 mod one_nan;
+mod padding;
 pub mod pg_catalog;
 pub mod question;
 mod recursion;

@@ -345,6 +345,9 @@ fn physical_rules(state: &SessionState) -> Vec<Arc<dyn PhysicalOptimizerRule + S
         if FAILING_PHYSICAL_RULES.contains(&rule.name()) {
             continue;
         }
+        if rule.name() == "EnsureRequirements" {
+            rules.push(Arc::new(super::padding::ForgetConstants));
+        }
         rules.push(rule.clone());
         // Moves expressions below a join, above which it is not known any more that a column is constant: what was
         // not sorted for that reason is sorted now, while the order asked for is still part of the plan.
