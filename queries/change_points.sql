@@ -19,7 +19,7 @@ SELECT
     service_name,
     metric_name,
     level['mean_before'] + coalesce(expected, 0.0) AS mean_before,
-    level['mean_before'] + level['size'] + coalesce(expected, 0.0) AS mean_after,
+    level['mean_after'] + coalesce(expected, 0.0) AS mean_after,
     level['size'] AS size,
     level['size_deviations'] AS size_deviations,
     level['certain_after'] AS certain_after

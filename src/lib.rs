@@ -93,7 +93,8 @@
 //!   incremental form keep this multiset, sorted, and are called anew over it.
 //! - What depends on the order of rows keeps them in it, as bytes that compare as rows do ([`delta::order`]), the rows of
 //!   all partitions in one tree. First rows ([`delta::top_k`]) are gone through up to the limit; window functions
-//!   ([`delta::partition`]) are computed before and after a tick's changes for the partitions that it touches.
+//!   ([`delta::partition`]) are computed before and after a tick's changes for the partitions that it touches. Detectors
+//!   keep up with single rows ([`delta::series`]), and a series has its rows in blocks of its own.
 //! - A recursion takes its rounds one after the other within a tick, so that time stays totally ordered, and the round
 //!   is a column of its rows: operators in a loop are those outside, with one state for all rounds
 //!   ([`delta::recursion`]).
@@ -114,8 +115,9 @@
 //!
 //! Detectors are pure functions in [`detect`], over the values of a series in their order or over the multiset of some
 //! rows, and functions of SQL in [`sql::detectors`]: window functions, aggregates and scalars that batch queries and views
-//! share, so that late and retracted rows lead to what would be had they come in time. A season's fit is kept by the values
-//! in its window, since a view asks for the same ones again whenever a row of the series comes. A model
+//! share, so that late and retracted rows lead to what would be had they come in time. Of a window function there is one form,
+//! a state that rows are edited into ([`delta::series`]): a batch query edits all of them into a new one, and a view keeps
+//! one for each series, asks it which rows a tick affects, and sends those whose results are different. A model
 //! ([`sql::model`]) is a view of its versions, each an aggregate over a window that has ended; a score is a join with it.
 //!
 //! # Tables

@@ -9,6 +9,7 @@ use super::order::OrderColumn;
 use super::partition::PartitionSpec;
 use super::plan::{Node, NodeId, Plan};
 use super::recursion::{ROUNDS_MAX, import};
+use super::series::SeriesSpec;
 use super::temporal_condition::{Bound, Condition};
 use super::top_k::{Numbering, TopKSpec};
 
@@ -112,6 +113,7 @@ fn describe(plan: &Plan, id: NodeId, first: NodeId) -> String {
         }
         Node::Aggregate { input, spec } => group_by(plan, *input, spec, first),
         Node::Partition { input, spec } => partition(plan, *input, spec, first),
+        Node::Series { input, spec } => series(plan, *input, spec, first),
         Node::TopK { input, spec } => top_k(plan, *input, spec, first),
         Node::Join { left, right, spec } => join(plan, *left, *right, spec, first),
         Node::MultiJoin { inputs, spec } => multi_join(plan, inputs, spec, first),
@@ -154,11 +156,29 @@ fn retractions(inputs: &[(NodeId, bool)]) -> String {
     format!("retractions={from}")
 }
 
-fn partition(plan: &Plan, input: NodeId, spec: &PartitionSpec, first: NodeId) -> String {
-    let bound = match spec.horizon_ms.filter(|_| !spec.retracts) {
+/// What bounds the state of partitions.
+fn partitions_kept(horizon_ms: Option<u64>, retracts: bool) -> String {
+    match horizon_ms.filter(|_| !retracts) {
         Some(ms) => format!("partitions with a row in the last {}", seconds(ms)),
         None => GROWS.to_owned(),
-    };
+    }
+}
+
+fn series(plan: &Plan, input: NodeId, spec: &SeriesSpec, first: NodeId) -> String {
+    let calls: Vec<&str> = spec.calls.iter().map(|call| call.name.as_str()).collect();
+    format!(
+        "Series by=[{}] order=[{}] compute=[{}] state=(all rows in order, what each function knows of them) \
+         bound=({}) {}",
+        columns(plan, input, spec.partition.iter().copied()),
+        order(plan, input, &spec.order),
+        calls.join(", "),
+        partitions_kept(spec.horizon_ms, spec.retracts),
+        retractions(&[(first + input, spec.retracts)])
+    )
+}
+
+fn partition(plan: &Plan, input: NodeId, spec: &PartitionSpec, first: NodeId) -> String {
+    let bound = partitions_kept(spec.horizon_ms, spec.retracts);
     format!(
         "Partition by=[{}] order=[{}] compute=[{}] state=(all rows in order) bound=({bound}) {}",
         columns(plan, input, spec.partition.iter().copied()),

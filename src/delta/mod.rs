@@ -31,12 +31,13 @@ pub mod recursion;
 pub mod repeat;
 pub mod route;
 pub(crate) mod row_store;
+pub mod series;
 pub mod single;
 pub mod stats;
 pub mod temporal_condition;
 pub mod temporal_filter;
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
 pub mod top_k;
 pub mod unnest;
 pub mod updates;

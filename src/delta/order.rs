@@ -1,6 +1,6 @@
 //! Rows as bytes that compare as the rows do.
 
-use arrow::array::RecordBatch;
+use arrow::array::{ArrayRef, RecordBatch};
 use arrow::compute::{SortOptions, cast};
 use arrow::datatypes::SchemaRef;
 use arrow::row::{RowConverter, RowParser, Rows, SortField};
@@ -53,11 +53,21 @@ impl RowOrder {
     /// The order of rows of `schema` by `order`. With `has_peers` rows tell their peers. Fails
     /// where Arrow cannot order a type.
     pub fn new(schema: SchemaRef, order: &[OrderColumn], has_peers: bool) -> DataFusionResult<Self> {
+        Self::without(schema, order, has_peers, &[])
+    }
+
+    /// The order of rows of `schema` without the columns `left_out`, which are not in their bytes.
+    pub fn without(
+        schema: SchemaRef,
+        order: &[OrderColumn],
+        has_peers: bool,
+        left_out: &[usize],
+    ) -> DataFusionResult<Self> {
         let nulls_last = SortOptions { descending: false, nulls_first: false };
         let mut all: Vec<OrderColumn> = vec![];
         let rest = (0..schema.fields().len()).map(|column| OrderColumn { column, options: nulls_last });
         for column in order.iter().copied().chain(rest) {
-            if !all.iter().any(|known| known.column == column.column) {
+            if !left_out.contains(&column.column) && !all.iter().any(|known| known.column == column.column) {
                 all.push(column);
             }
         }
@@ -101,16 +111,28 @@ impl RowOrder {
         if self.columns.is_empty() {
             return Ok(columnless(self.schema.clone(), encoded.len()));
         }
+        let columns = self.decode_columns(encoded)?.into_iter().flatten().collect();
+        Ok(RecordBatch::try_new(self.schema.clone(), columns)?)
+    }
+
+    /// The columns of the rows that `encoded` are the bytes of; `None` for each that was left out.
+    pub fn decode_columns<'a>(
+        &self,
+        encoded: impl ExactSizeIterator<Item = &'a [u8]>,
+    ) -> DataFusionResult<Vec<Option<ArrayRef>>> {
+        let mut columns = vec![None; self.schema.fields().len()];
+        if self.columns.is_empty() {
+            return Ok(columns);
+        }
         let behind = if self.peers.is_some() { PEER_LEN_BYTES } else { 0 };
         let rows = encoded.map(|bytes| self.parser.parse(&bytes[..bytes.len() - behind]));
         let decoded = self.converter.convert_rows(rows)?;
-        let mut columns = vec![None; decoded.len()];
         for (place, array) in self.columns.iter().zip(decoded) {
             let data_type = self.schema.field(*place).data_type();
             let array = if array.data_type() == data_type { array } else { cast(&array, data_type)? };
             columns[*place] = Some(array);
         }
-        Ok(RecordBatch::try_new(self.schema.clone(), columns.into_iter().flatten().collect())?)
+        Ok(columns)
     }
 }
 

@@ -74,6 +74,11 @@ impl Arrivals {
         self.parts[change.part as usize].row(change.row as usize)
     }
 
+    /// The part that the row came in, and its place there.
+    pub fn origin(&self, change: &Change) -> (usize, usize) {
+        (change.part as usize, change.row as usize)
+    }
+
     /// All changes.
     pub fn changes(&self) -> &[Change] {
         &self.changes

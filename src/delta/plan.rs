@@ -21,6 +21,7 @@ use super::outlet::Outlet;
 use super::partition::{Partition, PartitionSpec};
 use super::recursion::{Nest, Recursion};
 use super::route::Route;
+use super::series::{Series, SeriesSpec};
 use super::single::{Single, SingleSpec};
 use super::stats::Counters;
 use super::temporal_condition::Condition;
@@ -112,6 +113,13 @@ pub enum Node {
         input: NodeId,
         /// How, and what is computed.
         spec: PartitionSpec,
+    },
+    /// Functions of series that keep up with their rows.
+    Series {
+        /// What is partitioned.
+        input: NodeId,
+        /// How, and what is computed.
+        spec: SeriesSpec,
     },
     /// The first rows of each partition.
     TopK {
@@ -212,6 +220,7 @@ impl Plan {
             | Node::Single { input, .. }
             | Node::Unnest { input, .. }
             | Node::Partition { input, .. }
+            | Node::Series { input, .. }
             | Node::TopK { input, .. }
             | Node::TemporalFilter { input, .. } => vec![*input],
             Node::Negate(input) | Node::Repeat(input) | Node::Consolidate(input) => vec![*input],
@@ -231,6 +240,7 @@ impl Plan {
             | Node::Single { input, .. }
             | Node::Unnest { input, .. }
             | Node::Partition { input, .. }
+            | Node::Series { input, .. }
             | Node::TopK { input, .. }
             | Node::TemporalFilter { input, .. } => vec![input],
             Node::Negate(input) | Node::Repeat(input) | Node::Consolidate(input) => vec![input],
@@ -262,6 +272,9 @@ impl Plan {
                 }
                 Node::Partition { spec, .. } => {
                     Partition::new(spec.clone(), Arc::default())?;
+                }
+                Node::Series { spec, .. } => {
+                    Series::new(spec.clone(), Arc::default())?;
                 }
                 Node::TopK { spec, .. } => {
                     TopK::new(spec.clone(), Arc::default())?;
@@ -382,6 +395,10 @@ impl Plan {
                 Node::Partition { input: of, spec } => {
                     let inputs = vec![(input(of), by(&spec.partition))];
                     by_tick(site("Partition"), inputs, None, Partition::new(spec.clone(), counted.clone())?)
+                }
+                Node::Series { input: of, spec } => {
+                    let inputs = vec![(input(of), by(&spec.partition))];
+                    by_tick(site("Series"), inputs, None, Series::new(spec.clone(), counted.clone())?)
                 }
                 Node::TopK { input: of, spec } => {
                     let inputs = vec![(input(of), by(&spec.partition))];

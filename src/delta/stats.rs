@@ -11,6 +11,8 @@ pub struct Counters {
     pub expired_rows: AtomicU64,
     /// Rows that came when nothing could be done with them any more.
     pub late_rows: AtomicU64,
+    /// Models of many rows that were computed, such as fits of a season.
+    pub fits: AtomicU64,
     rows_in: AtomicU64,
     rows_out: AtomicU64,
     errors: AtomicU64,
@@ -38,6 +40,8 @@ pub struct Counts {
     pub late_rows: u64,
     /// Rows that the horizon dropped from the state.
     pub expired_rows: u64,
+    /// Models of many rows that were computed.
+    pub fits: u64,
 }
 
 impl Counters {
@@ -78,6 +82,7 @@ impl Counters {
             busy_ns: read(&self.busy_ns),
             late_rows: read(&self.late_rows),
             expired_rows: read(&self.expired_rows),
+            fits: read(&self.fits),
         }
     }
 }
@@ -92,6 +97,7 @@ impl AddAssign for Counts {
         self.busy_ns += other.busy_ns;
         self.late_rows += other.late_rows;
         self.expired_rows += other.expired_rows;
+        self.fits += other.fits;
     }
 }
 

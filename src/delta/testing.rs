@@ -2,6 +2,7 @@
 //! answer at every tick compared with a recomputation.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
 use arrow::array::{Array, Int64Array, RecordBatch, StringArray, TimestampNanosecondArray};
@@ -85,12 +86,25 @@ pub fn plan(inputs: usize, nodes: Vec<(Node, SchemaRef)>) -> Plan {
     plan
 }
 
+/// Says when a worker panics: others would wait for it for ever.
+struct OnPanic(Arc<AtomicBool>);
+
+impl Drop for OnPanic {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.0.store(true, Ordering::Relaxed);
+        }
+    }
+}
+
 /// The rows of `plan`'s result at each tick of `history`, run on `workers` workers with updates in
 /// batches of at most `batch` rows.
 pub fn run(plan: &Plan, history: &History, workers: usize, batch: usize) -> Vec<(Tick, Bag)> {
     let results: Arc<Mutex<BTreeMap<Tick, Vec<super::chunk::ArrowChunk>>>> = Arc::default();
     let (shared, plan, history) = (results.clone(), plan.clone(), history.clone());
+    let failed = Arc::new(AtomicBool::new(false));
     let guards = timely::execute(timely::Config::process(workers), move |worker| {
+        let _failure = OnPanic(failed.clone());
         let probe = Handle::new();
         let inputs = history.first().map_or(0, |(_, inputs)| inputs.len());
         let mut handles: Vec<InputHandle<Tick, NoopBuilder<Updates>>> =
@@ -127,10 +141,12 @@ pub fn run(plan: &Plan, history: &History, workers: usize, batch: usize) -> Vec<
                 handle.advance_to(tick + 1);
             }
             while probe.less_than(&(tick + 1)) {
+                assert!(!failed.load(Ordering::Relaxed), "another worker panicked");
                 worker.step();
             }
             let (rows, errors) = arrangement.chunks();
-            assert!(rows_at(&errors, *tick).is_empty(), "no errors expected");
+            let errors: Vec<_> = rows_at(&errors, *tick).iter().flat_map(|(rows, _)| texts(rows)).collect();
+            assert!(errors.is_empty(), "no errors expected: {errors:?}");
             shared.lock().unwrap().entry(*tick).or_default().extend(rows);
             arrangement.compact(*tick);
         }

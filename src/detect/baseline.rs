@@ -32,12 +32,10 @@ mod series;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
-
 use super::deviation::Deviation;
 use super::stl::{Degree, PERIOD_POINTS_MIN, Smoother, StlError, StlOptions};
 
-pub use fit::Fit;
+use fit::Fit;
 pub use series::Series;
 
 /// The longest window, in points: beyond it a fit would take more than a second.
@@ -217,36 +215,29 @@ impl Baseline {
         &self.options
     }
 
-    /// How many places before its boundary a fit knows.
-    pub fn window_points(&self) -> usize {
-        self.window_points
-    }
-
     /// The boundary of the fit that the point at `index` is placed against.
-    pub fn boundary(&self, index: i64) -> i64 {
+    fn boundary(&self, index: i64) -> i64 {
         let offset = self.options.refit_offset as i64;
         let part = index.wrapping_sub(offset).rem_euclid(self.refit_every);
         index.saturating_sub(part)
     }
 
-    /// The fit of the `window` that ends at a boundary: the values of its places, NaN where there is none. Places before
-    /// the first value may be left out. `None` for too little.
-    pub fn fit(&self, window: &[f64]) -> Option<Fit> {
-        Fit::new(self, window)
-    }
-
     /// Places each point against the fit of its boundary; `None` where there is no fit.
     ///
-    /// `index` and `values` are as long as each other (what is longer is left aside) and in any order, each place
-    /// once; of several points of one place fits see the greatest value. The result has the order of the input.
+    /// `index` and `values` are as long as each other (what is longer is left aside) and in any order; of several points
+    /// of one place fits see the greatest value. The result has the order of the input.
     pub fn place_all(&self, index: &[i64], values: &[f64]) -> Vec<Option<Placed>> {
-        let mut points = BTreeMap::new();
-        for (index, value) in index.iter().zip(values) {
-            let known = points.entry(*index).or_insert(*value);
-            *known = std::cmp::max_by(*known, *value, f64::total_cmp);
-        }
-        let mut series = Series::of(self.clone(), points);
-        index.iter().zip(values).map(|(index, value)| series.place_value(*index, *value)).collect()
+        let count = index.len().min(values.len());
+        let mut order: Vec<usize> = (0..count).collect();
+        order.sort_by_key(|point| index[*point]);
+        let mut series = Series::new(self.clone());
+        order
+            .iter()
+            .enumerate()
+            .for_each(|(at, point)| series.splice(at, 0, 1, index[*point], values[*point]));
+        let mut placed = vec![None; count];
+        order.iter().enumerate().for_each(|(at, point)| placed[*point] = series.place(at));
+        placed
     }
 }
 

@@ -12,6 +12,7 @@ mod bytes;
 pub mod change_points;
 pub mod deviation;
 pub mod exact_sum;
+mod finite;
 mod fourier;
 pub mod isolation_forest;
 pub mod log_template;

@@ -56,6 +56,11 @@ impl OrderStatistics {
         self.len() == 0
     }
 
+    /// Bytes on the heap, with what is reserved for growth.
+    pub fn size_bytes(&self) -> usize {
+        self.nodes.capacity() * size_of::<Node>() + self.free.capacity() * size_of::<u32>()
+    }
+
     /// Adds one copy of a value.
     pub fn insert(&mut self, value: f64) {
         if self.nodes.len() < NONE as usize {

@@ -22,8 +22,11 @@ use super::order_statistics::OrderStatistics;
 use super::period::{PeriodSearch, find_period};
 use super::three_sigma::Samples;
 
+mod series;
 #[cfg(test)]
 mod tests;
+
+pub use series::Series;
 
 /// Less of the mean than this is no deviation: it is rounding.
 const ROUNDING: f64 = 1e-6;
@@ -160,25 +163,49 @@ impl Spikes {
 
     /// The score of the next value.
     pub fn push(&mut self, value: f64) -> f64 {
-        let strength = if value.is_finite() { self.strength(value) } else { 0.0 };
-        let strongest = self.strongest.value();
-        self.strongest.push(strength, self.options.quiet_points);
-        self.samples.add(value);
-        self.remember(value);
-        if strength > strongest { strength / self.options.threshold } else { 0.0 }
+        self.advance(value).0
     }
 
-    fn strength(&mut self, value: f64) -> f64 {
+    /// The score of the next value, and what takes it back.
+    fn advance(&mut self, value: f64) -> (f64, Undo) {
+        let mut undo = Undo { value, period: self.period, ..Undo::default() };
+        let strength = if value.is_finite() { self.strength(value, &mut undo) } else { 0.0 };
+        let strongest = self.strongest.value();
+        undo.weaker = self.strongest.push(strength, self.options.quiet_points);
+        self.samples.add(value);
+        undo.oldest = self.remember(value);
+        let score = if strength > strongest { strength / self.options.threshold } else { 0.0 };
+        (score, undo)
+    }
+
+    /// Takes back the last value that is not taken back yet.
+    fn retreat(&mut self, undo: Undo) {
+        self.period = undo.period;
+        self.seen -= 1;
+        self.last.pop_back();
+        undo.oldest.into_iter().for_each(|oldest| self.last.push_front(oldest));
+        self.samples.retract(undo.value);
+        self.strongest.pop(undo.weaker);
+        undo.from_mean.into_iter().for_each(|distance| self.from_mean.forget(distance));
+        if let Some(smooth) = undo.from_phase {
+            self.from_phase.forget(smooth);
+            self.recent.pop_back();
+            undo.least_recent.into_iter().for_each(|distance| self.recent.push_front(distance));
+        }
+    }
+
+    fn strength(&mut self, value: f64, undo: &mut Undo) -> f64 {
         let quantile = self.options.quantile;
-        let from_mean =
-            self.distance_from_mean(value).map_or(0.0, |distance| self.from_mean.of(distance, quantile));
+        undo.from_mean = self.distance_from_mean(value);
+        let from_mean = undo.from_mean.map_or(0.0, |distance| self.from_mean.of(distance, quantile));
         let Some(distance) = self.distance_from_phase(value) else { return from_mean };
         self.recent.push_back(distance);
         if self.recent.len() > self.options.smooth_points {
-            self.recent.pop_front();
+            undo.least_recent = self.recent.pop_front();
         }
-        let smooth = self.recent.iter().sum::<f64>() / self.recent.len() as f64;
-        from_mean + self.from_phase.of(smooth.min(f64::MAX), quantile)
+        let smooth = (self.recent.iter().sum::<f64>() / self.recent.len() as f64).min(f64::MAX);
+        undo.from_phase = Some(smooth);
+        from_mean + self.from_phase.of(smooth, quantile)
     }
 
     fn distance_from_mean(&self, value: f64) -> Option<f64> {
@@ -201,7 +228,8 @@ impl Spikes {
         distances.filter(|distance| distance.is_finite()).reduce(f64::min)
     }
 
-    fn remember(&mut self, value: f64) {
+    /// Notes a value; which one is forgotten for it.
+    fn remember(&mut self, value: f64) -> Option<f64> {
         self.seen += 1;
         self.last.push_back(if value.is_finite() { value } else { f64::NAN });
         let SpikePeriod::FoundOr(otherwise) = self.options.period else {
@@ -209,19 +237,43 @@ impl Spikes {
         };
         // Four periods of what may be found have to fit in.
         let window = SEARCH_PERIODS.max(self.options.cycles).saturating_mul(otherwise).saturating_mul(2);
-        self.forget(window);
+        let oldest = self.forget(window);
         if self.seen.is_multiple_of(otherwise) {
             let first = self.last.len().saturating_sub(SEARCH_PERIODS * otherwise);
             let found = find_period(&self.last.make_contiguous()[first..], PeriodSearch::UpTo(usize::MAX));
             self.period = found.unwrap_or(otherwise);
         }
+        oldest
     }
 
-    fn forget(&mut self, kept: usize) {
-        while self.last.len() > kept {
-            self.last.pop_front();
-        }
+    fn forget(&mut self, kept: usize) -> Option<f64> {
+        if self.last.len() > kept { self.last.pop_front() } else { None }
     }
+
+    /// Bytes held, about.
+    fn size_bytes(&self) -> usize {
+        size_of::<Self>()
+            + (self.last.capacity() + self.recent.capacity()) * size_of::<f64>()
+            + self.samples.size_bytes()
+            + self.from_mean.distances.size_bytes()
+            + self.from_phase.distances.size_bytes()
+            + self.strongest.descending.capacity() * size_of::<(u64, f64)>()
+    }
+}
+
+/// What a value did to the state.
+#[derive(Clone, Debug, Default)]
+struct Undo {
+    value: f64,
+    /// The period before it.
+    period: usize,
+    from_mean: Option<f64>,
+    /// The average that came with it, and the distance that left for it.
+    from_phase: Option<f64>,
+    least_recent: Option<f64>,
+    /// The value that was forgotten for it.
+    oldest: Option<f64>,
+    weaker: Weaker,
 }
 
 /// Distances so far, and what is rare among them.
@@ -241,6 +293,18 @@ impl Rarity {
             _ => 0.0,
         }
     }
+
+    /// Takes a distance back.
+    fn forget(&mut self, distance: f64) {
+        self.distances.remove(distance);
+    }
+}
+
+/// What left a [`SlidingMaximum`] for a number: those that it exceeds, the last first, and one that was too old.
+#[derive(Clone, Debug, Default)]
+struct Weaker {
+    exceeded: Vec<(u64, f64)>,
+    expired: Option<(u64, f64)>,
 }
 
 /// The maximum of the last numbers.
@@ -252,15 +316,24 @@ struct SlidingMaximum {
 }
 
 impl SlidingMaximum {
-    fn push(&mut self, number: f64, length: usize) {
-        while self.descending.back().is_some_and(|(_, last)| *last <= number) {
-            self.descending.pop_back();
+    fn push(&mut self, number: f64, length: usize) -> Weaker {
+        let mut weaker = Weaker::default();
+        while let Some(last) = self.descending.pop_back_if(|(_, last)| *last <= number) {
+            weaker.exceeded.push(last);
         }
         self.descending.push_back((self.pushed, number));
         self.pushed += 1;
-        while self.descending.front().is_some_and(|(place, _)| self.pushed - place > length as u64) {
-            self.descending.pop_front();
-        }
+        let pushed = self.pushed;
+        weaker.expired = self.descending.pop_front_if(|(place, _)| pushed - *place > length as u64);
+        weaker
+    }
+
+    /// Takes the last number back.
+    fn pop(&mut self, weaker: Weaker) {
+        self.pushed -= 1;
+        weaker.expired.into_iter().for_each(|expired| self.descending.push_front(expired));
+        self.descending.pop_back();
+        self.descending.extend(weaker.exceeded.into_iter().rev());
     }
 
     /// The maximum, or 0.

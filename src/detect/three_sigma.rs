@@ -7,8 +7,11 @@ use super::exact_sum::ExactSum;
 use super::exact_sum::moments::{Divisor, mean, variance};
 use super::order_statistics::OrderStatistics;
 
+mod series;
 #[cfg(test)]
 mod tests;
+
+pub use series::Series;
 
 /// What [`three_sigma`] is asked.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -27,6 +30,19 @@ impl Default for ThreeSigmaOptions {
     /// All values before, three standard deviations, after 100 values.
     fn default() -> Self {
         Self { window: None, threshold: 3.0, min_samples: 100, deviation: Deviation::Standard }
+    }
+}
+
+impl ThreeSigmaOptions {
+    /// Whether all of them can be.
+    pub fn check(&self) -> Result<(), ThreeSigmaError> {
+        if let Some(window @ 0..2) = self.window {
+            return Err(ThreeSigmaError::Window(window));
+        }
+        if self.threshold.is_nan() || self.threshold <= 0.0 {
+            return Err(ThreeSigmaError::Threshold(self.threshold));
+        }
+        Ok(())
     }
 }
 
@@ -115,6 +131,14 @@ impl Samples {
         }
     }
 
+    /// Bytes on the heap, about.
+    pub fn size_bytes(&self) -> usize {
+        match &self.state {
+            State::Standard(sums) => sums.iter().map(ExactSum::size_bytes).sum(),
+            State::Robust(ordered) => ordered.size_bytes(),
+        }
+    }
+
     /// Middle and deviation; `None` of fewer than two values.
     pub fn middle_and_deviation(&self) -> Option<(f64, f64)> {
         match &self.state {
@@ -154,12 +178,7 @@ pub fn three_sigma(
     values: &[f64],
     options: &ThreeSigmaOptions,
 ) -> Result<Vec<Option<Judged>>, ThreeSigmaError> {
-    if let Some(window @ 0..2) = options.window {
-        return Err(ThreeSigmaError::Window(window));
-    }
-    if options.threshold.is_nan() || options.threshold <= 0.0 {
-        return Err(ThreeSigmaError::Threshold(options.threshold));
-    }
+    options.check()?;
     let (mut samples, mut last) = (Samples::new(options.deviation), VecDeque::new());
     let judge = |value: &f64| {
         let judged = samples.judge(*value, options);

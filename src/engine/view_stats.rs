@@ -189,7 +189,7 @@ pub(super) fn operator_stats(figures: Arc<Figures>) -> Relation {
         text("shared_with", true),
     ];
     fields.extend(counted_fields());
-    fields.extend([number("late_rows", false), number("expired_rows", false)]);
+    fields.extend(["late_rows", "expired_rows", "fits"].map(|name| number(name, false)));
     let schema = Arc::new(Schema::new(fields));
     let stats = OperatorStats { schema: schema.clone(), figures };
     Relation { schema, kind: Kind::System(Arc::new(stats)) }
@@ -247,6 +247,7 @@ impl Contents for OperatorStats {
         columns.extend(counted_columns(&counted));
         columns.push(integers(counts.iter().map(|c| c.late_rows)));
         columns.push(integers(counts.iter().map(|c| c.expired_rows)));
+        columns.push(integers(counts.iter().map(|c| c.fits)));
         Ok(vec![RecordBatch::try_new(self.schema.clone(), columns)?])
     }
 }

@@ -5,17 +5,24 @@ use std::ops::Range;
 
 use super::{Baseline, Fit, Placed};
 
+/// The most fits that a series keeps: the newest.
+const FITS_MAX: usize = 16;
+
 /// A series under a [`Baseline`], to which points are appended, come late, and are taken back.
 ///
-/// Fits are computed when first asked for and kept; a change drops those whose window holds the place that changed.
-/// What [`Series::place`] gives is what [`Baseline::place_all`] gives of the points that are there now, exactly.
+/// Points are known by their positions in the order of their places; there may be several in one place, of which fits
+/// see the greatest value. Fits are computed when first asked for, and the newest are kept; a change drops those whose
+/// window holds the place that changed. What [`Series::place`] gives is what [`Baseline::place_all`] gives of the points
+/// that are there now, exactly.
 ///
-/// Memory: a node of a tree for each point, and for each fit that was asked for one cycle of each season. What is no
-/// longer needed is given up by [`Series::forget`].
+/// Memory: 16 bytes a point, and for each of up to 16 fits one cycle of each season.
 #[derive(Clone, Debug)]
 pub struct Series {
     baseline: Baseline,
-    points: BTreeMap<i64, f64>,
+    /// Ascending.
+    places: Vec<i64>,
+    /// Beside the places.
+    values: Vec<f64>,
     fits: BTreeMap<i64, Option<Fit>>,
     fits_computed: u64,
 }
@@ -23,68 +30,56 @@ pub struct Series {
 impl Series {
     /// An empty series.
     pub fn new(baseline: Baseline) -> Self {
-        Self::of(baseline, BTreeMap::new())
+        Self { baseline, places: vec![], values: vec![], fits: BTreeMap::new(), fits_computed: 0 }
     }
 
-    /// A series of these points.
-    pub(super) fn of(baseline: Baseline, points: BTreeMap<i64, f64>) -> Self {
-        Self { baseline, points, fits: BTreeMap::new(), fits_computed: 0 }
+    /// How many points there are.
+    pub fn len(&self) -> usize {
+        self.places.len()
     }
 
-    /// The value at a place; NaN is a missing one that is there.
-    pub fn value(&self, index: i64) -> Option<f64> {
-        self.points.get(&index).copied()
+    /// Whether there is no point.
+    pub fn is_empty(&self) -> bool {
+        self.places.is_empty()
     }
 
-    /// Puts a value at a place, instead of the former if there is one.
-    ///
-    /// Returns what is to be placed anew, in order: a range of places for each refit whose fit may have changed and
-    /// that has points, and the place itself.
-    pub fn set(&mut self, index: i64, value: f64) -> Vec<Range<i64>> {
-        let former = self.points.insert(index, value);
-        if former.is_some_and(|former| former.to_bits() == value.to_bits()) {
-            return vec![];
+    /// The places of all points, in order.
+    pub fn places(&self) -> &[i64] {
+        &self.places
+    }
+
+    /// Puts `added` points of `value` at `place` in the stead of the `removed` points from `position` on, which have that
+    /// place; places ascend by position. A value that is not finite is a missing one that is there.
+    pub fn splice(&mut self, position: usize, removed: usize, added: usize, place: i64, value: f64) {
+        let position = position.min(self.len());
+        let range = position..position.saturating_add(removed).min(self.len());
+        self.places.splice(range.clone(), std::iter::repeat_n(place, added));
+        self.values.splice(range, std::iter::repeat_n(value, added));
+        let after = place.saturating_add(1)..=place.saturating_add(self.baseline.window_points as i64);
+        if !after.is_empty() && value.is_finite() {
+            let stale: Vec<i64> = self.fits.range(after).map(|(boundary, _)| *boundary).collect();
+            stale.iter().for_each(|boundary| _ = self.fits.remove(boundary));
         }
-        self.changed(index)
     }
 
-    /// Takes back the point at a place, if there is one. Returns what [`Series::set`] does.
-    pub fn remove(&mut self, index: i64) -> Vec<Range<i64>> {
-        if self.points.remove(&index).is_none() {
-            return vec![];
+    /// The positions of the points that may be placed otherwise when a point of `value` at `place` comes or goes: those that
+    /// are placed against fits whose windows hold it.
+    pub fn reach(&self, place: i64, value: f64) -> Range<usize> {
+        let first = self.baseline.boundary(place).saturating_add(self.baseline.refit_every);
+        let last = self.baseline.boundary(place.saturating_add(self.baseline.window_points as i64));
+        if !value.is_finite() || first > last || first <= place {
+            return 0..0;
         }
-        self.changed(index)
+        let start = self.places.partition_point(|place| *place < first);
+        let behind = self.places[start..].partition_point(|place| self.baseline.boundary(*place) <= last);
+        start..start + behind
     }
 
-    /// Places the point at `index`; `None` if there is none, or no fit for it.
-    pub fn place(&mut self, index: i64) -> Option<Placed> {
-        let value = self.value(index)?;
-        self.place_value(index, value)
-    }
-
-    /// Places a value as if it were at `index`, such as NaN to learn what is expected there; `None` if there is no fit.
-    pub fn place_value(&mut self, index: i64, value: f64) -> Option<Placed> {
-        let after = index.wrapping_sub(self.baseline.boundary(index)) as u64;
-        self.fit(index).map(|fit| fit.place(after, value))
-    }
-
-    /// The fit that the point at `index` is placed against.
-    pub fn fit(&mut self, index: i64) -> Option<&Fit> {
-        let boundary = self.baseline.boundary(index);
-        let (points, baseline, computed) = (&self.points, &self.baseline, &mut self.fits_computed);
-        let compute = || {
-            let window = dense(points, Fit::window(baseline, boundary))?;
-            *computed += 1;
-            Fit::new(baseline, &window)
-        };
-        self.fits.entry(boundary).or_insert_with(compute).as_ref()
-    }
-
-    /// Gives up points and fits that no point from `index` on is placed with: none before it may be placed any more.
-    pub fn forget(&mut self, index: i64) {
-        let boundary = self.baseline.boundary(index);
-        self.fits = self.fits.split_off(&boundary);
-        self.points = self.points.split_off(&Fit::window(&self.baseline, boundary).start);
+    /// Places the point at `position`; `None` if there is none, or no fit for it.
+    pub fn place(&mut self, position: usize) -> Option<Placed> {
+        let (place, value) = (*self.places.get(position)?, *self.values.get(position)?);
+        let boundary = self.baseline.boundary(place);
+        self.fit(boundary).map(|fit| fit.place(place.wrapping_sub(boundary) as u64, value))
     }
 
     /// Windows decomposed so far.
@@ -92,41 +87,41 @@ impl Series {
         self.fits_computed
     }
 
-    fn changed(&mut self, index: i64) -> Vec<Range<i64>> {
-        let place = index..index.saturating_add(1);
-        let after = place.end..=index.saturating_add(self.baseline.window_points as i64);
-        if after.is_empty() {
-            return vec![place];
-        }
-        let stale: Vec<i64> = self.fits.range(after.clone()).map(|(boundary, _)| *boundary).collect();
-        stale.iter().for_each(|boundary| _ = self.fits.remove(boundary));
-        let mut changed = vec![place];
-        let mut next = *after.start();
-        // From refit to refit, over those that have no points.
-        while let Some((index, _)) = self.points.range(next..).next() {
-            let boundary = self.baseline.boundary(*index);
-            if boundary > *after.end() {
-                break;
-            }
-            let end = boundary.saturating_add(self.baseline.refit_every);
-            if boundary >= *after.start() {
-                changed.push(boundary..end);
-            }
-            if end <= next {
-                break;
-            }
-            next = end;
-        }
-        changed
+    /// Bytes held, with what is reserved for growth.
+    pub fn size_bytes(&self) -> usize {
+        self.places.capacity() * size_of::<i64>()
+            + self.values.capacity() * size_of::<f64>()
+            + self.fits.values().map(|fit| 32 + fit.as_ref().map_or(0, Fit::bytes)).sum::<usize>()
     }
-}
 
-/// The values of a range of places from the first that has one, NaN where there is none.
-fn dense(points: &BTreeMap<i64, f64>, range: Range<i64>) -> Option<Vec<f64>> {
-    let (first, _) = points.range(range.clone()).next()?;
-    let mut values = vec![f64::NAN; range.end.abs_diff(*first) as usize];
-    for (index, value) in points.range(range) {
-        values[index.abs_diff(*first) as usize] = *value;
+    /// The fit of `boundary`.
+    fn fit(&mut self, boundary: i64) -> Option<&Fit> {
+        if !self.fits.contains_key(&boundary) {
+            let fit = self.window(boundary).and_then(|window| {
+                self.fits_computed += 1;
+                Fit::new(&self.baseline, &window)
+            });
+            self.fits.insert(boundary, fit);
+            let oldest = self.fits.keys().copied().find(|other| *other != boundary);
+            if let Some(oldest) = oldest.filter(|_| self.fits.len() > FITS_MAX) {
+                self.fits.remove(&oldest);
+            }
+        }
+        self.fits.get(&boundary)?.as_ref()
     }
-    Some(values)
+
+    /// The values of the window of `boundary` from the first place that has a point, NaN where there is none.
+    fn window(&self, boundary: i64) -> Option<Vec<f64>> {
+        let range = Fit::window(&self.baseline, boundary);
+        let start = self.places.partition_point(|place| *place < range.start);
+        let first = *self.places.get(start).filter(|place| **place < range.end)?;
+        let mut window = vec![f64::NAN; range.end.abs_diff(first) as usize];
+        for (place, value) in self.places[start..].iter().zip(&self.values[start..]) {
+            let Some(known) = window.get_mut(place.abs_diff(first) as usize) else { break };
+            if value.is_finite() && (known.is_nan() || known.total_cmp(value).is_lt()) {
+                *known = *value;
+            }
+        }
+        Some(window)
+    }
 }

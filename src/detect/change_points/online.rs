@@ -1,5 +1,6 @@
 //! A segmentation that is kept up to date.
 
+use super::super::finite::Finite;
 use super::scale::{Measure, basis_len};
 use super::solver::Solver;
 use super::{Options, OptionsError, Segmentation};
@@ -17,10 +18,7 @@ use super::{Options, OptionsError, Segmentation};
 #[derive(Clone, Debug)]
 pub struct Online {
     options: Options,
-    /// The values that are finite.
-    values: Vec<f64>,
-    /// Indices, among all values, of those that are not.
-    skipped: Vec<usize>,
+    values: Finite,
     /// Values at the begin that the solver's measure is of, unless they are to be looked at again.
     measured_len: Option<usize>,
     /// Has seen some of the values, with their measure.
@@ -32,12 +30,12 @@ impl Online {
     pub fn new(options: Options) -> Result<Self, OptionsError> {
         options.check()?;
         let solver = Solver::new(options.cost, options.segment_len_min, Measure::of(&[], &options));
-        Ok(Self { options, values: vec![], skipped: vec![], measured_len: Some(0), solver })
+        Ok(Self { options, values: Finite::default(), measured_len: Some(0), solver })
     }
 
     /// Values of the series, finite or not.
     pub fn len(&self) -> usize {
-        self.values.len() + self.skipped.len()
+        self.values.len()
     }
 
     /// Whether it has no values.
@@ -47,27 +45,13 @@ impl Online {
 
     /// Appends a value.
     pub fn push(&mut self, value: f64) {
-        if value.is_finite() {
-            self.values.push(value);
-        } else {
-            self.skipped.push(self.len());
-        }
+        self.values.push(value);
     }
 
     /// Puts `values` in the place of the `removed` values from `index` on. Indices beyond the end are the
     /// end.
     pub fn splice(&mut self, index: usize, removed: usize, values: &[f64]) {
-        let index = index.min(self.len());
-        let removed_end = index.saturating_add(removed).min(self.len());
-        let (skipped, skipped_end) = (self.skipped_before(index), self.skipped_before(removed_end));
-        let start = index - skipped;
-        let finite = values.iter().copied().filter(|value| value.is_finite());
-        self.values.splice(start..removed_end - skipped_end, finite);
-        for at in &mut self.skipped[skipped_end..] {
-            *at = *at - (removed_end - index) + values.len();
-        }
-        let not_finite = values.iter().zip(index..).filter(|(value, _)| !value.is_finite());
-        self.skipped.splice(skipped..skipped_end, not_finite.map(|(_, at)| at));
+        let start = self.values.splice(index, removed, values);
         self.solver.rewind(start);
         if self.measured_len.is_some_and(|measured_len| start < measured_len) {
             self.measured_len = None;
@@ -89,47 +73,29 @@ impl Online {
         self.settle();
         let mut segmentation = self.solver.segmentation();
         segmentation.len = self.len();
-        let mut skipped = 0;
         for change in &mut segmentation.changes {
-            change.index = self.index_of(change.index, &mut skipped);
-            let mut skipped = skipped;
-            change.certain_len = self.index_of(change.certain_len - 1, &mut skipped) + 1;
+            change.index = self.values.index(change.index);
+            change.certain_len = self.values.index(change.certain_len - 1) + 1;
         }
         segmentation
     }
 
     /// Bytes that it takes, with what is reserved for growth.
     pub fn size_bytes(&self) -> usize {
-        size_of::<Self>()
-            + self.values.capacity() * size_of::<f64>()
-            + self.skipped.capacity() * size_of::<usize>()
-            + self.solver.size_bytes()
-    }
-
-    fn skipped_before(&self, index: usize) -> usize {
-        self.skipped.partition_point(|at| *at < index)
-    }
-
-    /// The index, among all values, of a finite one; `skipped` is at most how many others are before it, and
-    /// becomes that.
-    fn index_of(&self, finite: usize, skipped: &mut usize) -> usize {
-        while self.skipped.get(*skipped).is_some_and(|at| *at <= finite + *skipped) {
-            *skipped += 1;
-        }
-        finite + *skipped
+        size_of::<Self>() + self.values.size_bytes() + self.solver.size_bytes()
     }
 
     /// Has the solver see all values, with their measure.
     fn settle(&mut self) {
-        let measured_len = basis_len(self.options.basis, self.values.len());
+        let measured_len = basis_len(self.options.basis, self.values.values().len());
         if self.measured_len != Some(measured_len) {
-            let measure = Measure::of(&self.values[..measured_len], &self.options);
+            let measure = Measure::of(&self.values.values()[..measured_len], &self.options);
             if measure != self.solver.measure() {
                 self.solver = Solver::new(self.options.cost, self.options.segment_len_min, measure);
             }
             self.measured_len = Some(measured_len);
         }
-        for value in &self.values[self.solver.len()..] {
+        for value in &self.values.values()[self.solver.len()..] {
             self.solver.push(*value);
         }
     }

@@ -151,3 +151,38 @@ fn wrong_options_are_refused() {
     assert_eq!(message(SpikeOptions { quantile: 1.5, ..good }), "quantile '1.5' is not in 0..=1");
     assert_eq!(message(SpikeOptions { threshold: -1.0, ..good }), "threshold '-1' is not a number above 0");
 }
+
+/// Appends, late values, corrections and removals, near the end and far from it.
+#[test]
+fn a_maintained_series_is_the_definition() {
+    let mut random = StdRng::seed_from_u64(12);
+    let short = SpikeOptions { quiet_points: 5, smooth_points: 3, ..given(6) };
+    let found = SpikeOptions { period: SpikePeriod::FoundOr(16), quiet_points: 0, ..short };
+    for options in [short, found] {
+        let (mut series, mut values) = (Series::new(options).unwrap(), vec![]);
+        for step in 0..500 {
+            let index = match random.random_range(0..10) {
+                0 => random.random_range(0..=values.len()),
+                1..4 => values.len().saturating_sub(random.random_range(0..12)),
+                _ => values.len(),
+            };
+            let removed = random.random_range(0..2).min(values.len() - index);
+            let drawn = |at: usize, random: &mut StdRng| match random.random_range(0..20) {
+                0 => f64::NAN,
+                1 => 40.0,
+                _ => (at % 6) as f64 + random.random::<f64>(),
+            };
+            let new: Vec<f64> =
+                (0..random.random_range(0..3)).map(|at| drawn(index + at, &mut random)).collect();
+            values.splice(index..index + removed, new.iter().copied());
+            series.splice(index, removed, &new);
+            let last = values.len().saturating_sub(1);
+            let defined = spike_scores(&values, &options).unwrap();
+            let asked = if step % 7 == 0 { 0 } else { index.min(last) };
+            for at in asked..values.len() {
+                assert_eq!(series.score(at), Some(defined[at]), "{options:?} {at} of {}", values.len());
+            }
+        }
+        assert!(values.len() > 200);
+    }
+}

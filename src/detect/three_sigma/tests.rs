@@ -99,3 +99,37 @@ fn no_values_panic_and_wrong_options_are_refused() {
         "threshold 'NaN' is not a number above 0"
     );
 }
+
+/// Appends, late values, corrections and removals; all values, and those that an edit reaches.
+#[test]
+fn a_maintained_series_is_the_definition() {
+    let mut random = StdRng::seed_from_u64(11);
+    for window in [None, Some(2), Some(5)] {
+        for deviation in [Deviation::Standard, Deviation::Robust] {
+            let options = ThreeSigmaOptions { window, deviation, min_samples: 3, ..Default::default() };
+            let (mut series, mut values) = (Series::new(options).unwrap(), vec![]);
+            for _ in 0..300 {
+                let index =
+                    if random.random() { values.len() } else { random.random_range(0..=values.len()) };
+                let removed = random.random_range(0..3).min(values.len() - index);
+                let drawn = |random: &mut StdRng| {
+                    let number = f64::from(random.random_range(-3..9));
+                    if number == 8.0 { f64::NAN } else { number }
+                };
+                let new: Vec<f64> = (0..random.random_range(0..3)).map(|_| drawn(&mut random)).collect();
+                let before = three_sigma(&values, &options).unwrap();
+                let reached =
+                    (index..(index + removed).max(index + 1)).map(|at| series.reach(at).end).max().unwrap();
+                values.splice(index..index + removed, new.iter().copied());
+                series.splice(index, removed, &new);
+                let after = three_sigma(&values, &options).unwrap();
+                let kept = before.len() - reached.max(index + removed);
+                assert_eq!(before[before.len() - kept..], after[after.len() - kept..]);
+                let asked = if random.random() { 0 } else { values.len().saturating_sub(4) };
+                for at in asked..values.len() {
+                    assert_eq!(series.judge(at), after[at], "{options:?} {at} of {values:?}");
+                }
+            }
+        }
+    }
+}

@@ -15,13 +15,14 @@
 //! constants, given by name.
 
 mod change_points;
-mod fits;
 mod forest;
 mod grid;
 mod logs;
 mod options;
 mod spikes;
 mod stl;
+#[cfg(test)]
+mod tests;
 mod three_sigma;
 mod window;
 
@@ -31,7 +32,8 @@ use datafusion::error::{DataFusionError, Result as DataFusionResult};
 use datafusion::logical_expr::{AggregateUDF, ScalarUDF, WindowUDF};
 use datafusion::prelude::SessionContext;
 
-use self::window::{Detector, DetectorFunction, Places};
+pub(super) use self::window::DetectorFunction;
+use self::window::{Detector, Places};
 
 /// What a threshold can be, in units of what it is about.
 const THRESHOLDS: std::ops::RangeInclusive<f64> = 1e-6..=1e9;
@@ -48,7 +50,7 @@ pub(super) struct Signature {
 
 fn detectors() -> [Arc<dyn Detector>; 4] {
     [
-        Arc::<stl::Stl>::default(),
+        Arc::new(stl::Stl),
         Arc::new(three_sigma::ThreeSigma),
         Arc::new(change_points::ChangePoints),
         Arc::new(spikes::Spikes),

@@ -1,15 +1,16 @@
 //! `spikes`: how rare a row is among those before it.
 
+use std::ops::Range;
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, BooleanArray};
 use arrow::datatypes::{DataType, Field, Fields};
 use datafusion::error::Result as DataFusionResult;
 
 use super::options::Options;
-use super::window::{Configured, Detector, Series, floats};
+use super::window::Detector;
 use super::{THRESHOLDS, external};
-use crate::detect::spike::{SpikeOptions, SpikePeriod, Spikes as State, spike_scores};
+use crate::delta::series::{Edit, SeriesFunction, SeriesState, in_turn};
+use crate::detect::spike::{Series, SpikeOptions, SpikePeriod};
 
 /// `spikes(value [, options]) OVER (PARTITION BY series ORDER BY at)`: a struct of `score` (above 1 is anomalous) and
 /// `anomalous`, for any metric without a setting.
@@ -38,7 +39,7 @@ impl Detector for Spikes {
         Fields::from(vec![score, Field::new("anomalous", DataType::Boolean, true)])
     }
 
-    fn configure(&self, options: &Options) -> DataFusionResult<Box<dyn Configured>> {
+    fn configure(&self, options: &Options, _: bool) -> DataFusionResult<Arc<dyn SeriesFunction>> {
         let defaults = SpikeOptions::default();
         let configured = SpikeOptions {
             period: options.count("period", 2..=1 << 20)?.map_or(defaults.period, SpikePeriod::Given),
@@ -46,15 +47,38 @@ impl Detector for Spikes {
             quiet_points: options.count("quiet_points", 0..=1 << 20)?.unwrap_or(defaults.quiet_points),
             ..defaults
         };
-        State::new(configured).map_err(external)?;
-        Ok(Box::new(configured))
+        Ok(Arc::new(Scoring(Series::new(configured).map_err(external)?)))
     }
 }
 
-impl Configured for SpikeOptions {
-    fn detect(&self, series: &Series) -> DataFusionResult<Vec<ArrayRef>> {
-        let scores = spike_scores(&series.values, self).map_err(external)?;
-        let anomalous: BooleanArray = scores.iter().map(|score| Some(*score > 1.0)).collect();
-        Ok(vec![floats(scores), Arc::new(anomalous)])
+/// A series, at first without rows.
+#[derive(Clone, Debug)]
+struct Scoring(Series);
+
+impl SeriesFunction for Scoring {
+    fn begin(&self) -> Box<dyn SeriesState> {
+        Box::new(self.clone())
+    }
+}
+
+impl SeriesState for Scoring {
+    fn affected(&mut self, edits: &[Edit]) -> Option<Vec<Range<usize>>> {
+        let first = edits.first().map_or(self.0.len(), |edit| edit.position);
+        Some(vec![first..self.0.len()])
+    }
+
+    fn apply(&mut self, edits: &[Edit]) {
+        for (position, edit) in in_turn(edits) {
+            self.0.splice(position, edit.removed, &vec![edit.value; edit.inserted]);
+        }
+    }
+
+    fn result(&mut self, position: usize, numbers: &mut Vec<f64>) {
+        let score = self.0.score(position).unwrap_or(f64::NAN);
+        numbers.extend([score, f64::from(score > 1.0)]);
+    }
+
+    fn bytes(&self) -> usize {
+        self.0.size_bytes()
     }
 }

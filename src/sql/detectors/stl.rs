@@ -1,18 +1,17 @@
 //! `stl`: what is expected of a row by its season and the level of its series.
 
-use std::hash::{DefaultHasher, Hash, Hasher};
+use std::ops::Range;
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, BooleanArray};
 use arrow::datatypes::{DataType, Field, Fields};
 use datafusion::error::Result as DataFusionResult;
 
-use super::fits::{Fits, Windows};
-use super::grid::{Grid, Step};
+use super::grid::{Step, Steps, dense};
 use super::options::{Options, refused};
-use super::window::{Configured, Detector, Series, floats};
+use super::window::Detector;
 use super::{THRESHOLDS, external};
-use crate::detect::baseline::{Baseline, BaselineOptions, Fit, Placed, Season, WINDOW_POINTS_MAX};
+use crate::delta::series::{Edit, SeriesFunction, SeriesState, in_turn};
+use crate::detect::baseline::{Baseline, BaselineOptions, Placed, Season, Series, WINDOW_POINTS_MAX};
 use crate::detect::deviation::{Deviation, deviation};
 use crate::detect::stl::{StlOptions, decompose};
 
@@ -35,10 +34,8 @@ const PERIOD_MAX_DEFAULT: usize = 1440;
 ///
 /// A row is placed against the last fit before it, of the rows of `window_periods` before that
 /// ([`crate::detect::baseline`]): later rows change nothing about it. All is null where there is no fit yet.
-#[derive(Debug, Default)]
-pub(super) struct Stl {
-    fits: Arc<Fits>,
-}
+#[derive(Debug)]
+pub(super) struct Stl;
 
 impl Detector for Stl {
     fn name(&self) -> &'static str {
@@ -55,25 +52,21 @@ impl Detector for Stl {
         numbers.into_iter().chain([Field::new("anomalous", DataType::Boolean, true)]).collect()
     }
 
-    fn configure(&self, options: &Options) -> DataFusionResult<Box<dyn Configured>> {
+    fn configure(&self, options: &Options, has_times: bool) -> DataFusionResult<Arc<dyn SeriesFunction>> {
         let periods = options.counts("period", 2..=WINDOW_POINTS_MAX / 2)?;
         let period_max = options.count("period_max", 3..=WINDOW_POINTS_MAX / 2)?;
         let threshold = options.number("threshold", THRESHOLDS)?;
         let robust = options.is_on("robust")?;
-        let step = Step::read(options)?;
+        let step = Step::read(options, has_times)?;
         if options.is_on("in_sample")? {
             let Some(periods) = periods else {
                 return Err(refused("in_sample", "true", "a period is expected beside it"));
             };
             let stl = if robust { StlOptions::exact().robust() } else { StlOptions::exact() };
             stl.check(&periods).map_err(external)?;
-            return Ok(Box::new(InSample {
-                periods,
-                stl,
-                threshold: threshold.unwrap_or(2.0),
-                robust,
-                step,
-            }));
+            let deviation = if robust { Deviation::Robust } else { Deviation::Standard };
+            let threshold = threshold.unwrap_or(2.0);
+            return Ok(Arc::new(InSample { periods, stl, threshold, deviation, step }));
         }
         let season = match periods {
             Some(periods) => Season::Given(periods),
@@ -86,9 +79,8 @@ impl Detector for Stl {
         baseline.refit_every = options.count("refit_every", 1..=WINDOW_POINTS_MAX)?.or(baseline.refit_every);
         baseline.threshold = threshold.unwrap_or(baseline.threshold);
         baseline.deviation = if robust { Deviation::Robust } else { Deviation::Standard };
-        let question = hash_of(&format!("{baseline:?}"));
         let baseline = Baseline::new(baseline).map_err(external)?;
-        Ok(Box::new(Running { baseline, question, step, fits: self.fits.clone() }))
+        Ok(Arc::new(Running { baseline, step }))
     }
 }
 
@@ -96,100 +88,181 @@ impl Detector for Stl {
 #[derive(Debug)]
 struct Running {
     baseline: Baseline,
-    /// A hash of the options.
-    question: u64,
     step: Step,
-    fits: Arc<Fits>,
 }
 
-fn hash_of(text: &str) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    text.hash(&mut hasher);
-    hasher.finish()
-}
-
-impl Running {
-    /// Each row of `grid` against the fit of its boundary.
-    fn place(&self, series: &Series, grid: &Grid, (first, values): (i64, Vec<f64>)) -> Vec<Option<Placed>> {
-        let windows = Windows::new(first, &values);
-        let mut fit: Option<(i64, Option<Arc<Fit>>)> = None;
-        let place = |(row, index): (usize, &Option<i64>)| {
-            let index = (*index)?;
-            let boundary = self.baseline.boundary(index);
-            if fit.as_ref().is_none_or(|(known, _)| *known != boundary) {
-                fit = Some((boundary, windows.fit(&self.baseline, self.question, boundary, &self.fits)));
-            }
-            let fit = fit.as_ref()?.1.as_ref()?;
-            Some(fit.place((index - boundary) as u64, series.values[row]))
+impl SeriesFunction for Running {
+    fn begin(&self) -> Box<dyn SeriesState> {
+        let (steps, step) = match self.step {
+            Step::Given(step) => (None, step),
+            Step::Usual => (Some(Steps::default()), 1),
         };
-        grid.index.iter().enumerate().map(place).collect()
+        let series = Series::new(self.baseline.clone());
+        Box::new(Placing { step, steps, is_counted: false, unplaced: [0; 2], series })
     }
 }
 
-impl Configured for Running {
-    fn detect(&self, series: &Series) -> DataFusionResult<Vec<ArrayRef>> {
-        let grid = Grid::of(series, self.step)?;
-        // So sparse a series is on no grid to speak of: its few rows are looked up one by one.
-        let dense_max = 64 * series.values.len() + 1024;
-        if let Some(dense) = grid.dense(&series.values, dense_max) {
-            return Ok(columns(&self.place(series, &grid, dense)));
+/// A series on its grid.
+struct Placing {
+    step: i64,
+    /// Where the step is what is usual.
+    steps: Option<Steps>,
+    /// Whether edits that are not applied yet are among the steps.
+    is_counted: bool,
+    /// Rows without a place: before the others, and behind them.
+    unplaced: [usize; 2],
+    /// The rows with a place.
+    series: Series,
+}
+
+impl Placing {
+    /// Has the steps know of `edits`.
+    fn count(&mut self, edits: &[Edit]) {
+        let Some(steps) = &mut self.steps else { return };
+        for edit in edits {
+            let Some(place) = edit.place else { continue };
+            (0..edit.removed).for_each(|_| steps.remove(place));
+            (0..edit.inserted).for_each(|_| steps.insert(place));
         }
-        let (rows, index) = grid.rows();
-        let values: Vec<f64> = rows.iter().map(|row| series.values[*row]).collect();
-        let mut placed = vec![None; series.values.len()];
-        for (row, found) in rows.into_iter().zip(self.baseline.place_all(&index, &values)) {
-            placed[row] = found;
+    }
+
+    /// A row without a place comes or goes at `position`.
+    fn edit_unplaced(&mut self, position: usize, edit: &Edit) {
+        let [first, last] = &mut self.unplaced;
+        // With others beside it, one comes directly behind the first only if the first are all there are.
+        let is_first = position < *first || position == *first && edit.removed == 0;
+        let side = if is_first { first } else { last };
+        *side = side.saturating_sub(edit.removed) + edit.inserted;
+    }
+
+    /// A row with `place` comes or goes at `position`.
+    fn edit_placed(&mut self, position: usize, edit: &Edit, place: i64) {
+        let [first, last] = &mut self.unplaced;
+        if position < *first {
+            // What was alone was behind all others.
+            *last += *first - position;
+            *first = position;
         }
-        Ok(columns(&placed))
+        let place = place.div_euclid(self.step);
+        self.series.splice(position - *first, edit.removed, edit.inserted, place, edit.value);
+    }
+}
+
+impl SeriesState for Placing {
+    fn affected(&mut self, edits: &[Edit]) -> Option<Vec<Range<usize>>> {
+        self.count(edits);
+        self.is_counted = true;
+        if self.steps.as_ref().is_some_and(|steps| steps.usual() != self.step) {
+            return None;
+        }
+        let placed = edits.iter().filter_map(|edit| Some((edit.place?.div_euclid(self.step), edit.value)));
+        let reached = placed.map(|(place, value)| self.series.reach(place, value));
+        let first = self.unplaced[0];
+        Some(reached.map(|reached| reached.start + first..reached.end + first).collect())
+    }
+
+    fn apply(&mut self, edits: &[Edit]) {
+        if !std::mem::take(&mut self.is_counted) {
+            self.count(edits);
+            self.step = self.steps.as_ref().map_or(self.step, Steps::usual);
+        }
+        for (position, edit) in in_turn(edits) {
+            match edit.place {
+                Some(place) => self.edit_placed(position, edit, place),
+                None => self.edit_unplaced(position, edit),
+            }
+        }
+    }
+
+    fn result(&mut self, position: usize, numbers: &mut Vec<f64>) {
+        let placed = position.checked_sub(self.unplaced[0]).and_then(|position| self.series.place(position));
+        numbers.extend(numbers_of(placed));
+    }
+
+    fn bytes(&self) -> usize {
+        size_of::<Self>() + self.series.size_bytes() + self.steps.as_ref().map_or(0, Steps::bytes)
+    }
+
+    fn fits(&self) -> u64 {
+        self.series.fits_computed()
     }
 }
 
 /// All rows by one fit of all rows.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct InSample {
     periods: Vec<usize>,
     stl: StlOptions,
     threshold: f64,
-    robust: bool,
+    deviation: Deviation,
     step: Step,
 }
 
-impl Configured for InSample {
-    fn detect(&self, series: &Series) -> DataFusionResult<Vec<ArrayRef>> {
-        let nothing = || Ok(columns(&vec![None; series.values.len()]));
-        let grid = Grid::of(series, self.step)?;
-        let Some((first, values)) = grid.dense(&series.values, WINDOW_POINTS_MAX) else { return nothing() };
+impl SeriesFunction for InSample {
+    fn begin(&self) -> Box<dyn SeriesState> {
+        Box::new(Decomposed { options: self.clone(), placed: vec![] })
+    }
+}
+
+/// The rows of a series that does not change.
+struct Decomposed {
+    options: InSample,
+    placed: Vec<Option<Placed>>,
+}
+
+impl InSample {
+    /// What each of `rows` is.
+    fn place(&self, rows: &[(Option<i64>, f64)]) -> Vec<Option<Placed>> {
+        let step = self.step.of(rows.iter().filter_map(|(place, _)| *place));
+        let on_grid = |(place, value): &(Option<i64>, f64)| Some((place.as_ref()?.div_euclid(step), *value));
+        let points: Vec<(i64, f64)> = rows.iter().filter_map(on_grid).collect();
+        let nothing = vec![None; rows.len()];
+        let Some((first, values)) = dense(&points, WINDOW_POINTS_MAX) else { return nothing };
         // Too short a series has no decomposition yet.
-        let Ok(parts) = decompose(&values, &self.periods, &self.stl) else { return nothing() };
+        let Ok(parts) = decompose(&values, &self.periods, &self.stl) else { return nothing };
         let residuals: Vec<f64> = parts.residual.iter().copied().filter(|r| !r.is_nan()).collect();
-        let kind = if self.robust { Deviation::Robust } else { Deviation::Standard };
-        let deviation = deviation(&residuals, kind).unwrap_or(0.0);
+        let deviation = deviation(&residuals, self.deviation).unwrap_or(0.0);
         let allowed = self.threshold * deviation;
-        let place = |index: &Option<i64>| {
-            let point = index.map(|index| (index - first) as usize)?;
+        let place = |row: &(Option<i64>, f64)| {
+            let point = (on_grid(row)?.0 - first) as usize;
             let (trend, seasonal) = (parts.trend[point], parts.seasonal(point));
             let (expected, residual) = (trend + seasonal, parts.residual[point]);
             let score = if residual == 0.0 { 0.0 } else { residual.abs() / allowed };
             let (lower, upper, anomalous) = (expected - allowed, expected + allowed, score > 1.0);
             Some(Placed { trend, seasonal, expected, lower, upper, residual, deviation, score, anomalous })
         };
-        Ok(columns(&grid.index.iter().map(place).collect::<Vec<_>>()))
+        rows.iter().map(place).collect()
     }
 }
 
-fn columns(placed: &[Option<Placed>]) -> Vec<ArrayRef> {
-    let numbers: [fn(&Placed) -> f64; 7] = [
-        |placed| placed.trend,
-        |placed| placed.seasonal,
-        |placed| placed.residual,
-        |placed| placed.expected,
-        |placed| placed.lower,
-        |placed| placed.upper,
-        |placed| placed.score,
-    ];
-    let numbers = numbers.map(|number| floats(placed.iter().map(|p| p.as_ref().map_or(f64::NAN, number))));
+impl SeriesState for Decomposed {
+    fn affected(&mut self, _: &[Edit]) -> Option<Vec<Range<usize>>> {
+        None
+    }
+
+    fn apply(&mut self, edits: &[Edit]) {
+        let rows = edits.iter().flat_map(|edit| std::iter::repeat_n((edit.place, edit.value), edit.inserted));
+        self.placed = self.options.place(&rows.collect::<Vec<_>>());
+    }
+
+    fn result(&mut self, position: usize, numbers: &mut Vec<f64>) {
+        numbers.extend(numbers_of(self.placed.get(position).copied().flatten()));
+    }
+
+    fn bytes(&self) -> usize {
+        size_of::<Self>() + self.placed.capacity() * size_of::<Option<Placed>>()
+    }
+
+    fn fits(&self) -> u64 {
+        1
+    }
+}
+
+/// The numbers of the struct.
+fn numbers_of(placed: Option<Placed>) -> [f64; 8] {
+    let Some(placed) = placed else { return [f64::NAN; 8] };
+    let Placed { trend, seasonal, expected, lower, upper, residual, score, anomalous, .. } = placed;
     // Whether a missing value is anomalous is not known.
-    let known = |placed: &Placed| (!placed.score.is_nan()).then_some(placed.anomalous);
-    let anomalous: BooleanArray = placed.iter().map(|p| p.as_ref().and_then(known)).collect();
-    numbers.into_iter().chain([Arc::new(anomalous) as ArrayRef]).collect()
+    let anomalous = if score.is_nan() { f64::NAN } else { f64::from(anomalous) };
+    [trend, seasonal, residual, expected, lower, upper, score, anomalous]
 }

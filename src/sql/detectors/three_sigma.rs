@@ -1,16 +1,17 @@
 //! `three_sigma`: how far a row is from those before it.
 
+use std::ops::Range;
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, BooleanArray};
 use arrow::datatypes::{DataType, Field, Fields};
 use datafusion::error::Result as DataFusionResult;
 
 use super::options::Options;
-use super::window::{Configured, Detector, Series, floats};
+use super::window::Detector;
 use super::{THRESHOLDS, external};
+use crate::delta::series::{Edit, SeriesFunction, SeriesState, in_turn};
 use crate::detect::deviation::Deviation;
-use crate::detect::three_sigma::{ThreeSigmaOptions, three_sigma};
+use crate::detect::three_sigma::{Series, ThreeSigmaOptions};
 
 /// `three_sigma(value [, options]) OVER (PARTITION BY series ORDER BY at)`: a struct of `mean`, `deviation`, `lower`, `upper`,
 /// `score` (above 1 is anomalous) and `anomalous`.
@@ -41,39 +42,58 @@ impl Detector for ThreeSigma {
         numbers.into_iter().chain([Field::new("anomalous", DataType::Boolean, true)]).collect()
     }
 
-    fn configure(&self, options: &Options) -> DataFusionResult<Box<dyn Configured>> {
+    fn configure(&self, options: &Options, _: bool) -> DataFusionResult<Arc<dyn SeriesFunction>> {
         let defaults = ThreeSigmaOptions::default();
         let min_samples = options.count("min_samples", 2..=usize::MAX)?;
-        Ok(Box::new(ThreeSigmaOptions {
+        let options = ThreeSigmaOptions {
             window: options.count("window", 2..=usize::MAX)?,
             threshold: options.number("threshold", THRESHOLDS)?.unwrap_or(defaults.threshold),
             min_samples: min_samples.map_or(defaults.min_samples, |samples| samples as u64),
             deviation: if options.is_on("robust")? { Deviation::Robust } else { Deviation::Standard },
-        }))
+        };
+        let empty = Series::new(options).map_err(external)?;
+        Ok(Arc::new(Judging { threshold: options.threshold, series: empty }))
     }
 }
 
-impl Configured for ThreeSigmaOptions {
-    fn detect(&self, series: &Series) -> DataFusionResult<Vec<ArrayRef>> {
-        let judged = three_sigma(&series.values, self).map_err(external)?;
-        let number = |number: &dyn Fn(f64, f64, f64) -> f64| {
-            let of = |judged: &Option<_>| match judged {
-                Some(crate::detect::three_sigma::Judged { middle, deviation, score, .. }) => {
-                    number(*middle, *deviation, *score)
-                }
-                None => f64::NAN,
-            };
-            floats(judged.iter().map(of))
+/// A series, at first without rows.
+#[derive(Clone, Debug)]
+struct Judging {
+    threshold: f64,
+    series: Series,
+}
+
+impl SeriesFunction for Judging {
+    fn begin(&self) -> Box<dyn SeriesState> {
+        Box::new(self.clone())
+    }
+}
+
+impl SeriesState for Judging {
+    fn affected(&mut self, edits: &[Edit]) -> Option<Vec<Range<usize>>> {
+        let counted = edits.iter().filter(|edit| edit.value.is_finite());
+        let reach = |edit: &Edit| {
+            let last = edit.position + edit.removed.saturating_sub(1);
+            edit.position..self.series.reach(last).end
         };
-        let anomalous: BooleanArray =
-            judged.iter().map(|judged| judged.map(|judged| judged.anomalous)).collect();
-        Ok(vec![
-            number(&|middle, _, _| middle),
-            number(&|_, deviation, _| deviation),
-            number(&|middle, deviation, _| middle - self.threshold * deviation),
-            number(&|middle, deviation, _| middle + self.threshold * deviation),
-            number(&|_, _, score| score),
-            Arc::new(anomalous),
-        ])
+        Some(counted.map(reach).collect())
+    }
+
+    fn apply(&mut self, edits: &[Edit]) {
+        for (position, edit) in in_turn(edits) {
+            self.series.splice(position, edit.removed, &vec![edit.value; edit.inserted]);
+        }
+    }
+
+    fn result(&mut self, position: usize, numbers: &mut Vec<f64>) {
+        numbers.extend(self.series.judge(position).map_or([f64::NAN; 6], |judged| {
+            let (middle, allowed) = (judged.middle, self.threshold * judged.deviation);
+            let anomalous = f64::from(judged.anomalous);
+            [middle, judged.deviation, middle - allowed, middle + allowed, judged.score, anomalous]
+        }));
+    }
+
+    fn bytes(&self) -> usize {
+        self.series.size_bytes()
     }
 }

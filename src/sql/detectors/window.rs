@@ -4,7 +4,7 @@ use std::fmt::Debug;
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, Float64Array, Int64Array, StructArray};
+use arrow::array::{ArrayRef, AsArray};
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, Field, FieldRef, Fields, Float64Type, Int64Type, TimeUnit};
 use datafusion::common::{exec_err, plan_err};
@@ -14,8 +14,10 @@ use datafusion::logical_expr::planner::{ExprPlanner, PlannerResult, RawWindowExp
 use datafusion::logical_expr::{
     PartitionEvaluator, Signature, Volatility, WindowFunctionDefinition, WindowUDFImpl,
 };
+use datafusion::physical_expr::PhysicalExpr;
 
 use super::options::Options;
+use crate::delta::series::{Edit, SeriesFunction, column};
 
 /// Something that looks at the values of a series in their order, and says a struct of each.
 pub trait Detector: Debug + Send + Sync {
@@ -28,28 +30,12 @@ pub trait Detector: Debug + Send + Sync {
     /// The columns of its struct.
     fn fields(&self) -> Fields;
 
-    /// It with `options`.
+    /// It with `options`, over rows that are ordered by times or by whole numbers.
     ///
     /// # Errors
     ///
     /// An option out of its range.
-    fn configure(&self, options: &Options) -> DataFusionResult<Box<dyn Configured>>;
-}
-
-/// A detector with its options.
-pub trait Configured: Debug + Send {
-    /// The columns of the struct, for each row of a series.
-    fn detect(&self, series: &Series) -> DataFusionResult<Vec<ArrayRef>>;
-}
-
-/// The rows of one partition, in their order.
-pub struct Series {
-    /// What the rows are ordered by: nanoseconds since 1970, or numbers. Null before the others or behind them.
-    pub places: Int64Array,
-    /// Whether the places are times.
-    pub has_times: bool,
-    /// Their values; NaN where there is none.
-    pub values: Vec<f64>,
+    fn configure(&self, options: &Options, has_times: bool) -> DataFusionResult<Arc<dyn SeriesFunction>>;
 }
 
 /// A detector as DataFusion sees it.
@@ -63,6 +49,25 @@ impl DetectorFunction {
     /// The window function `detector(value, options ...) OVER (... ORDER BY place)`.
     pub fn new(detector: Arc<dyn Detector>) -> Self {
         DetectorFunction { detector, signature: Signature::user_defined(Volatility::Immutable) }
+    }
+
+    /// The columns of its struct.
+    pub fn fields(&self) -> Fields {
+        self.detector.fields()
+    }
+
+    /// What it is with `arguments`, of which the first is of type `place`.
+    ///
+    /// # Errors
+    ///
+    /// An option that is no constant or out of its range.
+    pub fn configure(
+        &self,
+        place: &DataType,
+        arguments: &[Arc<dyn PhysicalExpr>],
+    ) -> DataFusionResult<Arc<dyn SeriesFunction>> {
+        let options = Options::read(self.detector.options(), arguments.get(2..).unwrap_or_default())?;
+        self.detector.configure(&options, matches!(place, DataType::Timestamp(..)))
     }
 }
 
@@ -117,28 +122,30 @@ impl WindowUDFImpl for DetectorFunction {
         &self,
         args: PartitionEvaluatorArgs,
     ) -> DataFusionResult<Box<dyn PartitionEvaluator>> {
-        let arguments = args.input_exprs().get(2..).unwrap_or_default();
-        let options = Options::read(self.detector.options(), arguments)?;
-        let configured = self.detector.configure(&options)?;
-        Ok(Box::new(Evaluator { fields: self.detector.fields(), configured }))
+        let place = args.input_fields().first().map_or(&DataType::Null, |field| field.data_type());
+        let function = self.configure(place, args.input_exprs())?;
+        Ok(Box::new(Evaluator { fields: self.detector.fields(), function }))
     }
 }
 
 #[derive(Debug)]
 struct Evaluator {
     fields: Fields,
-    configured: Box<dyn Configured>,
+    function: Arc<dyn SeriesFunction>,
 }
 
 impl PartitionEvaluator for Evaluator {
-    fn evaluate_all(&mut self, arguments: &[ArrayRef], _rows: usize) -> DataFusionResult<ArrayRef> {
+    fn evaluate_all(&mut self, arguments: &[ArrayRef], rows: usize) -> DataFusionResult<ArrayRef> {
         let [places, values, ..] = arguments else { return exec_err!("a detector without a value") };
-        let has_times = matches!(places.data_type(), DataType::Timestamp(..));
         let places = cast(places, &DataType::Int64)?.as_primitive::<Int64Type>().clone();
-        let values = cast(values, &DataType::Float64)?;
-        let values = values.as_primitive::<Float64Type>().iter().map(|v| v.unwrap_or(f64::NAN)).collect();
-        let columns = self.configured.detect(&Series { places, has_times, values })?;
-        Ok(Arc::new(StructArray::try_new(self.fields.clone(), columns, None)?))
+        let values = cast(values, &DataType::Float64)?.as_primitive::<Float64Type>().clone();
+        let edits =
+            places.iter().zip(&values).map(|(place, value)| Edit::first(place, value.unwrap_or(f64::NAN)));
+        let mut state = self.function.begin();
+        state.apply(&edits.collect::<Vec<_>>());
+        let mut numbers = Vec::with_capacity(rows * self.fields.len());
+        (0..rows).for_each(|row| state.result(row, &mut numbers));
+        column(&self.fields, &numbers, self.fields.len(), 0)
     }
 }
 
@@ -164,9 +171,4 @@ impl ExprPlanner for Places {
         call.args.insert(0, sort.expr.clone());
         Ok(PlannerResult::Original(call))
     }
-}
-
-/// A column of `values`, null where they are NaN.
-pub fn floats(values: impl IntoIterator<Item = f64>) -> ArrayRef {
-    Arc::new(values.into_iter().map(|value| Some(value).filter(|v| !v.is_nan())).collect::<Float64Array>())
 }

@@ -123,7 +123,7 @@ impl Lowering<'_> {
         match &self.plan.nodes[node] {
             Node::Aggregate { .. } | Node::TemporalFilter { .. } => false,
             // A better row takes back one of any age.
-            Node::TopK { .. } | Node::Partition { .. } => false,
+            Node::TopK { .. } | Node::Partition { .. } | Node::Series { .. } => false,
             Node::Source { .. } | Node::Recursion { .. } => !self.retracts[node],
             // A join keeps the rows of a side that retracts for ever, and may take back what it made of them.
             Node::Join { left, right, .. } => !self.retracts[*left] && !self.retracts[*right],

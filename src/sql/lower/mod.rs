@@ -15,6 +15,7 @@
 //! | intersect, except | aggregate over a union, and repeat |
 //! | values | constant |
 //! | window functions | partition |
+//! | detectors | series |
 //! | limit of an order, `row_number() <= k`, `rank() <= k` | top-k |
 //! | recursive query | recursion |
 //! | sort without limit | nothing: a collection has no order |

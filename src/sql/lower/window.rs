@@ -6,16 +6,21 @@ use arrow::compute::SortOptions;
 use arrow::datatypes::{Field, Schema, SchemaRef};
 use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
 use datafusion::common::{Column, DFSchema};
+use datafusion::error::Result as DataFusionResult;
 use datafusion::logical_expr::expr::{WindowFunction, WindowFunctionParams};
 use datafusion::logical_expr::physical_planning_context::PhysicalPlanningContext;
-use datafusion::logical_expr::{Expr, ExprSchemable, SortExpr, Window};
+use datafusion::logical_expr::{Expr, ExprSchemable, SortExpr, Window, WindowFunctionDefinition};
+use datafusion::physical_expr::create_physical_expr;
+use datafusion::physical_expr::expressions::Column as PhysicalColumn;
 use datafusion::physical_planner::create_window_expr_with_name;
 
 use super::{Lowering, column};
 use crate::delta::order::OrderColumn;
 use crate::delta::partition::PartitionSpec;
 use crate::delta::plan::{Node, NodeId};
+use crate::delta::series::{SeriesCall, SeriesSpec};
 use crate::delta::window::WindowFunctions;
+use crate::sql::detectors::DetectorFunction;
 use crate::sql::error::SqlError;
 
 /// The columns of an input, and behind them what else is computed of each row.
@@ -99,6 +104,18 @@ impl Lowering<'_> {
         let physical = |(function, name): (WindowFunction, String)| {
             create_window_expr_with_name(&Expr::from(function), name, &names, &self.properties, &context)
         };
+        if let Some(calls) = self.detectors(&functions, &described, &names)? {
+            let spec = SeriesSpec {
+                partition,
+                order,
+                calls,
+                input: self.plan.schemas[id].clone(),
+                schema: schema.clone(),
+                retracts: self.retracts[id],
+                horizon_ms: self.options.horizon_ms,
+            };
+            return Ok(self.push(Node::Series { input: id, spec }, schema, true));
+        }
         let functions = functions.into_iter().zip(described).map(physical).collect::<Result<Vec<_>, _>>()?;
         let function = WindowFunctions::new(functions, &rows, schema.clone())?;
         let spec = PartitionSpec {
@@ -111,6 +128,33 @@ impl Lowering<'_> {
             horizon_ms: self.options.horizon_ms,
         };
         Ok(self.push(Node::Partition { input: id, spec }, schema, true))
+    }
+
+    /// `functions` over `columns`, if all of them are detectors; each beside what it is called.
+    fn detectors(
+        &self,
+        functions: &[WindowFunction],
+        described: &[String],
+        columns: &DFSchema,
+    ) -> Result<Option<Vec<SeriesCall>>, SqlError> {
+        let mut calls = vec![];
+        for (function, name) in functions.iter().zip(described) {
+            let WindowFunctionDefinition::WindowUDF(udf) = &function.fun else { return Ok(None) };
+            let Some(detector) = udf.inner().downcast_ref::<DetectorFunction>() else { return Ok(None) };
+            let WindowFunctionParams { args, filter, null_treatment, distinct, .. } = &function.params;
+            if filter.is_some() || null_treatment.is_some() || *distinct {
+                return Ok(None);
+            }
+            let context = PhysicalPlanningContext::default();
+            let physical = |e| create_physical_expr(e, columns, &self.properties, &context);
+            let arguments = args.iter().map(physical).collect::<DataFusionResult<Vec<_>>>()?;
+            let index = |at: usize| arguments.get(at)?.downcast_ref::<PhysicalColumn>().map(|c| c.index());
+            // A constant is no series to keep up with.
+            let (Some(place), Some(value)) = (index(0), index(1)) else { return Ok(None) };
+            let function = detector.configure(columns.field(place).data_type(), &arguments)?;
+            calls.push(SeriesCall { name: name.clone(), function, fields: detector.fields(), place, value });
+        }
+        Ok(Some(calls))
     }
 }
 
