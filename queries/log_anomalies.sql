@@ -1,5 +1,5 @@
 -- What is unusual in logs: windows of five minutes that the model log_windows scores as such, and patterns of WARN and
--- above that are seen for the first time, an hour after their service was.
+-- above that are seen for the first time, ten minutes or more after their service was.
 --
 -- Not maintained by itself: its text stands for it in what reads it. A window is scored once it has ended by the stream
 -- clock, by the version of the model valid when it began; without one it has no row.
@@ -7,7 +7,7 @@
 --   detected_at          the beginning of the window, or the first line of the pattern
 --   kind                 window or new_pattern
 --   service_name         null where the service is not known
---   template             the pattern; null for a window
+--   template, sample     the pattern and a line of it; null for a window
 --   record_count         records
 --   template_count, new_template_count, warn_ratio, error_ratio
 --                        as in log_window_features; null for a pattern
@@ -47,6 +47,7 @@ SELECT
     'window' AS kind,
     service_name,
     NULL::text AS template,
+    NULL::text AS sample,
     record_count,
     template_count,
     new_template_count,
@@ -67,6 +68,7 @@ SELECT
     'new_pattern',
     p.service_name,
     p.template,
+    p.sample,
     p.record_count,
     NULL::bigint,
     NULL::bigint,
@@ -76,4 +78,4 @@ SELECT
     CASE p.severity WHEN 'FATAL' THEN 'critical' WHEN 'ERROR' THEN 'high' ELSE 'medium' END
 FROM log_patterns p
 JOIN service s ON p.service_name IS NOT DISTINCT FROM s.service_name
-WHERE p.severity IN ('WARN', 'ERROR', 'FATAL') AND p.first_seen_at > s.first_seen_at + INTERVAL '1 hour';
+WHERE p.severity IN ('WARN', 'ERROR', 'FATAL') AND p.first_seen_at > s.first_seen_at + INTERVAL '10 minutes';

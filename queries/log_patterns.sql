@@ -7,7 +7,7 @@
 --   first_seen_at, last_seen_at  when there was the first of them, and the last
 --   severity                     of the most severe: TRACE, DEBUG, INFO, WARN, ERROR or FATAL; null where none was given
 --   sample                       one of the lines
---   is_new                       whether it was first seen within the last hour, and the service an hour before that
+--   is_new                       whether it was first seen within the last hour, ten minutes or more after the service
 CREATE MATERIALIZED VIEW log_patterns AS
 WITH
 merged AS (
@@ -39,7 +39,7 @@ service AS (
 recent AS (
     SELECT p.service_name, p.template
     FROM pattern p JOIN service s ON p.service_name IS NOT DISTINCT FROM s.service_name
-    WHERE p.first_seen_at > now() - INTERVAL '1 hour' AND p.first_seen_at > s.first_seen_at + INTERVAL '1 hour'
+    WHERE p.first_seen_at > now() - INTERVAL '1 hour' AND p.first_seen_at > s.first_seen_at + INTERVAL '10 minutes'
 )
 SELECT
     p.service_name,

@@ -1,4 +1,4 @@
-//! The views and models that come with the engine: the files of `queries/` and `models/`, compiled in.
+//! The views, models and tables that come with the engine: the files of `queries/` and `models/`, compiled in.
 
 use crate::engine::BuiltIns;
 use crate::sql::error::SqlError;
@@ -13,6 +13,7 @@ macro_rules! files {
 /// Each file of `queries/`: its name and its text.
 pub const QUERIES: &[(&str, &str)] = files!["queries":
     "anomalies.sql",
+    "anomaly_acknowledgements.sql",
     "anomaly_events.sql",
     "baselines.sql",
     "change_points.sql",
@@ -27,6 +28,8 @@ pub const QUERIES: &[(&str, &str)] = files!["queries":
     "new_dependencies.sql",
     "operation_latency.sql",
     "performance_metrics.sql",
+    "predictive_alerts.sql",
+    "request_anomalies.sql",
     "request_latency_features.sql",
     "service_calls.sql",
     "service_dependencies.sql",
@@ -46,7 +49,7 @@ pub const QUERIES: &[(&str, &str)] = files!["queries":
 /// Each file of `models/`: its name and its text.
 pub const MODELS: &[(&str, &str)] = files!["models": "log_windows.sql", "request_latency.sql"];
 
-/// All built-in views and models.
+/// All built-in views, models and tables.
 pub fn views() -> Result<BuiltIns, SqlError> {
     let mut views = BuiltIns::default();
     QUERIES.iter().chain(MODELS).try_for_each(|(_, sql)| views.add(sql))?;

@@ -210,6 +210,13 @@ impl Baseline {
         Ok(Self { options, window_points, refit_every: refit_every as i64 })
     }
 
+    /// With a `refit_offset` that depends on `hash`, so that many series are not fitted at once.
+    #[must_use]
+    pub fn spread(mut self, hash: u64) -> Self {
+        self.options.refit_offset = (hash % self.refit_every as u64) as usize;
+        self
+    }
+
     /// The options.
     pub fn options(&self) -> &BaselineOptions {
         &self.options

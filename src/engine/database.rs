@@ -7,22 +7,19 @@ use arc_swap::ArcSwap;
 use arrow::array::{ArrayRef, RecordBatch, StringArray};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 
+use super::built_ins::{BuiltIn, BuiltIns};
 use super::collector::StateCollector;
 use super::reader::{NamedQueries, Reader};
 use super::{Engine, EngineError, State, Subscription, View, Written};
 use crate::observe::Metrics;
 use crate::sql::catalog::{Catalog, Kind, recast};
 use crate::sql::error::SqlError;
-use crate::sql::model::CreateModel;
 use crate::sql::session::{Session, missing};
-use crate::sql::statement::{CreateView, Statement, parse, parse_query};
+use crate::sql::statement::{CreateView, Statement, parse_query};
 use crate::telemetry::Table;
 
 /// The most views, maintained or not.
 pub const VIEWS_MAX: usize = 1_000;
-
-/// What SHOW TABLES calls a built-in view that nothing has named yet.
-const NOT_CREATED: &str = "built-in view, created when first named";
 
 /// What a statement gives.
 pub enum Answer {
@@ -39,51 +36,6 @@ pub enum Answer {
     Written(Written),
     /// A view's rows, then its changes as they come.
     Subscription(Subscription),
-}
-
-/// Views and models that come with the engine or from a folder of the user: CREATE statements by name, each
-/// carried out when something first names it, or all at once.
-#[derive(Clone, Default)]
-pub struct BuiltIns {
-    statements: BTreeMap<String, BuiltIn>,
-}
-
-#[derive(Clone)]
-enum BuiltIn {
-    View(Box<CreateView>),
-    Model(Box<CreateModel>),
-}
-
-impl BuiltIn {
-    fn query(&self) -> &str {
-        match self {
-            BuiltIn::View(view) => &view.query,
-            BuiltIn::Model(model) => &model.query,
-        }
-    }
-}
-
-impl BuiltIns {
-    /// Adds the CREATE statements of `sql`, which takes the place of an earlier one of the same name.
-    pub fn add(&mut self, sql: &str) -> Result<(), SqlError> {
-        for statement in crate::sql::statement::split(sql)? {
-            match parse(statement)?.pop() {
-                Some(Statement::CreateView(view)) => {
-                    self.statements.insert(view.name.clone(), BuiltIn::View(Box::new(view)))
-                }
-                Some(Statement::CreateModel(model)) => {
-                    self.statements.insert(model.name.clone(), BuiltIn::Model(model))
-                }
-                _ => {
-                    return Err(SqlError::Syntax(
-                        "a file of queries holds CREATE [MATERIALIZED] VIEW and CREATE MODEL alone"
-                            .to_owned(),
-                    ));
-                }
-            };
-        }
-        Ok(())
-    }
 }
 
 /// The engine with its catalog: what a session of a client talks to.
@@ -228,6 +180,7 @@ impl Database {
         let created = match built_in.clone() {
             BuiltIn::View(view) => self.create_built_in(*view).await,
             BuiltIn::Model(model) => Box::pin(self.execute(Statement::CreateModel(model))).await.map(drop),
+            BuiltIn::Table(table) => Box::pin(self.execute(Statement::CreateTable(table))).await.map(drop),
         };
         if let Err(error) = created {
             self.built_ins.statements.insert(name.to_owned(), built_in);
@@ -364,7 +317,8 @@ impl Database {
     fn show_tables(&self) -> Result<Answer, SqlError> {
         let catalog = self.catalog();
         let rows = catalog.iter().map(|(name, r)| [name.clone(), r.kind_name().to_owned()]);
-        let idle = self.built_ins.statements.keys().map(|name| [name.clone(), NOT_CREATED.to_owned()]);
+        let idle = self.built_ins.statements.iter();
+        let idle = idle.map(|(name, built_in)| [name.clone(), built_in.kind().to_owned()]);
         texts(["name", "kind"], rows.chain(idle).collect())
     }
 
@@ -378,7 +332,7 @@ impl Database {
         });
         let idle = self.built_ins.statements.iter();
         let idle =
-            idle.map(|(name, built_in)| [name.clone(), NOT_CREATED.to_owned(), built_in.query().to_owned()]);
+            idle.filter_map(|(name, b)| Some([name.clone(), b.kind().to_owned(), b.query()?.to_owned()]));
         texts(["name", "kind", "definition"], rows.chain(idle).collect())
     }
 

@@ -6,6 +6,7 @@
 //! publish at a tick is the state of every view at that tick and of no other. Readers hold an
 //! immutable [`State`] and never wait for a worker.
 
+mod built_ins;
 mod channels;
 mod clock;
 mod closing;
@@ -40,10 +41,11 @@ use arrow::datatypes::SchemaRef;
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
 use tokio::sync::mpsc;
 
+pub use self::built_ins::BuiltIns;
 pub use self::clock::{ClockOptions, SOURCES_MAX, SourceId, StreamClock};
 pub use self::closing::OPEN_ROWS_MAX;
 use self::contents::ViewContents;
-pub use self::database::{Answer, BuiltIns, Database};
+pub use self::database::{Answer, Database};
 pub use self::limits::{Limits, PLANNING_STACK_BYTES, Rows, Turn};
 pub use self::live::{IntakeError, Live, LiveOptions, Source};
 use self::operators::{Operators, Rate};

@@ -1,6 +1,7 @@
 //! SQL: DataFusion's session with our functions, our statements, and the compiler from a SELECT to a
 //! dataflow.
 
+mod call;
 mod canonical;
 pub mod catalog;
 pub mod csv;
@@ -27,4 +28,5 @@ mod subquery;
 pub mod table;
 mod ties;
 pub mod windows;
+pub mod words;
 pub mod write;

@@ -1,6 +1,7 @@
 //! The built-in views: the rules they follow, and that each is at every tick what its SELECT gives.
 
 mod detectors;
+mod forecasts;
 mod graph;
 mod models;
 mod node_graph;
@@ -15,13 +16,17 @@ use undercurrent::built_in::{MODELS, QUERIES};
 
 use self::notation::{Session, lines, shown};
 
-/// The rows of `sql` after `text` has come line by line, a tick each.
-fn after(text: &[String], sql: &str) -> String {
+/// The rows of `sql` after `text` has come line by line, a tick each, and the stream clock stands `minutes` minutes after the
+/// first telemetry; before it for none.
+fn after(text: &[String], sql: &str, minutes: i64) -> String {
     let mut session = Session::new(1);
     session.prepare(sql);
     for line in text {
         session.append(std::slice::from_ref(line));
         session.close();
+    }
+    if minutes > 0 {
+        session.close_after(minutes);
     }
     shown(&session.rows(sql))
 }
@@ -29,10 +34,15 @@ fn after(text: &[String], sql: &str) -> String {
 /// Compares the rows of `sql` after `text` with `expected`: in the order given, backwards, and twice each within one
 /// tick.
 fn check(text: &str, sql: &str, expected: Expect) {
+    check_after(0, text, sql, expected);
+}
+
+/// Likewise, once the stream clock stands `minutes` minutes after the first telemetry.
+fn check_after(minutes: i64, text: &str, sql: &str, expected: Expect) {
     let mut text = lines(text);
-    let forwards = after(&text, sql);
+    let forwards = after(&text, sql, minutes);
     text.reverse();
-    assert_eq!(after(&text, sql), forwards, "backwards, the rows of `{sql}` differ");
+    assert_eq!(after(&text, sql, minutes), forwards, "backwards, the rows of `{sql}` differ");
     expected.assert_eq(&forwards);
 }
 
@@ -45,7 +55,7 @@ fn check_retried(text: &str, sql: &str, expected: Expect) {
     session.close();
     let retried = shown(&session.rows(sql));
     check(text, sql, expected);
-    assert_eq!(after(&lines(text), sql), retried, "exported twice, the rows of `{sql}` differ");
+    assert_eq!(after(&lines(text), sql, 0), retried, "exported twice, the rows of `{sql}` differ");
 }
 
 #[test]

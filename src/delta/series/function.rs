@@ -10,8 +10,8 @@ use datafusion::error::Result as DataFusionResult;
 
 /// A function that gives a struct of numbers for each row of a series, and keeps up with the rows.
 pub trait SeriesFunction: Debug + Send + Sync {
-    /// Its state of a series without rows.
-    fn begin(&self) -> Box<dyn SeriesState>;
+    /// Its state of a series without rows, of which `hash` is a hash of the key.
+    fn begin(&self, hash: u64) -> Box<dyn SeriesState>;
 }
 
 /// What a function knows of a series, whose rows have positions from 0.
@@ -72,18 +72,35 @@ pub fn in_turn(edits: &[Edit]) -> impl Iterator<Item = (usize, &Edit)> {
     })
 }
 
-/// The least position before `edits` whose row is at `position` or behind it after them.
-pub fn before(edits: &[Edit], position: usize) -> usize {
-    let (mut start, mut inserted, mut removed) = (0, 0, 0);
-    for edit in edits {
-        if edit.position > start && position + removed < edit.position + inserted {
-            break;
-        }
-        start = edit.position + edit.removed;
-        inserted += edit.inserted;
-        removed += edit.removed;
+/// From positions after edits to those before them.
+pub struct Backwards<'a> {
+    /// Those that are behind the last position.
+    edits: &'a [Edit],
+    /// Behind the last of the others, and what those put in and took out.
+    start: usize,
+    inserted: usize,
+    removed: usize,
+}
+
+impl<'a> Backwards<'a> {
+    /// Of `edits`, before the first position.
+    pub fn new(edits: &'a [Edit]) -> Self {
+        Backwards { edits, start: 0, inserted: 0, removed: 0 }
     }
-    start.max((position + removed).saturating_sub(inserted))
+
+    /// The least position before the edits whose row is at `position` or behind it after them. Positions ascend.
+    pub fn position(&mut self, position: usize) -> usize {
+        while let Some((edit, rest)) = self.edits.split_first() {
+            if edit.position > self.start && position + self.removed < edit.position + self.inserted {
+                break;
+            }
+            self.start = edit.position + edit.removed;
+            self.inserted += edit.inserted;
+            self.removed += edit.removed;
+            self.edits = rest;
+        }
+        self.start.max((position + self.removed).saturating_sub(self.inserted))
+    }
 }
 
 /// Results as a struct of `fields`: of the numbers of each row, `width` of them, those from `first` on.

@@ -3,17 +3,21 @@
 use std::ops::Range;
 
 use arrow::array::{Array, AsArray, Float64Array, Int64Array, RecordBatch};
-use arrow::datatypes::{Float64Type, Int64Type};
+use arrow::compute::cast;
+use arrow::datatypes::{DataType, Float64Type, Int64Type};
 use datafusion::common::exec_datafusion_err;
 use datafusion::error::{DataFusionError, Result as DataFusionResult};
 
 use super::function::{Edit, SeriesState};
 use super::output::Output;
 use super::rows::{Rows, copies};
-use super::{Codec, SERIES_ROWS_MAX, SeriesCall};
+use super::{Codec, PORTION_ROWS, SERIES_ROWS_MAX, SeriesCall};
 use crate::delta::expression::{guarded, message};
 use crate::delta::ordered_rows::{Arrivals, Change};
 use crate::delta::updates::Diff;
+
+/// How often the rows of a series are moved for the edits of a tick, rather than that all is computed anew.
+const MOVES_MAX: usize = if cfg!(test) { 4 } else { 256 };
 
 /// A series: its rows, and a state of each function.
 #[derive(Default)]
@@ -49,23 +53,40 @@ pub struct Touched<'a> {
 }
 
 /// What each function reads of some rows.
-pub struct Arguments(Vec<(Int64Array, Float64Array)>);
+pub struct Arguments(Vec<Read>);
+
+struct Read {
+    places: Int64Array,
+    values: Float64Array,
+    hashes: Option<Int64Array>,
+}
 
 impl Arguments {
     pub fn of(calls: &[SeriesCall], rows: &RecordBatch) -> DataFusionResult<Self> {
         let read = |call: &SeriesCall| {
-            let places = arrow::compute::cast(rows.column(call.place), &arrow::datatypes::DataType::Int64)?;
-            let values = arrow::compute::cast(rows.column(call.value), &arrow::datatypes::DataType::Float64)?;
-            Ok((places.as_primitive::<Int64Type>().clone(), values.as_primitive::<Float64Type>().clone()))
+            let integers = |column: usize| -> DataFusionResult<Int64Array> {
+                Ok(cast(rows.column(column), &DataType::Int64)?.as_primitive::<Int64Type>().clone())
+            };
+            let values = cast(rows.column(call.value), &DataType::Float64)?;
+            Ok(Read {
+                places: integers(call.place)?,
+                values: values.as_primitive::<Float64Type>().clone(),
+                hashes: call.hash.map(integers).transpose()?,
+            })
         };
         Ok(Arguments(calls.iter().map(read).collect::<DataFusionResult<_>>()?))
     }
 
     /// The place and the value that function `call` reads of a row.
     fn at(&self, call: usize, row: usize) -> (Option<i64>, f64) {
-        let (places, values) = &self.0[call];
+        let Read { places, values, .. } = &self.0[call];
         let place = places.is_valid(row).then(|| places.value(row));
         (place, if values.is_valid(row) { values.value(row) } else { f64::NAN })
+    }
+
+    /// The hash of the series that the first row is of, as function `call` reads it.
+    fn hash(&self, call: usize) -> u64 {
+        self.0[call].hashes.as_ref().and_then(|hashes| hashes.iter().next().flatten()).unwrap_or(0) as u64
     }
 }
 
@@ -89,6 +110,10 @@ impl Kept {
         let is_followed = guarded(|| Ok(self.follow(touched, calls.len(), output)));
         if is_followed.unwrap_or(false) {
             touched.apply(&mut self.rows);
+            if self.rows.copies() == 0 {
+                self.states = States::None;
+                self.fits = 0;
+            }
             return Ok(());
         }
         output.give_up();
@@ -100,7 +125,12 @@ impl Kept {
         let States::Live(states) = &mut self.states else { return false };
         let (edits, changes) = touched.edits(&self.rows);
         let inserted = edits.iter().fold(0, |sum: usize, edit| sum.saturating_add(edit.inserted));
-        if self.rows.copies().saturating_add(inserted) > SERIES_ROWS_MAX {
+        let removed: usize = edits.iter().map(|edit| edit.removed).sum();
+        // A state moves what is behind each edit.
+        let moved = edits.iter().fold(0, |sum: usize, e| sum.saturating_add(self.rows.copies() - e.position));
+        if (self.rows.copies() - removed).saturating_add(inserted) > SERIES_ROWS_MAX
+            || moved / MOVES_MAX > self.rows.copies()
+        {
             return false;
         }
         let mut by_call: Vec<Vec<Edit>> = vec![edits; calls];
@@ -122,13 +152,14 @@ impl Kept {
             states.iter_mut().for_each(|state| state.result(position, &mut after));
         }
         let (mut before, mut after) = (before.chunks(output.width), after.chunks(output.width));
+        let mut walk = self.rows.walk(looked.iter().find_map(|row| row.before).unwrap_or(usize::MAX));
         for row in looked {
             let sides = [row.before.and_then(|_| before.next()), row.after.and_then(|_| after.next())];
             if is_same(sides) {
                 continue;
             }
             let bytes = row.change.map(|change| touched.arrivals.row(&touched.changes[change]));
-            let bytes = bytes.or_else(|| self.rows.at(row.before?));
+            let bytes = bytes.or_else(|| walk.at(row.before?));
             bytes.into_iter().for_each(|bytes| output.row(bytes, sides));
         }
         true
@@ -182,18 +213,26 @@ impl Kept {
             )));
         }
         let rows: Vec<&[u8]> = self.rows.iter().collect();
-        let batch = codec.decode(rows.iter().map(|row| (&*self.key, *row)))?;
-        let arguments = Arguments::of(calls, &batch)?;
-        let begin = |(index, call): (usize, &SeriesCall)| {
-            let row = |row| {
-                let (place, value) = arguments.at(index, row);
-                Edit::first(place, value)
-            };
-            let mut state = call.function.begin();
-            state.apply(&(0..count).map(row).collect::<Vec<_>>());
-            state
-        };
-        let mut states: Vec<_> = calls.iter().enumerate().map(begin).collect();
+        let mut edits: Vec<Vec<Edit>> = vec![Vec::with_capacity(count); calls.len()];
+        let mut hashes = vec![0; calls.len()];
+        // Not all at once: a column of texts has a limit.
+        for portion in rows.chunks(PORTION_ROWS) {
+            let batch = codec.decode(portion.iter().map(|row| (&*self.key, *row)))?;
+            let arguments = Arguments::of(calls, &batch)?;
+            for (call, edits) in edits.iter_mut().enumerate() {
+                hashes[call] = arguments.hash(call);
+                edits.extend((0..portion.len()).map(|row| {
+                    let (place, value) = arguments.at(call, row);
+                    Edit::first(place, value)
+                }));
+            }
+        }
+        let mut states = vec![];
+        for ((call, edits), hash) in calls.iter().zip(&edits).zip(hashes) {
+            let mut state = call.function.begin(hash);
+            state.apply(edits);
+            states.push(state);
+        }
         let mut numbers = Vec::with_capacity(output.width);
         for (position, row) in rows.into_iter().enumerate() {
             numbers.clear();
@@ -204,6 +243,14 @@ impl Kept {
             output.row(row, if diff < 0 { [Some(&numbers), None] } else { [None, Some(&numbers)] });
         }
         Ok(states)
+    }
+
+    /// The error that stands for its results.
+    pub fn error(&self) -> Option<&str> {
+        match &self.states {
+            States::Failed(error) => Some(error),
+            States::Live(_) | States::None => None,
+        }
     }
 
     /// Models computed since this was last asked.

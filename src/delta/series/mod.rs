@@ -14,12 +14,12 @@ use arrow::array::RecordBatch;
 use arrow::datatypes::{Fields, Schema, SchemaRef};
 use datafusion::error::Result as DataFusionResult;
 
-pub use self::function::{Edit, SeriesFunction, SeriesState, before, column, in_turn};
+pub use self::function::{Backwards, Edit, SeriesFunction, SeriesState, column, in_turn};
 use self::kept::{Arguments, Kept, Touched};
 use self::output::Output;
 use super::consolidate::Consolidate;
 use super::distinct::COMPACT_ROWS_MIN;
-use super::expression::message;
+use super::expression::{guarded, message};
 use super::keys::Keys;
 use super::operator::{Changes, Operator, Part};
 use super::order::{EncodedRows, OrderColumn, RowOrder};
@@ -47,6 +47,8 @@ pub struct SeriesCall {
     pub place: usize,
     /// The column of the values.
     pub value: usize,
+    /// The column of hashes of what makes the series, one of `partition` of the [`SeriesSpec`]; where it is asked for.
+    pub hash: Option<usize>,
 }
 
 /// Series and functions of theirs, as written in a plan.
@@ -179,7 +181,7 @@ impl Series {
         }
         self.emit(&mut output, changes)?;
         self.partitions.touch(tick, &arrivals);
-        self.forget(tick)
+        self.forget(tick, changes)
     }
 
     /// Changes one series.
@@ -200,22 +202,25 @@ impl Series {
     fn emit(&self, output: &mut Output, changes: &mut Changes) -> DataFusionResult<()> {
         let mut output = std::mem::replace(output, Output::new(self.width));
         changes.errors.append(&mut output.errors);
-        let Some((rows, diffs)) = output.part(&self.spec, &self.codec, &self.series)? else { return Ok(()) };
-        if !output.retracts() {
-            changes.push(rows, diffs);
-            return Ok(());
+        let mut parts = output.parts(&self.spec, &self.codec, &self.series)?;
+        if output.retracts() {
+            parts = self.consolidate.consolidate(parts)?.rows;
         }
-        let consolidated = self.consolidate.consolidate(vec![(rows, diffs)])?;
-        consolidated.rows.into_iter().for_each(|(rows, diffs)| changes.push(rows, diffs));
+        parts.into_iter().for_each(|(rows, diffs)| changes.push(rows, diffs));
         Ok(())
     }
 
     /// Forgets what the horizon has passed, and numbers series anew once most of them are empty.
-    fn forget(&mut self, tick: Tick) -> DataFusionResult<()> {
+    fn forget(&mut self, tick: Tick, changes: &mut Changes) -> DataFusionResult<()> {
         let Some(keep) = self.partitions.expired(tick).or_else(|| self.mostly_empty()) else { return Ok(()) };
         let rows = self.totals.rows;
         let mut kept = keep.iter();
-        self.series.retain(|_| kept.next().copied().unwrap_or(true));
+        self.series.retain(|series| {
+            let is_kept = kept.next().copied().unwrap_or(true);
+            // What is forgotten has no error any more.
+            changes.errors.extend(series.error().filter(|_| !is_kept).map(|error| (error.to_owned(), -1)));
+            is_kept
+        });
         self.totals = Totals {
             rows: self.series.iter().map(|kept| kept.rows.len()).sum(),
             bytes: self.series.iter().map(|kept| kept.bytes).sum(),
@@ -235,7 +240,9 @@ impl Series {
 impl Operator for Series {
     fn tick(&mut self, tick: Tick, mut inputs: Vec<Vec<Part>>) -> Changes {
         let mut changes = Changes::default();
-        if let Err(error) = self.compute(tick, &inputs.swap_remove(0), &mut changes) {
+        let parts = inputs.swap_remove(0);
+        // Whatever fails beside a function, such as texts beyond what a column can hold, stays an error of the view.
+        if let Err(error) = guarded(|| self.compute(tick, &parts, &mut changes)) {
             changes.errors.push((message(&error), 1));
         }
         self.counters.state_bytes(self.partitions.bytes() + self.totals.bytes);

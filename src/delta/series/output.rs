@@ -1,5 +1,6 @@
 //! What is different about the results of some series.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use arrow::array::{RecordBatch, UInt32Array};
@@ -9,7 +10,7 @@ use datafusion::error::Result as DataFusionResult;
 
 use super::function::column;
 use super::kept::Kept;
-use super::{Codec, SeriesSpec};
+use super::{Codec, PORTION_ROWS, SeriesSpec};
 use crate::delta::operator::Part;
 use crate::delta::updates::{Diff, Run, take_rows};
 
@@ -88,29 +89,46 @@ impl Output {
         }
     }
 
-    /// The results as rows of a view; `None` where there are none.
-    pub fn part(&self, spec: &SeriesSpec, codec: &Codec, series: &[Kept]) -> DataFusionResult<Option<Part>> {
-        if self.results.is_empty() {
-            return Ok(None);
-        }
-        let starts = std::iter::once(0).chain(self.ends.iter().copied());
-        let bytes = starts.zip(&self.ends).map(|(start, end)| &self.bytes[start..*end]);
-        let rows: Vec<(&[u8], &[u8])> =
-            self.series_of_rows.iter().map(|number| &*series[*number].key).zip(bytes).collect();
-        let rows = codec.decode(rows.into_iter())?;
+    /// The results as rows of a view.
+    pub fn parts(&self, spec: &SeriesSpec, codec: &Codec, series: &[Kept]) -> DataFusionResult<Vec<Part>> {
+        let portions = (0..self.results.len()).step_by(PORTION_ROWS);
+        let part = |first: usize| {
+            let results = first..(first + PORTION_ROWS).min(self.results.len());
+            self.part(results, spec, codec, series)
+        };
+        portions.map(part).collect()
+    }
+
+    /// Some of the results, of rows that ascend.
+    fn part(
+        &self,
+        results: Range<usize>,
+        spec: &SeriesSpec,
+        codec: &Codec,
+        series: &[Kept],
+    ) -> DataFusionResult<Part> {
+        let numbers = &self.numbers[results.start * self.width..results.end * self.width];
+        let results = &self.results[results];
+        let first = results.first().map_or(0, |(row, _)| *row);
+        let rows = first as usize..results.last().map_or(0, |(row, _)| *row as usize + 1);
+        let bytes = |row: usize| {
+            let start = row.checked_sub(1).map_or(0, |before| self.ends[before]);
+            (&*series[self.series_of_rows[row]].key, &self.bytes[start..self.ends[row]])
+        };
+        let rows = codec.decode(rows.map(bytes).collect::<Vec<_>>().into_iter())?;
         let kept: Vec<usize> = (0..spec.schema.fields().len() - spec.calls.len()).collect();
-        let picks = UInt32Array::from_iter_values(self.results.iter().map(|(row, _)| *row));
+        let picks = UInt32Array::from_iter_values(results.iter().map(|(row, _)| *row - first));
         let rows = take_rows(&rows.project(&kept)?, &picks);
         let mut columns = rows.columns().to_vec();
         let mut first = 0;
         for (call, field) in spec.calls.iter().zip(&spec.schema.fields()[kept.len()..]) {
-            let results = column(&call.fields, &self.numbers, self.width, first)?;
+            let results = column(&call.fields, numbers, self.width, first)?;
             first += call.fields.len();
             let is_right = *field.data_type() == DataType::Struct(call.fields.clone());
             columns.push(if is_right { results } else { cast(&results, field.data_type())? });
         }
         let rows = RecordBatch::try_new(Arc::clone(&spec.schema), columns)?;
-        Ok(Some((rows, Run::from_vec(self.results.iter().map(|(_, diff)| *diff).collect()))))
+        Ok((rows, Run::from_vec(results.iter().map(|(_, diff)| *diff).collect())))
     }
 
     /// Whether a result may cancel another out.

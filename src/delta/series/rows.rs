@@ -46,6 +46,40 @@ pub fn copies(count: Diff) -> usize {
     usize::try_from(count).unwrap_or(0).min(SERIES_ROWS_MAX + 1)
 }
 
+/// The rows of some blocks by their positions, which ascend.
+pub struct Walk<'a> {
+    blocks: &'a [Block],
+    /// Copies of the rows before the first of the blocks.
+    before: usize,
+    /// A row of it, and copies of those of it before that one.
+    index: usize,
+    within: usize,
+}
+
+impl<'a> Walk<'a> {
+    /// The row at `position`, which is not before the last one asked for.
+    pub fn at(&mut self, position: usize) -> Option<&'a [u8]> {
+        loop {
+            let block = self.blocks.first()?;
+            let place = position.checked_sub(self.before)?;
+            if place >= block.copies {
+                self.blocks = &self.blocks[1..];
+                self.before += block.copies;
+                (self.index, self.within) = (0, 0);
+                continue;
+            }
+            if block.counts.is_empty() {
+                return Some(block.row(place));
+            }
+            while place >= self.within + copies(block.count(self.index)) {
+                self.within += copies(block.count(self.index));
+                self.index += 1;
+            }
+            return Some(block.row(self.index));
+        }
+    }
+}
+
 impl Block {
     fn len(&self) -> usize {
         self.ends.len()
@@ -166,23 +200,14 @@ impl Rows {
         })
     }
 
-    /// The row at `position`.
-    pub fn at(&self, position: usize) -> Option<&[u8]> {
-        let mut before = self.copies;
-        let found = self.blocks.iter().rev().find(|block| {
-            before -= block.copies;
-            before <= position
-        });
-        let (block, mut within) = (found?, position - before);
-        if block.counts.is_empty() {
-            return (within < block.len()).then(|| block.row(within));
+    /// Goes through the rows from `position` on, which is cheap near the end.
+    pub fn walk(&self, position: usize) -> Walk<'_> {
+        let (mut block, mut before) = (self.blocks.len(), self.copies);
+        while block > 0 && before > position {
+            block -= 1;
+            before -= self.blocks[block].copies;
         }
-        let index = block.counts.iter().position(|count| {
-            let is_here = within < copies(*count);
-            within = within.saturating_sub(copies(*count));
-            is_here
-        });
-        Some(block.row(index?))
+        Walk { blocks: &self.blocks[block..], before, index: 0, within: 0 }
     }
 
     /// Where `row` is.
@@ -295,8 +320,11 @@ mod tests {
                     .collect();
                 assert_eq!(rows.iter().collect::<Vec<_>>(), all);
                 assert_eq!(rows.copies(), all.len());
-                (0..all.len()).for_each(|at| assert_eq!(rows.at(at), Some(all[at])));
-                assert_eq!(rows.at(all.len()), None);
+                for first in [0, all.len() / 2, all.len()] {
+                    let mut walk = rows.walk(first);
+                    (first..all.len()).for_each(|at| assert_eq!(walk.at(at), Some(all[at])));
+                    assert_eq!(walk.at(all.len()), None);
+                }
                 assert_eq!(rows.bytes(), rows.blocks.iter().map(Block::size).sum::<usize>());
             }
         }

@@ -22,7 +22,7 @@ struct Sums {
 }
 
 impl SeriesFunction for Sums {
-    fn begin(&self) -> Box<dyn SeriesState> {
+    fn begin(&self, _: u64) -> Box<dyn SeriesState> {
         Box::new(self.clone())
     }
 }
@@ -63,7 +63,14 @@ fn spec(input: SchemaRef, partition: Vec<usize>, is_whole: bool, retracts: bool)
     SeriesSpec {
         partition,
         order: vec![OrderColumn { column: 0, options: SortOptions { descending: false, nulls_first: true } }],
-        calls: vec![SeriesCall { name: "sums".to_owned(), function, fields: fields(), place: 0, value: 0 }],
+        calls: vec![SeriesCall {
+            name: "sums".to_owned(),
+            function,
+            fields: fields(),
+            place: 0,
+            value: 0,
+            hash: None,
+        }],
         input,
         schema: Arc::new(Schema::new(all)),
         retracts,

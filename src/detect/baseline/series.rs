@@ -65,7 +65,10 @@ impl Series {
     /// The positions of the points that may be placed otherwise when a point of `value` at `place` comes or goes: those that
     /// are placed against fits whose windows hold it.
     pub fn reach(&self, place: i64, value: f64) -> Range<usize> {
-        let first = self.baseline.boundary(place).saturating_add(self.baseline.refit_every);
+        // The boundary behind it; not from the one before, which may be below all places.
+        let refit_every = self.baseline.refit_every;
+        let past = place.wrapping_sub(self.baseline.options.refit_offset as i64).rem_euclid(refit_every);
+        let first = place.saturating_add(refit_every - past);
         let last = self.baseline.boundary(place.saturating_add(self.baseline.window_points as i64));
         if !value.is_finite() || first > last || first <= place {
             return 0..0;

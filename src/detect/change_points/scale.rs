@@ -42,7 +42,8 @@ impl Measure {
         // Whole scales, so that the centre, which matters only for rounding, stays the same when a few values
         // come.
         let centre = (median(&mut buffer) / scale).round() * scale;
-        let centre = if centre.is_finite() { centre } else { 0.0 };
+        // One zero: measures that are equal are to give the same.
+        let centre = if centre.is_finite() { centre + 0.0 } else { 0.0 };
         let len = match options.basis {
             Basis::Whole => values.len(),
             // Up, so that a penalty is never less than its criterion asks for; it changes with each doubling.

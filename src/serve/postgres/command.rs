@@ -6,7 +6,8 @@ use datafusion::sql::sqlparser::tokenizer::{Token, Tokenizer};
 use super::copy::Format;
 use super::error::Fault;
 use crate::sql::pg_catalog;
-use crate::sql::statement::{Offsets, Statement, parse};
+use crate::sql::statement::{Statement, parse};
+use crate::sql::words::Offsets;
 
 /// One statement, understood.
 #[derive(Debug)]

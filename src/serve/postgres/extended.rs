@@ -24,7 +24,8 @@ use super::session::{Session, guarded, missing_statement};
 use super::simple::{complete, copy_out, with_rows};
 use crate::engine::Answer;
 use crate::sql::question::{Description, Parameter, Question};
-use crate::sql::statement::{Statement, Subscribe, split};
+use crate::sql::statement::{Statement, Subscribe};
+use crate::sql::words::split;
 use crate::sql::write::Write;
 
 /// The most prepared statements, and the most portals, of one session.

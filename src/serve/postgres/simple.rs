@@ -14,7 +14,7 @@ use super::cursor::Cursor;
 use super::error::Fault;
 use super::session::{Session, guarded};
 use super::wire::Sender;
-use crate::sql::statement::split;
+use crate::sql::words::split;
 
 impl Session {
     /// Carries out the statements of `text` up to the first that fails. Errors returned end the connection.

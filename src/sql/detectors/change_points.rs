@@ -9,7 +9,7 @@ use datafusion::error::Result as DataFusionResult;
 use super::external;
 use super::options::Options;
 use super::window::Detector;
-use crate::delta::series::{Edit, SeriesFunction, SeriesState, before, in_turn};
+use crate::delta::series::{Backwards, Edit, SeriesFunction, SeriesState, in_turn};
 use crate::detect::change_points::{
     ChangePoint, Cost, Online, Options as Search, Penalty, SEGMENT_LEN_MIN_MAX, Scaling,
 };
@@ -85,7 +85,7 @@ impl Detector for ChangePoints {
 struct Segmenting(Online);
 
 impl SeriesFunction for Segmenting {
-    fn begin(&self) -> Box<dyn SeriesState> {
+    fn begin(&self, _: u64) -> Box<dyn SeriesState> {
         Box::new(Segmented { series: self.0.clone(), changes: vec![], next: None })
     }
 }
@@ -138,7 +138,7 @@ impl SeriesState for Segmented {
     }
 
     fn bytes(&self) -> usize {
-        self.series.size_bytes() + self.changes.capacity() * size_of::<ChangePoint>()
+        size_of::<Self>() + self.series.size_bytes() + self.changes.capacity() * size_of::<ChangePoint>()
     }
 }
 
@@ -148,7 +148,8 @@ fn different(old: &[ChangePoint], new: &[ChangePoint], edits: &[Edit], rows: usi
     let unmoved = edits.first().map_or(rows, |edit| edit.position);
     let same = old.iter().zip(new).take_while(|(old, new)| old == new && old.index < unmoved).count();
     let old = old[same..].iter().map(|change| change.index);
-    let new: Vec<usize> = new[same..].iter().map(|change| before(edits, change.index)).collect();
+    let mut backwards = Backwards::new(edits);
+    let new: Vec<usize> = new[same..].iter().map(|change| backwards.position(change.index)).collect();
     let mut ranges: Vec<Range<usize>> = old.clone().chain(new.iter().copied()).map(|at| at..at + 1).collect();
     let mut bounds: Vec<(usize, i64)> =
         old.map(|at| (at, 1)).chain(new.into_iter().map(|at| (at, -1))).collect();

@@ -17,6 +17,7 @@
 mod change_points;
 mod forest;
 mod grid;
+mod key_hash;
 mod logs;
 mod options;
 mod spikes;

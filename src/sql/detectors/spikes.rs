@@ -56,7 +56,7 @@ impl Detector for Spikes {
 struct Scoring(Series);
 
 impl SeriesFunction for Scoring {
-    fn begin(&self) -> Box<dyn SeriesState> {
+    fn begin(&self, _: u64) -> Box<dyn SeriesState> {
         Box::new(self.clone())
     }
 }

@@ -33,13 +33,19 @@ const PERIOD_MAX_DEFAULT: usize = 1440;
 /// | `in_sample` | one fit over all rows, as the classical decomposition is, and not one before each row | false |
 ///
 /// A row is placed against the last fit before it, of the rows of `window_periods` before that
-/// ([`crate::detect::baseline`]): later rows change nothing about it. All is null where there is no fit yet.
+/// ([`crate::detect::baseline`]): later rows change nothing about it. All is null where there is no fit yet. So that not
+/// all series of a query are fitted at once, where in `refit_every` a series is depends on what stands in PARTITION BY.
 #[derive(Debug)]
 pub(super) struct Stl;
 
 impl Detector for Stl {
     fn name(&self) -> &'static str {
         "stl"
+    }
+
+    /// Series of one call are refitted at different places.
+    fn is_spread(&self) -> bool {
+        true
     }
 
     fn options(&self) -> &'static [&'static str] {
@@ -92,13 +98,13 @@ struct Running {
 }
 
 impl SeriesFunction for Running {
-    fn begin(&self) -> Box<dyn SeriesState> {
+    fn begin(&self, hash: u64) -> Box<dyn SeriesState> {
         let (steps, step) = match self.step {
             Step::Given(step) => (None, step),
             Step::Usual => (Some(Steps::default()), 1),
         };
-        let series = Series::new(self.baseline.clone());
-        Box::new(Placing { step, steps, is_counted: false, unplaced: [0; 2], series })
+        let series = Series::new(self.baseline.clone().spread(hash));
+        Box::new(Placing { step, steps, is_counted: false, unplaced: 0, series })
     }
 }
 
@@ -109,8 +115,8 @@ struct Placing {
     steps: Option<Steps>,
     /// Whether edits that are not applied yet are among the steps.
     is_counted: bool,
-    /// Rows without a place: before the others, and behind them.
-    unplaced: [usize; 2],
+    /// Rows without a place before the others.
+    unplaced: usize,
     /// The rows with a place.
     series: Series,
 }
@@ -128,23 +134,18 @@ impl Placing {
 
     /// A row without a place comes or goes at `position`.
     fn edit_unplaced(&mut self, position: usize, edit: &Edit) {
-        let [first, last] = &mut self.unplaced;
         // With others beside it, one comes directly behind the first only if the first are all there are.
-        let is_first = position < *first || position == *first && edit.removed == 0;
-        let side = if is_first { first } else { last };
-        *side = side.saturating_sub(edit.removed) + edit.inserted;
+        if position < self.unplaced || position == self.unplaced && edit.removed == 0 {
+            self.unplaced = self.unplaced.saturating_sub(edit.removed) + edit.inserted;
+        }
     }
 
     /// A row with `place` comes or goes at `position`.
     fn edit_placed(&mut self, position: usize, edit: &Edit, place: i64) {
-        let [first, last] = &mut self.unplaced;
-        if position < *first {
-            // What was alone was behind all others.
-            *last += *first - position;
-            *first = position;
-        }
+        // What was alone was behind all others.
+        self.unplaced = self.unplaced.min(position);
         let place = place.div_euclid(self.step);
-        self.series.splice(position - *first, edit.removed, edit.inserted, place, edit.value);
+        self.series.splice(position - self.unplaced, edit.removed, edit.inserted, place, edit.value);
     }
 }
 
@@ -157,7 +158,7 @@ impl SeriesState for Placing {
         }
         let placed = edits.iter().filter_map(|edit| Some((edit.place?.div_euclid(self.step), edit.value)));
         let reached = placed.map(|(place, value)| self.series.reach(place, value));
-        let first = self.unplaced[0];
+        let first = self.unplaced;
         Some(reached.map(|reached| reached.start + first..reached.end + first).collect())
     }
 
@@ -175,7 +176,7 @@ impl SeriesState for Placing {
     }
 
     fn result(&mut self, position: usize, numbers: &mut Vec<f64>) {
-        let placed = position.checked_sub(self.unplaced[0]).and_then(|position| self.series.place(position));
+        let placed = position.checked_sub(self.unplaced).and_then(|position| self.series.place(position));
         numbers.extend(numbers_of(placed));
     }
 
@@ -199,7 +200,7 @@ struct InSample {
 }
 
 impl SeriesFunction for InSample {
-    fn begin(&self) -> Box<dyn SeriesState> {
+    fn begin(&self, _: u64) -> Box<dyn SeriesState> {
         Box::new(Decomposed { options: self.clone(), placed: vec![] })
     }
 }

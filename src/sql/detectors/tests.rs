@@ -34,8 +34,10 @@ impl Call {
             |name| Arc::new(Literal::new(value(name).unwrap_or(ScalarValue::Null))) as Arc<dyn PhysicalExpr>;
         let columns = [("at", 2), ("n", 0)]
             .map(|(name, index)| Arc::new(Column::new(name, index)) as Arc<dyn PhysicalExpr>);
-        let arguments = columns.into_iter().chain(detector.options().iter().map(literal)).collect();
-        Call { function: DetectorFunction::new(detector), arguments }
+        let options: Vec<_> = detector.options().iter().map(literal).collect();
+        let function = DetectorFunction::new(detector);
+        let hash = function.hash_at().map(|_| Arc::new(Literal::new(number(0))) as Arc<dyn PhysicalExpr>);
+        Call { function, arguments: columns.into_iter().chain(hash).chain(options).collect() }
     }
 
     /// What the window function gives for the rows of one partition.
@@ -55,6 +57,7 @@ impl Call {
             fields: self.function.fields(),
             place: 2,
             value: 0,
+            hash: None,
         }
     }
 }

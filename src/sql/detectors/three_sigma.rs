@@ -64,7 +64,7 @@ struct Judging {
 }
 
 impl SeriesFunction for Judging {
-    fn begin(&self) -> Box<dyn SeriesState> {
+    fn begin(&self, _: u64) -> Box<dyn SeriesState> {
         Box::new(self.clone())
     }
 }

@@ -12,10 +12,11 @@ use datafusion::error::Result as DataFusionResult;
 use datafusion::logical_expr::function::{PartitionEvaluatorArgs, WindowUDFFieldArgs};
 use datafusion::logical_expr::planner::{ExprPlanner, PlannerResult, RawWindowExpr};
 use datafusion::logical_expr::{
-    PartitionEvaluator, Signature, Volatility, WindowFunctionDefinition, WindowUDFImpl,
+    PartitionEvaluator, ScalarUDF, Signature, Volatility, WindowFunctionDefinition, WindowUDFImpl, lit,
 };
 use datafusion::physical_expr::PhysicalExpr;
 
+use super::key_hash::KeyHash;
 use super::options::Options;
 use crate::delta::series::{Edit, SeriesFunction, column};
 
@@ -26,6 +27,11 @@ pub trait Detector: Debug + Send + Sync {
 
     /// The names of its options, in the order in which they may be given without names.
     fn options(&self) -> &'static [&'static str];
+
+    /// Whether it asks for a hash of the key of its series.
+    fn is_spread(&self) -> bool {
+        false
+    }
 
     /// The columns of its struct.
     fn fields(&self) -> Fields;
@@ -56,6 +62,16 @@ impl DetectorFunction {
         self.detector.fields()
     }
 
+    /// Where among its arguments the hash of the key of its series is, if it asks for one: behind place and value.
+    pub fn hash_at(&self) -> Option<usize> {
+        self.detector.is_spread().then_some(2)
+    }
+
+    /// Arguments before the options.
+    fn values(&self) -> usize {
+        2 + usize::from(self.detector.is_spread())
+    }
+
     /// What it is with `arguments`, of which the first is of type `place`.
     ///
     /// # Errors
@@ -66,7 +82,8 @@ impl DetectorFunction {
         place: &DataType,
         arguments: &[Arc<dyn PhysicalExpr>],
     ) -> DataFusionResult<Arc<dyn SeriesFunction>> {
-        let options = Options::read(self.detector.options(), arguments.get(2..).unwrap_or_default())?;
+        let options =
+            Options::read(self.detector.options(), arguments.get(self.values()..).unwrap_or_default())?;
         self.detector.configure(&options, matches!(place, DataType::Timestamp(..)))
     }
 }
@@ -98,7 +115,7 @@ impl WindowUDFImpl for DetectorFunction {
         let name = self.detector.name();
         let wrong = |expected: &str| plan_err!("{name}: {expected} is expected");
         match types {
-            [place, value, options @ ..] if options.len() <= self.detector.options().len() => {
+            [place, value, others @ ..] if types.len() <= self.values() + self.detector.options().len() => {
                 if !value.is_numeric() && !value.is_null() {
                     return wrong("a number");
                 }
@@ -108,7 +125,7 @@ impl WindowUDFImpl for DetectorFunction {
                     integer if integer.is_integer() => DataType::Int64,
                     _ => return wrong("ORDER BY a timestamp or a whole number"),
                 };
-                Ok([place, DataType::Float64].into_iter().chain(options.iter().cloned()).collect())
+                Ok([place, DataType::Float64].into_iter().chain(others.iter().cloned()).collect())
             }
             _ => wrong("one number and options"),
         }
@@ -124,7 +141,7 @@ impl WindowUDFImpl for DetectorFunction {
     ) -> DataFusionResult<Box<dyn PartitionEvaluator>> {
         let place = args.input_fields().first().map_or(&DataType::Null, |field| field.data_type());
         let function = self.configure(place, args.input_exprs())?;
-        Ok(Box::new(Evaluator { fields: self.detector.fields(), function }))
+        Ok(Box::new(Evaluator { fields: self.detector.fields(), function, hash_at: self.hash_at() }))
     }
 }
 
@@ -132,6 +149,7 @@ impl WindowUDFImpl for DetectorFunction {
 struct Evaluator {
     fields: Fields,
     function: Arc<dyn SeriesFunction>,
+    hash_at: Option<usize>,
 }
 
 impl PartitionEvaluator for Evaluator {
@@ -141,7 +159,13 @@ impl PartitionEvaluator for Evaluator {
         let values = cast(values, &DataType::Float64)?.as_primitive::<Float64Type>().clone();
         let edits =
             places.iter().zip(&values).map(|(place, value)| Edit::first(place, value.unwrap_or(f64::NAN)));
-        let mut state = self.function.begin();
+        let hash = match self.hash_at.and_then(|at| arguments.get(at)) {
+            Some(hashes) => {
+                cast(hashes, &DataType::Int64)?.as_primitive::<Int64Type>().iter().next().flatten()
+            }
+            None => None,
+        };
+        let mut state = self.function.begin(hash.unwrap_or(0) as u64);
         state.apply(&edits.collect::<Vec<_>>());
         let mut numbers = Vec::with_capacity(rows * self.fields.len());
         (0..rows).for_each(|row| state.result(row, &mut numbers));
@@ -149,7 +173,8 @@ impl PartitionEvaluator for Evaluator {
     }
 }
 
-/// Gives detectors what their rows are ordered by as the first argument: a window function does not see it otherwise.
+/// Gives detectors what their rows are ordered by as the first argument, and a hash of what they are partitioned by as the
+/// third to those that ask for it: a window function does not see them otherwise.
 #[derive(Debug)]
 pub struct Places;
 
@@ -158,9 +183,10 @@ impl ExprPlanner for Places {
         let WindowFunctionDefinition::WindowUDF(function) = &call.func_def else {
             return Ok(PlannerResult::Original(call));
         };
-        if function.inner().downcast_ref::<DetectorFunction>().is_none() {
+        let Some(detector) = function.inner().downcast_ref::<DetectorFunction>() else {
             return Ok(PlannerResult::Original(call));
-        }
+        };
+        let hash_at = detector.hash_at();
         let name = function.name();
         let [sort] = call.order_by.as_slice() else {
             return plan_err!("{name}: OVER (... ORDER BY one column) is expected, its rows are a series");
@@ -169,6 +195,13 @@ impl ExprPlanner for Places {
             return plan_err!("{name}: ORDER BY {} is expected to ascend", sort.expr);
         }
         call.args.insert(0, sort.expr.clone());
+        if let Some(at) = hash_at.filter(|at| *at <= call.args.len()) {
+            let hash = match call.partition_by.is_empty() {
+                true => lit(0_i64),
+                false => ScalarUDF::new_from_impl(KeyHash::default()).call(call.partition_by.clone()),
+            };
+            call.args.insert(at, hash);
+        }
         Ok(PlannerResult::Original(call))
     }
 }

@@ -92,7 +92,7 @@ impl Lowering<'_> {
                 "compute one in a subquery of the other",
             ));
         }
-        let partition = partition_by.iter().map(|e| widened.column(e)).collect();
+        let mut partition: Vec<usize> = partition_by.iter().map(|e| widened.column(e)).collect();
         let order = widened.order(order_by);
         let described: Vec<String> = functions.iter().map(describe).collect();
         let functions: Vec<WindowFunction> =
@@ -105,6 +105,9 @@ impl Lowering<'_> {
             create_window_expr_with_name(&Expr::from(function), name, &names, &self.properties, &context)
         };
         if let Some(calls) = self.detectors(&functions, &described, &names)? {
+            // Of the key, and so kept once for a series as it is.
+            partition.extend(calls.iter().filter_map(|call| call.hash));
+            partition.dedup();
             let spec = SeriesSpec {
                 partition,
                 order,
@@ -152,7 +155,15 @@ impl Lowering<'_> {
             // A constant is no series to keep up with.
             let (Some(place), Some(value)) = (index(0), index(1)) else { return Ok(None) };
             let function = detector.configure(columns.field(place).data_type(), &arguments)?;
-            calls.push(SeriesCall { name: name.clone(), function, fields: detector.fields(), place, value });
+            let hash = detector.hash_at().and_then(index);
+            calls.push(SeriesCall {
+                name: name.clone(),
+                function,
+                fields: detector.fields(),
+                place,
+                value,
+                hash,
+            });
         }
         Ok(Some(calls))
     }

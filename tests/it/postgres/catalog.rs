@@ -21,7 +21,7 @@ fn every_question_of_known_clients_is_answered() {
         client.simple_query("CREATE VIEW service_calls_view AS SELECT 1 AS one").await.expect("a view");
         let mut failures = vec![];
         for (name, text) in QUESTIONS {
-            let pieces = undercurrent::sql::statement::split(text).expect("statements");
+            let pieces = undercurrent::sql::words::split(text).expect("statements");
             assert!(pieces.len() > 5, "{name} asks little");
             for sql in pieces {
                 // By both protocols: drivers prepare what they ask.

@@ -24,8 +24,8 @@ fn by_kind(text: &str, expected: Expect) {
 
 /// The edges of both rules where they agree.
 fn both(text: &str, expected: Expect) {
-    let by_kind = after(&lines(text), &edges("service_dependencies_by_kind"));
-    assert_eq!(after(&lines(text), &edges("service_dependencies")), by_kind);
+    let by_kind = after(&lines(text), &edges("service_dependencies_by_kind"), 0);
+    assert_eq!(after(&lines(text), &edges("service_dependencies"), 0), by_kind);
     by_parent(text, expected);
 }
 

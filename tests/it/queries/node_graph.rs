@@ -52,7 +52,7 @@ fn an_edge_joins_two_nodes_once_whatever_the_connection() {
 fn ends_of_edges_are_nodes_and_shares_add_up() {
     let strays = "SELECT source, target FROM service_graph_edges
         WHERE source NOT IN (SELECT id FROM service_graph_nodes) OR target NOT IN (SELECT id FROM service_graph_nodes)";
-    assert_eq!(after(&lines(CALLS), strays), "");
+    assert_eq!(after(&lines(CALLS), strays, 0), "");
     let uneven = "SELECT id FROM service_graph_nodes WHERE arc__success + arc__errors <> 1.0";
-    assert_eq!(after(&lines(CALLS), uneven), "");
+    assert_eq!(after(&lines(CALLS), uneven, 0), "");
 }

@@ -197,6 +197,22 @@ impl Session {
         self.database.engine.close(clock_ms as u64).unwrap();
     }
 
+    /// Closes a tick `minutes` minutes after the first telemetry.
+    pub fn close_after(&mut self, minutes: i64) {
+        self.close_at(START_NS / 1_000_000 + minutes * 60_000);
+    }
+
+    /// How many rows of a table `sql` changes.
+    pub fn write(&mut self, sql: &str) -> u64 {
+        self.prepare(sql);
+        let statement = parse(sql).unwrap().pop().unwrap();
+        match self.runtime.block_on(self.database.execute(statement)) {
+            Ok(Answer::Written(written)) => written.rows,
+            Ok(_) => panic!("{sql} writes nothing"),
+            Err(error) => panic!("{sql}: {error}"),
+        }
+    }
+
     /// The rows that `sql` gives.
     pub fn rows(&mut self, sql: &str) -> Vec<Vec<String>> {
         let statement = parse(sql).unwrap().pop().unwrap();

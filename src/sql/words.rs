@@ -1,0 +1,141 @@
+//! Statements as words: where they end, and those that DataFusion's parser does not know.
+
+use datafusion::sql::sqlparser::dialect::PostgreSqlDialect;
+use datafusion::sql::sqlparser::tokenizer::{Location, Token, Tokenizer, Word};
+
+use super::error::SqlError;
+
+/// Cuts `sql` at its semicolons; pieces without a token are left out.
+pub fn split(sql: &str) -> Result<Vec<&str>, SqlError> {
+    let dialect = PostgreSqlDialect {};
+    let tokens = Tokenizer::new(&dialect, sql)
+        .tokenize_with_location()
+        .map_err(|e| SqlError::Syntax(format!("syntax error: {e}")))?;
+    let mut offsets = Offsets::new(sql);
+    let mut pieces = vec![];
+    let (mut start, mut has_tokens) = (0, false);
+    for token in &tokens {
+        match &token.token {
+            Token::SemiColon => {
+                let end = offsets.at(token.span.start);
+                pieces.extend(has_tokens.then(|| sql[start..end].trim()));
+                (start, has_tokens) = (end + 1, false);
+            }
+            Token::Whitespace(_) | Token::EOF => {}
+            _ => has_tokens = true,
+        }
+    }
+    pieces.extend(has_tokens.then(|| sql[start..].trim()));
+    Ok(pieces)
+}
+
+/// Where tokens are in a text, in bytes. Asked in the order of the tokens, it reads the text once.
+pub struct Offsets<'a> {
+    text: &'a str,
+    line: u64,
+    column: u64,
+    offset: usize,
+}
+
+impl<'a> Offsets<'a> {
+    /// Places in `text`.
+    pub fn new(text: &'a str) -> Self {
+        Offsets { text, line: 1, column: 1, offset: 0 }
+    }
+
+    /// The offset of `place`, which is not before the one asked for last; the end of the text for one behind it.
+    pub fn at(&mut self, place: Location) -> usize {
+        for character in self.text[self.offset..].chars() {
+            if (self.line, self.column) >= (place.line, place.column) {
+                break;
+            }
+            self.offset += character.len_utf8();
+            (self.line, self.column) = match character {
+                '\n' => (self.line + 1, 1),
+                _ => (self.line, self.column + 1),
+            };
+        }
+        self.offset
+    }
+}
+
+/// The words and values of a statement, for those that DataFusion does not know.
+pub(super) struct Words {
+    tokens: Vec<Token>,
+    next: usize,
+}
+
+impl Words {
+    pub fn new(sql: &str) -> Result<Self, SqlError> {
+        let tokens = Tokenizer::new(&PostgreSqlDialect {}, sql)
+            .tokenize()
+            .map_err(|e| SqlError::Syntax(format!("syntax error: {e}")))?;
+        let tokens = tokens.into_iter().filter(|t| !matches!(t, Token::Whitespace(_) | Token::EOF)).collect();
+        Ok(Words { tokens, next: 0 })
+    }
+
+    /// Takes `words` if they come next, in any case.
+    pub fn take(&mut self, words: &[&str]) -> bool {
+        let matches = words.iter().enumerate().all(|(i, word)| match self.tokens.get(self.next + i) {
+            Some(Token::Word(w)) => w.quote_style.is_none() && w.value.eq_ignore_ascii_case(word),
+            _ => false,
+        });
+        self.next += if matches { words.len() } else { 0 };
+        matches
+    }
+
+    pub fn take_token(&mut self, token: &Token) -> bool {
+        let matches = self.tokens.get(self.next) == Some(token);
+        self.next += matches as usize;
+        matches
+    }
+
+    pub fn name(&mut self) -> Result<String, SqlError> {
+        match self.tokens.get(self.next) {
+            Some(Token::Word(Word { value, quote_style, .. })) => {
+                self.next += 1;
+                Ok(if quote_style.is_some() { value.clone() } else { value.to_lowercase() })
+            }
+            other => Err(SqlError::Syntax(format!("syntax error: a name expected, {} found", found(other)))),
+        }
+    }
+
+    /// What comes after DROP and a kind: `[IF EXISTS] name, ...`.
+    pub fn dropped(&mut self) -> Result<(Vec<String>, bool), SqlError> {
+        let if_exists = self.take(&["if", "exists"]);
+        let mut names = vec![self.name()?];
+        while self.take_token(&Token::Comma) {
+            names.push(self.name()?);
+        }
+        Ok((names, if_exists))
+    }
+
+    pub fn switch(&mut self) -> Result<bool, SqlError> {
+        match self.name()?.as_str() {
+            "true" | "on" => Ok(true),
+            "false" | "off" => Ok(false),
+            other => Err(SqlError::Syntax(format!("\"{other}\" is neither true nor false"))),
+        }
+    }
+
+    pub fn end(&self) -> Result<(), SqlError> {
+        match self.tokens.get(self.next) {
+            None => Ok(()),
+            other => Err(SqlError::Syntax(format!("syntax error: {} not expected", found(other)))),
+        }
+    }
+}
+
+fn found(token: Option<&Token>) -> String {
+    token.map_or("the end of the statement".to_owned(), |t| format!("\"{t}\""))
+}
+
+/// What follows the first `word` of `sql`.
+pub(super) fn after_word(sql: &str, word: &str) -> Result<String, SqlError> {
+    let tokens = Tokenizer::new(&PostgreSqlDialect {}, sql)
+        .tokenize()
+        .map_err(|e| SqlError::Syntax(format!("syntax error: {e}")))?;
+    let is_word = |token: &&Token| matches!(token, Token::Word(w) if w.value.eq_ignore_ascii_case(word));
+    let rest = tokens.iter().skip_while(|token| !is_word(token)).skip(1);
+    Ok(rest.map(Token::to_string).collect::<String>().trim().to_owned())
+}
