@@ -5,6 +5,7 @@
 mod dashboard;
 mod demo;
 mod detectors;
+mod faults;
 mod flight_sql;
 mod generate;
 mod http;

@@ -212,6 +212,9 @@ fn an_anomaly_is_acknowledged_by_its_id() {
     let open = shown(&session.rows(sql));
     session.close_after(160);
     let closed = shown(&session.rows(sql));
+    assert_eq!(session.write("DELETE FROM anomaly_acknowledgements WHERE note LIKE 'rolled%'"), 1);
+    session.close_after(161);
+    assert_eq!(session.rows("SELECT count(*) FROM anomalies WHERE note IS NOT NULL"), [["0"]]);
     expect![[r#"
         error_ratio acknowledged rolled back 2023-11-15T00:21:00.002Z
         latency_ms_p50 open null null

@@ -136,9 +136,11 @@ fn each_view_is_its_select_over_all_that_has_come() {
         let random = &mut StdRng::seed_from_u64(seed);
         let mut lines: Vec<String> = spans(random, 200).iter().map(|s| line(s, random)).collect();
         lines.extend(others(random, 100));
+        // A disk that fills while the clock passes.
+        lines.extend((45..75).map(|m| format!("gauge disk.utilization web 0.{} +{}s", m + 5, m * 60)));
         lines.extend(super::detectors::outage().lines().map(str::to_owned));
         views = definitions(&mut Session::with_built_ins(1));
-        assert_eq!(views.len(), 24);
+        assert_eq!(views.len(), 25);
         let mut answers: Vec<Vec<Vec<Vec<String>>>> = vec![];
         for workers in [1, 2] {
             let mut session = played(&lines, workers, random, |session| {
