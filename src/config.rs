@@ -8,7 +8,11 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crate::engine::{BuiltIns, ClockOptions, Database, Engine, EngineError, Limits, Live, LiveOptions};
+use crate::engine::{
+    BuiltIns, ClockOptions, Database, Engine, EngineError, Limits, Live, LiveOptions, Recovered,
+    RecoveryError,
+};
+use crate::journal::{Folder, Options, Recovery};
 use crate::sql::error::SqlError;
 
 pub use self::settings::{SETTINGS, Setting};
@@ -28,6 +32,12 @@ pub struct Config {
     pub retention_ms: Option<u64>,
     /// Bytes of each stream table that are kept for queries and for views to come.
     pub stored_bytes_max: usize,
+    /// Where what happens is kept, so that it is there after a restart; `None`: nowhere.
+    pub data_dir: Option<PathBuf>,
+    /// The most bytes of the journal: beyond, nothing is taken.
+    pub journal_bytes_max: usize,
+    /// Bytes after which a new segment of it begins.
+    pub journal_segment_bytes_max: usize,
     /// Folders of `.sql` files with views of the user's own.
     pub queries: Vec<PathBuf>,
     /// Built-in views, and those of the folders, that are created at start; the others when first named.
@@ -170,7 +180,24 @@ impl Config {
             .with_query_memory(self.query_memory_bytes_max)
             .with_retention(self.retention_ms);
         database.create_built_ins(&self.views).await?;
-        Live::start(database, LiveOptions::from(self)).map_err(engine_error)
+        let journal = match &self.data_dir {
+            Some(folder) => Some(self.recover(folder, &mut database).await?),
+            None => None,
+        };
+        Live::start(database, LiveOptions::from(self), journal).map_err(engine_error)
+    }
+
+    /// Brings `database` to where it was when it was last stopped, by what `folder` holds.
+    async fn recover(&self, folder: &Path, database: &mut Database) -> Result<Recovered, SqlError> {
+        let engine_error = |error: RecoveryError| SqlError::Engine(error.to_string());
+        let options = Options {
+            segment_bytes_max: self.journal_segment_bytes_max as u64,
+            bytes_max: self.journal_bytes_max as u64,
+        };
+        let files = Folder::open(&folder.join("journal")).map_err(|error| engine_error(error.into()))?;
+        let recovery =
+            Recovery::open(Box::new(files), options).map_err(|error| engine_error(error.into()))?;
+        Recovered::play(recovery, database).await.map_err(engine_error)
     }
 
     fn read(&mut self, path: &Path) -> Result<(), ConfigError> {

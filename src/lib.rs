@@ -24,6 +24,7 @@
 //! | [`delta`] | Arrow-native differential dataflow; knows no SQL |
 //! | [`sql`] | the DataFusion session, statements, and the compiler from a SELECT to a dataflow |
 //! | [`observe`] | the engine's own metrics |
+//! | [`journal`] | what was accepted, on disk, in its order |
 //! | [`engine`] | workers, the clock, the lives of views, what readers see |
 //! | [`config`] | the settings of the server |
 //! | [`ingest`] | recorded telemetry, read in event-time order |
@@ -145,6 +146,7 @@ pub mod delta;
 pub mod detect;
 pub mod engine;
 pub mod ingest;
+pub mod journal;
 pub mod observe;
 pub mod serve;
 pub mod simulate;

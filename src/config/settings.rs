@@ -86,6 +86,24 @@ pub const SETTINGS: &[Setting] = &[
         set: set!(stored_bytes_max, bytes),
     },
     Setting {
+        key: "data.dir",
+        default: "",
+        help: "The folder in which a journal keeps what is taken in and what is defined, so that all of it is there after a\nrestart or a crash; empty: nothing is kept. What is acknowledged is durable then.",
+        set: set!(data_dir, |text| Ok::<_, String>(path(text))),
+    },
+    Setting {
+        key: "journal.bytes_max",
+        default: "16 GiB",
+        help: "The most bytes of the journal; beyond, nothing is taken in.",
+        set: set!(journal_bytes_max, bytes),
+    },
+    Setting {
+        key: "journal.segment_bytes_max",
+        default: "64 MiB",
+        help: "How long one of its files grows before the next begins.",
+        set: set!(journal_segment_bytes_max, bytes),
+    },
+    Setting {
         key: "engine.queries",
         default: "",
         help: "Folders of .sql files with views of your own, separated by commas; one takes the place of a built-in\nview of its name.",

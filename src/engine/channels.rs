@@ -3,7 +3,7 @@
 use crossbeam_channel::{Receiver, Sender, bounded};
 use tokio::sync::mpsc;
 
-use super::live::{Control, Item};
+use super::live::{Control, Durable, Item};
 use super::subscription::Change;
 use super::worker::Command;
 
@@ -42,4 +42,9 @@ pub(super) fn controls() -> (mpsc::Sender<Control>, mpsc::Receiver<Control>) {
 /// Telemetry for the thread that owns the database; its bytes are bounded besides.
 pub(super) fn intake() -> (mpsc::Sender<Item>, mpsc::Receiver<Item>) {
     mpsc::channel(ITEMS_MAX)
+}
+
+/// What the journal has made durable of that; its bytes are bounded by the same.
+pub(super) fn durable() -> (mpsc::UnboundedSender<Durable>, mpsc::UnboundedReceiver<Durable>) {
+    mpsc::unbounded_channel()
 }

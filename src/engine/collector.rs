@@ -14,6 +14,7 @@ use tokio::sync::Semaphore;
 use super::State;
 use super::system_tables::STREAM_STATS;
 use super::view_stats::VIEW_STATS;
+use crate::journal::Health;
 use crate::sql::catalog::Kind;
 
 /// Whether a metric only grows.
@@ -204,6 +205,60 @@ impl Collector for IntakeCollector {
             metric.collect()
         };
         [gauge(INTAKE, waiting), gauge(INTAKE_LIMIT, self.bytes_max)].concat()
+    }
+}
+
+/// Makes metrics of the journal.
+pub(super) struct JournalCollector {
+    health: Arc<Health>,
+    descriptions: Vec<Desc>,
+}
+
+/// What is told of it: name, help, and whether it is a counter.
+const JOURNAL: [(&str, &str, bool); 6] = [
+    ("undercurrent_journal_bytes", "Bytes of the journal.", false),
+    ("undercurrent_journal_segments", "Segments of the journal.", false),
+    ("undercurrent_journal_up", "1 while the journal can be written, else 0.", false),
+    ("undercurrent_journal_records_total", "Records that ever became durable.", true),
+    (
+        "undercurrent_journal_syncs_total",
+        "Syncs of the journal; each makes all records durable that waited.",
+        true,
+    ),
+    ("undercurrent_journal_failures_total", "Attempts to write the journal that failed.", true),
+];
+
+impl JournalCollector {
+    /// Of the journal that does as `health` says.
+    pub fn new(health: Arc<Health>) -> Self {
+        let descriptions = JOURNAL.map(|(name, help, _)| describe(name, help, &[])).into();
+        JournalCollector { health, descriptions }
+    }
+}
+
+impl Collector for JournalCollector {
+    fn desc(&self) -> Vec<&Desc> {
+        self.descriptions.iter().collect()
+    }
+
+    fn collect(&self) -> Vec<MetricFamily> {
+        let health = &self.health;
+        let is_up = u64::from(health.failure().is_none());
+        let values =
+            [health.bytes(), health.segments(), is_up, health.records(), health.syncs(), health.failures()];
+        let metric = |((name, help, is_counter), value): ((&str, &str, bool), u64)| match is_counter {
+            true => {
+                let metric = prometheus::IntCounter::new(name, help).expect(VALID);
+                metric.inc_by(value);
+                metric.collect()
+            }
+            false => {
+                let metric = prometheus::IntGauge::new(name, help).expect(VALID);
+                metric.set(value as i64);
+                metric.collect()
+            }
+        };
+        JOURNAL.into_iter().zip(values).flat_map(metric).collect()
     }
 }
 

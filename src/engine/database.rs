@@ -139,9 +139,23 @@ impl Database {
         }
     }
 
+    /// What `statement` names of what comes with the engine and is not there yet.
+    pub(super) fn idle_built_ins(&self, statement: &Statement) -> Result<Vec<String>, SqlError> {
+        let names = self.names(statement)?.into_iter();
+        Ok(names.filter(|name| self.built_ins.statements.contains_key(name)).collect())
+    }
+
     /// Creates the built-in views that `statement` names, and those that these read.
     pub async fn prepare(&mut self, statement: &Statement) -> Result<(), SqlError> {
-        let names = match statement {
+        for name in self.names(statement)? {
+            Box::pin(self.ensure(&name)).await?;
+        }
+        Ok(())
+    }
+
+    /// The relations that `statement` names.
+    fn names(&self, statement: &Statement) -> Result<Vec<String>, SqlError> {
+        Ok(match statement {
             Statement::Query(statement) => self.session.references(statement)?,
             Statement::CreateView(view) => self.session.references(&parse_query(&view.query)?)?,
             Statement::ShowColumns(name) | Statement::ShowCreate(name) => vec![name.clone()],
@@ -162,11 +176,7 @@ impl Database {
             Statement::Truncate(names) => names.clone(),
             Statement::Write(write) => write.relations(),
             Statement::CreateTable(create) => self.relations_of(create)?,
-        };
-        for name in names {
-            Box::pin(self.ensure(&name)).await?;
-        }
-        Ok(())
+        })
     }
 
     /// Creates the built-in view `name`, unless it exists or is none.

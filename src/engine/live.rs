@@ -3,25 +3,34 @@
 //! One thread owns the [`Database`]: it takes in what arrives, closes ticks by the stream clock, and
 //! carries out the statements that change something. Queries run beside it on a [`Reader`].
 
+mod intake;
+mod journal;
+mod record;
 mod writes;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use arrow::array::RecordBatch;
 use arrow::compute::concat_batches;
 use arrow::datatypes::DataType;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, TryAcquireError, mpsc, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
-use super::clock::{ClockOptions, SourceId, StreamClock};
-use super::collector::IntakeCollector;
+use self::intake::Intake;
+pub(super) use self::intake::Item;
+pub use self::intake::{IntakeError, Receipt, Source};
+pub(super) use self::journal::Durable;
+use self::journal::Journalled;
+pub use self::journal::{Recovered, RecoveryError};
+use super::clock::{ClockOptions, StreamClock};
+use super::collector::{IntakeCollector, JournalCollector};
 use super::limits::{Limits, PLANNING_STACK_BYTES, Rows};
 use super::reader::Reader;
 use super::writer::{Request, Written};
 use super::{Answer, Database, EngineError, channels};
-use crate::delta::row_store::bytes_of;
+use crate::journal::Health;
 use crate::observe::Metrics;
 use crate::sql::error::SqlError;
 use crate::sql::question::{Description, Parameter, Question};
@@ -35,11 +44,11 @@ const JOINED_ROWS: usize = 8192;
 /// the clock.
 const WRITE_TICK: Duration = Duration::from_millis(1);
 
+/// How long it takes until a journal that could not be written is tried again for a write alone.
+const JOURNAL_RETRY: Duration = Duration::from_millis(500);
+
 /// Who may wait for the same tick.
 const WAITING_MAX: usize = 256;
-
-/// The unit in which the bytes of the intake are counted.
-const PERMIT_BYTES: usize = 1024;
 
 /// How a live database takes in telemetry and closes ticks.
 #[derive(Clone, Debug)]
@@ -69,17 +78,6 @@ impl Default for LiveOptions {
     }
 }
 
-/// The intake takes nothing now.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum IntakeError {
-    /// What waits has reached the limit: try again.
-    #[error("the intake is full: {0} bytes wait for the workers; try again later")]
-    Full(usize),
-    /// The engine is stopping or has lost a worker.
-    #[error("the engine has stopped")]
-    Stopped,
-}
-
 /// A handle to the running database; cheap to clone.
 #[derive(Clone)]
 pub struct Live {
@@ -87,31 +85,8 @@ pub struct Live {
     intake: Intake,
     reader: Reader,
     metrics: Arc<Metrics>,
-}
-
-/// Where decoded telemetry goes in.
-#[derive(Clone)]
-struct Intake {
-    items: mpsc::Sender<Item>,
-    /// Free space, in units of [`PERMIT_BYTES`].
-    space: Arc<Semaphore>,
-    bytes_max: usize,
-    next_source: Arc<AtomicU64>,
-}
-
-/// One sender of telemetry: the stream clock waits for the slowest of those that are not idle.
-#[derive(Clone)]
-pub struct Source {
-    id: SourceId,
-    intake: Intake,
-}
-
-/// What one request brought.
-pub(super) struct Item {
-    source: SourceId,
-    batches: Vec<Batch>,
-    received: Instant,
-    space: OwnedSemaphorePermit,
+    /// How its journal does, if it has one.
+    journal: Option<Arc<Health>>,
 }
 
 /// Where what became of rows is told; queries see it later.
@@ -127,19 +102,31 @@ pub(super) enum Control {
 }
 
 impl Live {
-    /// Hands `database` over to a thread of its own.
-    pub fn start(database: Database, options: LiveOptions) -> Result<Self, EngineError> {
+    /// Hands `database` over to a thread of its own. With the `journal` that it was brought back from, what happens to it
+    /// from now on is durable before anybody is told of it.
+    pub fn start(
+        database: Database,
+        options: LiveOptions,
+        journal: Option<Recovered>,
+    ) -> Result<Self, EngineError> {
         let metrics = database.metrics.clone();
         let (control, controls) = channels::controls();
         let (sender, items) = channels::intake();
         let intake = Intake {
             items: sender,
-            space: Arc::new(Semaphore::new(options.intake_bytes_max / PERMIT_BYTES)),
+            space: Arc::new(Semaphore::new(options.intake_bytes_max / intake::PERMIT_BYTES)),
             bytes_max: options.intake_bytes_max,
             next_source: Arc::default(),
+            is_journalled: journal.is_some(),
         };
+        let health = journal.as_ref().map(|journal| journal.committer().health().clone());
+        health.iter().for_each(|health| metrics.register(Box::new(JournalCollector::new(health.clone()))));
         let space = intake.space.clone();
-        metrics.register(Box::new(IntakeCollector::new(space, PERMIT_BYTES, options.intake_bytes_max)));
+        metrics.register(Box::new(IntakeCollector::new(
+            space,
+            intake::PERMIT_BYTES,
+            options.intake_bytes_max,
+        )));
         let reader = database.reader().with_limits(options.queries.clone());
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_time()
@@ -158,13 +145,14 @@ impl Live {
             waiting: vec![],
             last_close: Instant::now(),
             metrics: metrics.clone(),
+            journal: journal.map(Journalled::new),
         };
         std::thread::Builder::new()
             .name("engine".to_owned())
             .stack_size(PLANNING_STACK_BYTES)
             .spawn(move || runtime.block_on(owner.run(controls, items)))
             .map_err(EngineError::Thread)?;
-        Ok(Live { control, intake, reader, metrics })
+        Ok(Live { control, intake, reader, metrics, journal: health })
     }
 
     /// Carries out `statement`; a query runs in the caller's task.
@@ -225,6 +213,11 @@ impl Live {
         if self.control.is_closed() { Err(stopped()) } else { Ok(()) }
     }
 
+    /// Why nothing can be taken in now, though queries are answered; `None` while all is well.
+    pub fn stalled(&self) -> Option<String> {
+        self.journal.as_ref()?.failure().map(|error| error.to_string())
+    }
+
     /// A sender of telemetry that was not there before.
     pub fn source(&self) -> Source {
         let id = self.intake.next_source.fetch_add(1, Ordering::Relaxed);
@@ -248,48 +241,6 @@ impl Live {
     }
 }
 
-impl Source {
-    /// Hands `batches` over. Once this returns they are accepted: every view will see them.
-    ///
-    /// # Errors
-    ///
-    /// [`IntakeError::Full`] when they do not fit now; nothing of them is taken then.
-    pub fn try_send(&self, batches: Vec<Batch>) -> Result<(), IntakeError> {
-        let units = self.intake.units(&batches);
-        let space = match self.intake.space.clone().try_acquire_many_owned(units) {
-            Ok(space) => space,
-            Err(TryAcquireError::NoPermits) => return Err(IntakeError::Full(self.intake.waiting_bytes())),
-            Err(TryAcquireError::Closed) => return Err(IntakeError::Stopped),
-        };
-        let item = Item { source: self.id, batches, received: Instant::now(), space };
-        self.intake.items.try_send(item).map_err(|error| match error {
-            mpsc::error::TrySendError::Full(_) => IntakeError::Full(self.intake.waiting_bytes()),
-            mpsc::error::TrySendError::Closed(_) => IntakeError::Stopped,
-        })
-    }
-
-    /// Hands `batches` over, waiting while the intake is full.
-    pub async fn send(&self, batches: Vec<Batch>) -> Result<(), IntakeError> {
-        let units = self.intake.units(&batches);
-        let space = self.intake.space.clone().acquire_many_owned(units).await;
-        let space = space.map_err(|_| IntakeError::Stopped)?;
-        let item = Item { source: self.id, batches, received: Instant::now(), space };
-        self.intake.items.send(item).await.map_err(|_| IntakeError::Stopped)
-    }
-}
-
-impl Intake {
-    /// The space that `batches` take, never more than there is at all.
-    fn units(&self, batches: &[Batch]) -> u32 {
-        let bytes: usize = batches.iter().map(|b| bytes_of(&b.rows)).sum();
-        bytes.min(self.bytes_max).div_ceil(PERMIT_BYTES).min(self.bytes_max / PERMIT_BYTES) as u32
-    }
-
-    fn waiting_bytes(&self) -> usize {
-        self.bytes_max.saturating_sub(self.space.available_permits() * PERMIT_BYTES)
-    }
-}
-
 /// What the owning thread has.
 struct Owner {
     database: Database,
@@ -310,6 +261,7 @@ struct Owner {
     waiting: Vec<oneshot::Sender<()>>,
     last_close: Instant,
     metrics: Arc<Metrics>,
+    journal: Option<Journalled>,
 }
 
 impl Owner {
@@ -337,7 +289,8 @@ impl Owner {
                 () = tokio::time::sleep_until((self.last_close + WRITE_TICK).into()), if !self.waiting.is_empty() => {
                     self.close()
                 }
-                Some(item) = items.recv() => self.take(item),
+                Some(durable) = next_durable(&mut self.journal) => self.settle(durable),
+                Some(item) = items.recv() => self.accept(item),
                 else => return,
             };
             if let Err(error) = result {
@@ -352,7 +305,7 @@ impl Owner {
     async fn finish(&mut self, items: &mut mpsc::Receiver<Item>) {
         items.close();
         while let Some(item) = items.recv().await {
-            if let Err(error) = self.take(item) {
+            if let Err(error) = self.accept(item) {
                 tracing::error!(%error, "telemetry that was accepted is lost");
                 return;
             }
@@ -372,10 +325,16 @@ impl Owner {
         self.flush()?;
         match control {
             Control::Execute(statement, reply) => {
-                let _ = reply.send(self.database.execute(*statement).await);
+                let _ = reply.send(match self.note_statement(&statement) {
+                    Ok(()) => self.database.execute(*statement).await,
+                    Err(error) => Err(error),
+                });
             }
             Control::Prepare(statement, reply) => {
-                let _ = reply.send(self.database.prepare(&statement).await);
+                let _ = reply.send(match self.note_named(&statement) {
+                    Ok(()) => self.database.prepare(&statement).await,
+                    Err(error) => Err(error),
+                });
             }
             Control::Write(..) | Control::Show(_) | Control::Stop(_) => {}
         }
@@ -383,18 +342,7 @@ impl Owner {
     }
 
     fn take(&mut self, item: Item) -> Result<(), EngineError> {
-        let wall_ms = wall_ms();
-        self.oldest = self.oldest.or(Some(item.received));
-        self.behind = Some(item.received);
-        self.held_bytes += item.space.num_permits() * PERMIT_BYTES;
-        self.held.push(item.space);
-        for batch in item.batches {
-            if let (Some((_, latest_ns)), false) = (batch.event_time_ns, batch.table == Table::IngestErrors) {
-                self.clock.observe(item.source, latest_ns, item.received, wall_ms);
-            }
-            self.pending_rows += batch.rows.num_rows();
-            self.pending.entry(batch.table).or_default().push(batch.rows);
-        }
+        self.hold(item);
         if self.pending_rows >= JOINED_ROWS {
             self.flush()?;
         }
@@ -402,6 +350,21 @@ impl Owner {
         match is_full || self.database.engine.open_rows() >= self.options.tick_rows_max {
             true => self.close(),
             false => Ok(()),
+        }
+    }
+
+    fn hold(&mut self, item: Item) {
+        let wall_ms = wall_ms();
+        self.oldest = self.oldest.or(Some(item.received));
+        self.behind = Some(item.received);
+        self.held_bytes += item.space.num_permits() * intake::PERMIT_BYTES;
+        self.held.push(item.space);
+        for batch in item.batches {
+            if let (Some((_, latest_ns)), false) = (batch.event_time_ns, batch.table == Table::IngestErrors) {
+                self.clock.observe(item.source, latest_ns, item.received, wall_ms);
+            }
+            self.pending_rows += batch.rows.num_rows();
+            self.pending.entry(batch.table).or_default().push(batch.rows);
         }
     }
 
@@ -416,6 +379,12 @@ impl Owner {
             return Ok(());
         }
         let now = self.now();
+        self.note_flush(now);
+        self.give(now)
+    }
+
+    /// Gives the workers what is pending, at `now`.
+    fn give(&mut self, now: u64) -> Result<(), EngineError> {
         self.database.engine.advance(now);
         self.pending_rows = 0;
         for (table, batches) in std::mem::take(&mut self.pending) {
@@ -435,6 +404,12 @@ impl Owner {
         self.flush()?;
         let begin = Instant::now();
         let now = self.now();
+        if !self.note_close(now)? {
+            // The journal has said why, and so does /ready: the tick stays open.
+            self.last_close = Instant::now() + JOURNAL_RETRY;
+            return Ok(());
+        }
+        self.give(now)?;
         let tick = self.database.engine.close(now)?;
         self.held.clear();
         self.held_bytes = 0;
@@ -447,6 +422,14 @@ impl Owner {
             self.metrics.visible(oldest.elapsed());
         }
         Ok(())
+    }
+}
+
+/// What the journal tells next; never anything without one.
+async fn next_durable(journal: &mut Option<Journalled>) -> Option<Durable> {
+    match journal {
+        Some(journal) => journal.next().await,
+        None => std::future::pending().await,
     }
 }
 

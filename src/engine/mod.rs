@@ -47,7 +47,7 @@ pub use self::closing::OPEN_ROWS_MAX;
 use self::contents::ViewContents;
 pub use self::database::{Answer, Database};
 pub use self::limits::{Limits, PLANNING_STACK_BYTES, Rows, Turn};
-pub use self::live::{IntakeError, Live, LiveOptions, Source};
+pub use self::live::{IntakeError, Live, LiveOptions, Receipt, Recovered, RecoveryError, Source};
 use self::operators::{Operators, Rate};
 pub use self::reader::{NamedQueries, Reader};
 use self::sharing::Dataflows;
@@ -90,6 +90,9 @@ pub enum EngineError {
     /// A worker is gone: its state is lost, and what the others publish would be wrong.
     #[error("a worker stopped: the engine serves nothing from here on; see the log for its panic")]
     WorkerLost,
+    /// Rows of an append-only table are there, cannot be taken back, and are not durable.
+    #[error("what was written to an append-only table is not durable ({0}); start again")]
+    NotDurable(String),
     /// A dataflow could not be built.
     #[error("relation \"{view}\" cannot be built: {reason}")]
     Build {
@@ -462,7 +465,7 @@ mod tests {
     #[test]
     fn nothing_is_served_and_nothing_taken_once_a_worker_is_lost() {
         let database = Database::new(lost(2), BuiltIns::default(), None);
-        let live = Live::start(database, LiveOptions::default()).unwrap();
+        let live = Live::start(database, LiveOptions::default(), None).unwrap();
         let statement = |sql: &str| crate::sql::statement::parse(sql).unwrap().remove(0);
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
         for sql in ["SELECT 1", "SELECT * FROM spans", "SHOW TABLES", "SUBSCRIBE TO v"] {
@@ -472,7 +475,7 @@ mod tests {
         assert!(live.check().is_err());
         let source = live.source();
         // The owning thread learns of it when it closes a tick; until then what comes waits.
-        while source.try_send(vec![]) != Err(IntakeError::Stopped) {
+        while !matches!(source.try_send(vec![]), Err(IntakeError::Stopped)) {
             std::thread::yield_now();
         }
         runtime.block_on(live.stop());

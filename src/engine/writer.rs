@@ -52,6 +52,14 @@ impl Written {
     }
 }
 
+/// What was done to tables at the open tick.
+pub(super) struct Done {
+    /// PostgreSQL's word for it.
+    pub command: &'static str,
+    /// The statements, as they were evaluated.
+    pub evaluated: Vec<Evaluated>,
+}
+
 /// What the thread that owns the database is asked to do to tables.
 pub(super) enum Request {
     /// A statement that depends on what the tables hold, once for each row of parameters.
@@ -62,7 +70,7 @@ pub(super) enum Request {
 
 impl Database {
     /// Does all that `request` asks for at the open tick, or nothing.
-    pub(super) async fn carry_out(&mut self, request: Request) -> Result<Written, SqlError> {
+    pub(super) async fn carry_out(&mut self, request: Request) -> Result<Done, SqlError> {
         let (command, evaluated) = match request {
             Request::Commit(command, evaluated) => (command, evaluated),
             Request::Evaluate(write, parameters) => {
@@ -76,7 +84,7 @@ impl Database {
                         }
                     }
                 }
-                return Ok(Written::of(write.command(), done, self.engine.open_tick()));
+                return Ok(Done { command: write.command(), evaluated: done });
             }
         };
         evaluated.iter().try_for_each(|evaluated| self.check_unchanged(evaluated))?;
@@ -91,7 +99,12 @@ impl Database {
             }
             done.push(evaluated);
         }
-        Ok(Written::of(command, evaluated, self.engine.open_tick()))
+        Ok(Done { command, evaluated })
+    }
+
+    /// What `done` is to whoever asked for it.
+    pub(super) fn written(&self, done: Done) -> Written {
+        Written::of(done.command, done.evaluated, self.engine.open_tick())
     }
 
     async fn evaluate_and_apply(
@@ -106,7 +119,7 @@ impl Database {
     }
 
     /// Takes back what was done last: nobody has seen it.
-    fn undo(&mut self, done: Vec<Evaluated>) -> Result<(), SqlError> {
+    pub(super) fn undo(&mut self, done: Vec<Evaluated>) -> Result<(), SqlError> {
         for evaluated in done.into_iter().rev() {
             let parts = evaluated.parts.into_iter().rev();
             let parts = parts.map(|(rows, diffs)| (rows, diffs.map(|diff| -diff))).collect();
@@ -129,7 +142,8 @@ impl Database {
 
     /// Carries out `write` and closes a tick, so that queries see it.
     pub async fn write(&mut self, write: Write, parameters: Vec<Parameter>) -> Result<Written, SqlError> {
-        let written = self.carry_out(Request::Evaluate(write, vec![parameters])).await?;
+        let done = self.carry_out(Request::Evaluate(write, vec![parameters])).await?;
+        let written = self.written(done);
         self.engine.close(self.engine.closed() + 1)?;
         Ok(written)
     }

@@ -5,6 +5,7 @@ mod call;
 mod canonical;
 pub mod catalog;
 pub mod csv;
+mod definition;
 pub mod detectors;
 mod elapsed;
 pub mod error;

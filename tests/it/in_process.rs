@@ -102,7 +102,7 @@ impl InProcess {
 
     /// Takes in rows of the stream table `name`.
     pub fn append(&self, name: &str, rows: &[Value]) {
-        self.source.try_send(vec![batch(table(name), rows)]).expect("space");
+        let _ = self.source.try_send(vec![batch(table(name), rows)]).expect("space");
     }
 
     /// Takes telemetry in, as `queries::notation` writes it, and waits until queries see it.
@@ -122,7 +122,7 @@ impl InProcess {
         let counts: Vec<(&str, usize)> =
             batches.iter().map(|b| (b.table.name(), b.rows.num_rows())).collect();
         let before: Vec<usize> = counts.iter().map(|(table, _)| self.count(table)).collect();
-        self.source.try_send(batches).expect("space");
+        let _ = self.source.try_send(batches).expect("space");
         for ((table, rows), before) in counts.iter().zip(before) {
             eventually(|| self.count(table), |count| *count == before + rows);
         }

@@ -39,7 +39,7 @@ fn deadly() -> View {
 async fn open(config: &Config) -> Live {
     let mut database = Database::new(Engine::start(2).expect("workers"), BuiltIns::default(), None);
     database.engine.create_view("deadly", deadly()).expect("a view");
-    Live::start(database, LiveOptions::from(config)).expect("a thread")
+    Live::start(database, LiveOptions::from(config), None).expect("a thread")
 }
 
 #[test]

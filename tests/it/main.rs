@@ -22,6 +22,7 @@ mod receiver;
 mod recursion;
 mod refusals;
 mod replay;
+mod restart;
 mod serve;
 mod server;
 mod slt;

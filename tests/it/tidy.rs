@@ -12,6 +12,7 @@ const LAYERS: &[&[&str]] = &[
     &["delta"],
     &["sql"],
     &["observe"],
+    &["journal"],
     &["engine"],
     &["config"],
     &["built_in", "ingest", "serve", "simulate"],

@@ -211,7 +211,7 @@ fn send(source: &Source, ms: u64, service: &str) {
     let rows = batch(table("logs"), &[log(ms, service)]).rows;
     let at_ns = ms as i64 * 1_000_000;
     let batch = Batch { table: table("logs"), rows, event_time_ns: Some((at_ns, at_ns)) };
-    source.try_send(vec![batch]).expect("space");
+    let _ = source.try_send(vec![batch]).expect("space");
 }
 
 #[test]

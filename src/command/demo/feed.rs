@@ -95,7 +95,8 @@ impl Feeding {
         decoder.protobuf(Signal::Metrics, &portion.metrics.encode_to_vec(), &origin);
         decoder.protobuf(Signal::Logs, &portion.logs.encode_to_vec(), &origin);
         let accepted = decoder.accepted();
-        self.runtime.block_on(self.source.send(decoder.finish()))?;
+        let receipt = self.runtime.block_on(self.source.send(decoder.finish()))?;
+        self.runtime.block_on(receipt.durable())?;
         self.progress.records.fetch_add(accepted, Ordering::Relaxed);
         self.progress.clock_ns.store(portion.clock_ns, Ordering::Relaxed);
         Ok(())

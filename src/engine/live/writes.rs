@@ -116,13 +116,24 @@ impl Owner {
     pub(super) async fn write(&mut self, request: Request, reply: WriteReply) -> Result<(), EngineError> {
         let now = self.now();
         self.database.engine.advance(now);
-        let written = self.database.carry_out(request);
-        let written = match self.options.queries.timeout {
-            None => written.await,
-            Some(time) => match tokio::time::timeout(time, written).await {
-                Ok(written) => written,
+        let done = self.database.carry_out(request);
+        let done = match self.options.queries.timeout {
+            None => done.await,
+            Some(time) => match tokio::time::timeout(time, done).await {
+                Ok(done) => done,
                 Err(_) => Err(self.options.queries.too_long()),
             },
+        };
+        let written = match done {
+            Ok(done) => match self.note_write(now, &done.evaluated) {
+                Ok(()) => Ok(self.database.written(done)),
+                // Nobody has seen it yet.
+                Err(error) => match self.database.undo(done.evaluated) {
+                    Ok(()) => Err(error),
+                    Err(_) => return Err(EngineError::NotDurable(error.to_string())),
+                },
+            },
+            Err(error) => Err(error),
         };
         let _ = reply.send(written);
         self.database.engine.check()?;

@@ -43,6 +43,7 @@ pub(super) async fn health() -> Response {
 pub(super) async fn ready(State(http): State<Http>) -> Response {
     match http.context.live.check() {
         _ if *http.context.stop.borrow() => not_ready("the server stops"),
+        Ok(()) if let Some(reason) = http.context.live.stalled() => not_ready(&reason),
         Ok(()) => Json(json!({ "status": "ready" })).into_response(),
         Err(error) => not_ready(&error.to_string()),
     }

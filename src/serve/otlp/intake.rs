@@ -14,7 +14,7 @@ use super::body::{self, Buffer, Encoding, Room, decompressed};
 use super::refusal::Refusal;
 use super::sources::Sources;
 use crate::config::Config;
-use crate::engine::Live;
+use crate::engine::{Live, Receipt};
 use crate::observe::Metrics;
 use crate::serve::Context;
 use crate::telemetry::{Batch, Decoder, Limits, Origin, Signal, Table};
@@ -123,8 +123,20 @@ impl Intake {
         }
     }
 
-    /// Decodes `body` and hands what is in it to the engine.
+    /// Decodes `body`, hands what is in it to the engine, and waits until that is durable.
     pub async fn take(self: &Arc<Self>, export: Export, body: Buffer) -> Result<Accepted, Refusal> {
+        let (accepted, receipt) = self.hand_over(export, body).await?;
+        if let Some(receipt) = receipt {
+            receipt.durable().await?;
+        }
+        Ok(accepted)
+    }
+
+    async fn hand_over(
+        self: &Arc<Self>,
+        export: Export,
+        body: Buffer,
+    ) -> Result<(Accepted, Option<Receipt>), Refusal> {
         self.live.check().map_err(|error| Refusal::Stopped(error.to_string()))?;
         let inline_bytes_max = match export.encoding {
             Encoding::Identity => INLINE_BYTES_MAX,
@@ -171,7 +183,7 @@ impl Intake {
         refusal
     }
 
-    fn decode(&self, export: &Export, body: Buffer) -> Result<Accepted, Refusal> {
+    fn decode(&self, export: &Export, body: Buffer) -> Result<(Accepted, Option<Receipt>), Refusal> {
         let mut decoder = self.decoder();
         let origin = self.origin(export);
         let body = decompressed(export.encoding, body);
@@ -194,9 +206,10 @@ impl Intake {
             return Err(self.refuse(export, Refusal::Unreadable(reason), bytes));
         }
         let faults = Faults::of(&batches);
-        if !batches.is_empty() {
-            self.sources.of(export.peer, Instant::now()).try_send(batches)?;
-        }
+        let receipt = match batches.is_empty() {
+            true => None,
+            false => Some(self.sources.of(export.peer, Instant::now()).try_send(batches)?),
+        };
         match faults.first {
             Some(reason) if accepted == 0 && faults.is_unreadable => Err(Refusal::Unreadable(reason)),
             Some(reason) => {
@@ -205,9 +218,9 @@ impl Intake {
                     1 => "",
                     _ => "; ingest_errors tells of the others",
                 };
-                Ok(Accepted { rejected, message: format!("{reason}{more}") })
+                Ok((Accepted { rejected, message: format!("{reason}{more}") }, receipt))
             }
-            None => Ok(Accepted::default()),
+            None => Ok((Accepted::default(), receipt)),
         }
     }
 

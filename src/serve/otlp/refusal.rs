@@ -119,6 +119,7 @@ impl From<IntakeError> for Refusal {
             IntakeError::Full(bytes) => {
                 Refusal::Full(format!("the intake is full: {bytes} bytes wait for the workers"))
             }
+            IntakeError::NotDurable => Refusal::Full(error.to_string()),
             IntakeError::Stopped => Refusal::Stopped(error.to_string()),
         }
     }

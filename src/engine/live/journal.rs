@@ -1,0 +1,256 @@
+//! A live database whose journal says what happened to it, in the order in which it did.
+//!
+//! Telemetry is taken in once it is durable, and whoever sent it is answered then. A tick is closed, and what a statement
+//! did is answered, once the journal says so. Played again into a database without rows, the journal leads to the same
+//! tables at the same ticks.
+
+use std::collections::VecDeque;
+
+use tokio::sync::mpsc;
+
+use super::record::{Event, Unreadable};
+use super::{IntakeError, Item, Owner};
+use crate::engine::{Database, EngineError, channels};
+use crate::journal::{Committer, Journal, JournalError, Recovery};
+use crate::sql::error::SqlError;
+use crate::sql::statement::{Statement, parse};
+use crate::sql::write::Evaluated;
+use crate::telemetry::Batch;
+
+/// Why a database cannot be brought back.
+#[derive(Debug, thiserror::Error)]
+pub enum RecoveryError {
+    /// The journal cannot be read.
+    #[error(transparent)]
+    Journal(#[from] JournalError),
+    /// A record cannot be understood.
+    #[error(transparent)]
+    Record(#[from] Unreadable),
+    /// The engine has failed.
+    #[error(transparent)]
+    Engine(#[from] EngineError),
+    /// A statement that was carried out once cannot be.
+    #[error(transparent)]
+    Statement(#[from] SqlError),
+    /// The journal's thread could not be started.
+    #[error("cannot start the thread of the journal")]
+    Thread(#[source] std::io::Error),
+}
+
+/// The journal of a database that is brought back, and where the database stands in it.
+pub struct Recovered {
+    committer: Committer,
+    /// Requests of telemetry in it.
+    accepted: u64,
+}
+
+impl Recovered {
+    /// Plays `recovery` into `database`, which has no rows yet.
+    ///
+    /// # Errors
+    ///
+    /// When the journal is damaged or of another version, or the engine fails.
+    pub async fn play(mut recovery: Recovery, database: &mut Database) -> Result<Self, RecoveryError> {
+        let mut player = Player { database, pending: VecDeque::new(), accepted: 0, flushed: 0 };
+        let mut told = 0;
+        while let Some((_, records)) = recovery.next_group()? {
+            for record in &records {
+                player.play(Event::read(record)?).await?;
+            }
+            let percent = recovery.bytes_read() * 100 / recovery.bytes_total().max(1);
+            if percent >= told + 10 {
+                told = percent;
+                tracing::info!(percent, bytes = recovery.bytes_total(), "reading the journal");
+            }
+        }
+        if let Some(torn) = recovery.torn_end() {
+            tracing::warn!(
+                file = torn.file,
+                bytes = torn.bytes,
+                "a write did not end: nobody was told that it did"
+            );
+        }
+        let accepted = player.finish()?;
+        Recovered::begin(recovery.finish()?, accepted)
+    }
+
+    fn begin(journal: Journal, accepted: u64) -> Result<Self, RecoveryError> {
+        Ok(Recovered { committer: Committer::start(journal).map_err(RecoveryError::Thread)?, accepted })
+    }
+
+    /// The thread that writes the journal.
+    pub(super) fn committer(&self) -> &Committer {
+        &self.committer
+    }
+}
+
+/// A database to which happens again what a journal says.
+struct Player<'a> {
+    database: &'a mut Database,
+    /// What was accepted and the workers do not have.
+    pending: VecDeque<Vec<Batch>>,
+    accepted: u64,
+    flushed: u64,
+}
+
+impl Player<'_> {
+    async fn play(&mut self, event: Event) -> Result<(), RecoveryError> {
+        match event {
+            Event::Accepted(batches) => {
+                self.accepted += 1;
+                self.pending.push_back(batches);
+            }
+            Event::Flushed { clock_ms, through } => self.flush(clock_ms, through)?,
+            Event::Closed { clock_ms } => {
+                self.flush(clock_ms, self.accepted)?;
+                self.database.engine.close(clock_ms)?;
+            }
+            // What failed then fails again, and changes nothing.
+            Event::Defined(text) => {
+                for statement in parse(&text)? {
+                    if let Err(error) = self.database.execute(statement).await {
+                        tracing::debug!(%error, text, "a statement fails as it did");
+                    }
+                }
+            }
+            Event::Named(name) => {
+                let _ = self.database.prepare(&Statement::ShowColumns(name)).await;
+            }
+            Event::Written { clock_ms, tables } => {
+                self.database.engine.advance(clock_ms);
+                for (table, parts) in tables {
+                    self.database.engine.apply(&table, parts)?;
+                }
+            }
+        }
+        self.database.engine.check()?;
+        Ok(())
+    }
+
+    fn flush(&mut self, clock_ms: u64, through: u64) -> Result<(), EngineError> {
+        self.database.engine.advance(clock_ms);
+        while self.flushed < through
+            && let Some(batches) = self.pending.pop_front()
+        {
+            self.flushed += 1;
+            batches.iter().try_for_each(|batch| self.database.engine.append(batch))?;
+        }
+        Ok(())
+    }
+
+    /// Makes all that was accepted visible; how many requests it was.
+    fn finish(mut self) -> Result<u64, EngineError> {
+        self.flush(0, self.accepted)?;
+        self.database.engine.close(0)?;
+        Ok(self.accepted)
+    }
+}
+
+/// The journal of a live database.
+pub(super) struct Journalled {
+    committer: Committer,
+    /// Requests whose telemetry is durable and was taken in.
+    accepted: u64,
+    /// Where it is told that more is.
+    durable: mpsc::UnboundedSender<Durable>,
+    told: mpsc::UnboundedReceiver<Durable>,
+}
+
+/// A request of telemetry, and whether it is durable.
+pub struct Durable {
+    item: Item,
+    outcome: Result<u64, JournalError>,
+}
+
+impl Journalled {
+    pub fn new(recovered: Recovered) -> Self {
+        let (durable, told) = channels::durable();
+        Journalled { committer: recovered.committer, accepted: recovered.accepted, durable, told }
+    }
+
+    /// The next request of which it is known whether it is durable.
+    pub async fn next(&mut self) -> Option<Durable> {
+        self.told.recv().await
+    }
+
+    /// Waits until `event` is durable, with all before it.
+    fn commit(&self, event: &Event) -> Result<(), SqlError> {
+        let record = event.record()?;
+        self.committer.append_and_wait(vec![record]).map_err(|error| SqlError::Engine(error.to_string()))?;
+        Ok(())
+    }
+}
+
+impl Owner {
+    /// Has a request made durable; without a journal it is taken in at once.
+    pub(super) fn accept(&mut self, mut item: Item) -> Result<(), EngineError> {
+        let (Some(journal), Some(record)) = (&self.journal, item.record.take()) else {
+            return self.take(item);
+        };
+        let durable = journal.durable.clone();
+        // The thread of the journal outlives nobody who listens.
+        journal.committer.append(vec![record], move |outcome| drop(durable.send(Durable { item, outcome })));
+        Ok(())
+    }
+
+    /// Takes in what is durable, and answers whoever sent it.
+    pub(super) fn settle(&mut self, durable: Durable) -> Result<(), EngineError> {
+        let Durable { mut item, outcome } = durable;
+        let reply = item.done.take();
+        if outcome.is_ok() {
+            if let Some(journal) = &mut self.journal {
+                journal.accepted += 1;
+            }
+            self.hold(item);
+        }
+        let answer = outcome.map(drop).map_err(|_| IntakeError::NotDurable);
+        if let Some(reply) = reply {
+            let _ = reply.send(answer);
+        }
+        Ok(())
+    }
+
+    /// Notes that the workers are given what is pending.
+    pub(super) fn note_flush(&mut self, clock_ms: u64) {
+        let Some(journal) = &self.journal else { return };
+        let event = Event::Flushed { clock_ms, through: journal.accepted };
+        // Where it fails the tick is not closed, and what closes it later says as much.
+        event.record().into_iter().for_each(|record| journal.committer.append(vec![record], drop));
+    }
+
+    /// Whether it is durable that the tick is closed; then all is taken in that was accepted before.
+    pub(super) fn note_close(&mut self, clock_ms: u64) -> Result<bool, EngineError> {
+        let Some(journal) = &self.journal else { return Ok(true) };
+        if journal.commit(&Event::Closed { clock_ms }).is_err() {
+            return Ok(false);
+        }
+        while let Some(durable) = self.journal.as_mut().and_then(|journal| journal.told.try_recv().ok()) {
+            self.settle(durable)?;
+        }
+        Ok(true)
+    }
+
+    /// Notes what `statement` names for the first time, which is created for it.
+    pub(super) fn note_named(&self, statement: &Statement) -> Result<(), SqlError> {
+        let Some(journal) = &self.journal else { return Ok(()) };
+        let names = self.database.idle_built_ins(statement)?;
+        names.into_iter().try_for_each(|name| journal.commit(&Event::Named(name)))
+    }
+
+    /// Notes that `statement` is about to be carried out.
+    pub(super) fn note_statement(&self, statement: &Statement) -> Result<(), SqlError> {
+        self.note_named(statement)?;
+        match (&self.journal, statement.definition()) {
+            (Some(journal), Some(text)) => journal.commit(&Event::Defined(text)),
+            _ => Ok(()),
+        }
+    }
+
+    /// Notes what was done to tables, which stands once this returns.
+    pub(super) fn note_write(&self, clock_ms: u64, done: &[Evaluated]) -> Result<(), SqlError> {
+        let Some(journal) = &self.journal else { return Ok(()) };
+        let tables =
+            done.iter().map(|evaluated| (evaluated.table.clone(), evaluated.parts.clone())).collect();
+        journal.commit(&Event::Written { clock_ms, tables })
+    }
+}

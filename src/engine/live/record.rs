@@ -1,0 +1,212 @@
+//! What a live database writes to its journal, as bytes and back.
+
+use std::io::Cursor;
+
+use arrow::array::RecordBatch;
+use arrow::error::ArrowError;
+use arrow::ipc::reader::StreamReader;
+use arrow::ipc::writer::StreamWriter;
+
+use crate::delta::updates::{Diff, Run};
+use crate::journal::Record;
+use crate::sql::write::Part;
+use crate::telemetry::{Batch, Table};
+
+/// Of zstd: the fastest that is worth it.
+const COMPRESSION_LEVEL: i32 = 1;
+
+/// One thing that happened to a database.
+#[derive(Clone, Debug)]
+pub(super) enum Event {
+    /// Telemetry was accepted.
+    Accepted(Vec<Batch>),
+    /// Of what was accepted since the journal began, the workers were given the first `through`, at the stream clock.
+    Flushed { clock_ms: u64, through: u64 },
+    /// A tick was closed, at the stream clock, with all that was accepted before.
+    Closed { clock_ms: u64 },
+    /// A statement was carried out, or tried, that defines something.
+    Defined(String),
+    /// Something that comes with the engine was created, if it was not there, because it was named.
+    Named(String),
+    /// Rows of tables came and went, at the stream clock.
+    Written { clock_ms: u64, tables: Vec<(String, Vec<Part>)> },
+}
+
+/// Bytes that are no event: written by another version, or damaged in spite of their checksum.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a record of kind {0} cannot be read; use the version that wrote it")]
+pub struct Unreadable(pub u8);
+
+const ACCEPTED: u8 = 1;
+const FLUSHED: u8 = 2;
+const CLOSED: u8 = 3;
+const DEFINED: u8 = 4;
+const NAMED: u8 = 5;
+const WRITTEN: u8 = 6;
+
+impl Event {
+    /// The event as a record.
+    ///
+    /// # Errors
+    ///
+    /// Where Arrow has no form for its rows.
+    pub fn record(&self) -> Result<Record, ArrowError> {
+        let mut bytes = vec![];
+        let kind = match self {
+            Event::Accepted(batches) => {
+                for batch in batches {
+                    put_text(&mut bytes, batch.table.name());
+                    put_rows(&mut bytes, &batch.rows)?;
+                }
+                ACCEPTED
+            }
+            Event::Flushed { clock_ms, through } => {
+                put_number(&mut bytes, *clock_ms);
+                put_number(&mut bytes, *through);
+                FLUSHED
+            }
+            Event::Closed { clock_ms } => {
+                put_number(&mut bytes, *clock_ms);
+                CLOSED
+            }
+            Event::Defined(text) => {
+                bytes.extend_from_slice(text.as_bytes());
+                DEFINED
+            }
+            Event::Named(name) => {
+                bytes.extend_from_slice(name.as_bytes());
+                NAMED
+            }
+            Event::Written { clock_ms, tables } => {
+                put_number(&mut bytes, *clock_ms);
+                for (table, parts) in tables {
+                    put_text(&mut bytes, table);
+                    put_number(&mut bytes, parts.len() as u64);
+                    for (rows, diffs) in parts {
+                        put_rows(&mut bytes, rows)?;
+                        put_diffs(&mut bytes, diffs, rows.num_rows());
+                    }
+                }
+                WRITTEN
+            }
+        };
+        Ok(Record { kind, bytes })
+    }
+
+    /// The event that `record` is.
+    pub fn read(record: &Record) -> Result<Event, Unreadable> {
+        Event::parse(record).ok_or(Unreadable(record.kind))
+    }
+
+    fn parse(record: &Record) -> Option<Event> {
+        let mut bytes = &record.bytes[..];
+        let text = || String::from_utf8(record.bytes.clone()).ok();
+        match record.kind {
+            ACCEPTED => {
+                let mut batches = vec![];
+                while !bytes.is_empty() {
+                    let name = take_text(&mut bytes)?;
+                    let table = Table::all().into_iter().find(|table| table.name() == name)?;
+                    let rows = take_rows(&mut bytes)?.with_schema(table.schema()).ok()?;
+                    batches.push(Batch { table, rows, event_time_ns: None });
+                }
+                Some(Event::Accepted(batches))
+            }
+            FLUSHED => {
+                let clock_ms = take_number(&mut bytes)?;
+                Some(Event::Flushed { clock_ms, through: take_number(&mut bytes)? })
+            }
+            CLOSED => Some(Event::Closed { clock_ms: take_number(&mut bytes)? }),
+            DEFINED => text().map(Event::Defined),
+            NAMED => text().map(Event::Named),
+            WRITTEN => {
+                let clock_ms = take_number(&mut bytes)?;
+                let mut tables = vec![];
+                while !bytes.is_empty() {
+                    let table = take_text(&mut bytes)?;
+                    let count = take_number(&mut bytes)?;
+                    let part = |_| {
+                        let rows = take_rows(&mut bytes)?;
+                        let diffs = take_diffs(&mut bytes, rows.num_rows())?;
+                        Some((rows, diffs))
+                    };
+                    tables.push((table, (0..count).map(part).collect::<Option<Vec<Part>>>()?));
+                }
+                Some(Event::Written { clock_ms, tables })
+            }
+            _ => None,
+        }
+    }
+}
+
+fn put_number(bytes: &mut Vec<u8>, number: u64) {
+    bytes.extend_from_slice(&number.to_le_bytes());
+}
+
+fn take_number(bytes: &mut &[u8]) -> Option<u64> {
+    let (number, rest) = bytes.split_first_chunk()?;
+    *bytes = rest;
+    Some(u64::from_le_bytes(*number))
+}
+
+fn put_bytes(bytes: &mut Vec<u8>, more: &[u8]) {
+    put_number(bytes, more.len() as u64);
+    bytes.extend_from_slice(more);
+}
+
+fn take_bytes<'a>(bytes: &mut &'a [u8]) -> Option<&'a [u8]> {
+    let length = usize::try_from(take_number(bytes)?).ok()?;
+    let (taken, rest) = bytes.split_at_checked(length)?;
+    *bytes = rest;
+    Some(taken)
+}
+
+fn put_text(bytes: &mut Vec<u8>, text: &str) {
+    put_bytes(bytes, text.as_bytes());
+}
+
+fn take_text(bytes: &mut &[u8]) -> Option<String> {
+    String::from_utf8(take_bytes(bytes)?.to_vec()).ok()
+}
+
+/// The rows as an Arrow IPC stream, compressed.
+fn put_rows(bytes: &mut Vec<u8>, rows: &RecordBatch) -> Result<(), ArrowError> {
+    let mut stream = vec![];
+    let mut writer = StreamWriter::try_new(&mut stream, &rows.schema())?;
+    writer.write(rows)?;
+    writer.finish()?;
+    put_number(bytes, stream.len() as u64);
+    put_bytes(bytes, &zstd::bulk::compress(&stream, COMPRESSION_LEVEL)?);
+    Ok(())
+}
+
+fn take_rows(bytes: &mut &[u8]) -> Option<RecordBatch> {
+    let length = usize::try_from(take_number(bytes)?).ok()?;
+    let stream = zstd::bulk::decompress(take_bytes(bytes)?, length).ok()?;
+    let mut reader = StreamReader::try_new(Cursor::new(stream), None).ok()?;
+    reader.next()?.ok()
+}
+
+/// How often each row comes or goes: one number where all are the same.
+fn put_diffs(bytes: &mut Vec<u8>, diffs: &Run<Diff>, rows: usize) {
+    match diffs {
+        Run::Constant(diff) => {
+            put_number(bytes, 1);
+            put_number(bytes, *diff as u64);
+        }
+        each => {
+            put_number(bytes, 0);
+            (0..rows).for_each(|row| put_number(bytes, each.get(row) as u64));
+        }
+    }
+}
+
+fn take_diffs(bytes: &mut &[u8], rows: usize) -> Option<Run<Diff>> {
+    match take_number(bytes)? {
+        1 => Some(Run::Constant(take_number(bytes)? as Diff)),
+        _ => {
+            let diffs = (0..rows).map(|_| take_number(bytes).map(|diff| diff as Diff));
+            Some(Run::from_vec(diffs.collect::<Option<Vec<_>>>()?))
+        }
+    }
+}
