@@ -129,7 +129,21 @@
 //! ([`sql::write`]) to rows that go and rows that come; the thread that owns the database checks their keys and makes
 //! them all, or none, at the open tick. A writer is answered once a tick that holds its rows is closed, so that every
 //! query sees them; many writers share a tick. A transaction ([`engine::Transaction`]) keeps its rows to itself until
-//! it commits, and fails if others have changed the same table since. Tables live in memory: a restart empties them.
+//! it commits, and fails if others have changed the same table since. Tables live in memory; with a
+//! journal a restart brings them back, and without one it empties them.
+//!
+//! # Durability
+//!
+//! With `data.dir` a [`journal`] holds what happened to the database, in the order in which it did: requests of telemetry,
+//! definitions, rows that writes put in and took out (as evaluated: `random()` is not drawn again), and the ticks that
+//! were closed. One thread writes it, and syncs once for all who wait. A request is taken in when it is durable, and
+//! acknowledged then; a tick is closed and published when that is durable. So what anybody has seen is there after a crash,
+//! and what was acknowledged as well: played again into an empty database ([`engine::Recovered`]) the same requests make the
+//! same ticks, and views are functions of these. A definition is carried out again; `CREATE TABLE ... AS` with a volatile
+//! function in its query draws anew. Streams keep what `engine.stored_bytes_max` lets them, after a restart as before it; a
+//! view that is created later is filled from that.
+//!
+//! The journal only grows: history in columns, which takes over from it, is to come.
 //!
 //! # Limits
 //!
