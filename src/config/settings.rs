@@ -86,6 +86,18 @@ pub const SETTINGS: &[Setting] = &[
         set: set!(stored_bytes_max, bytes),
     },
     Setting {
+        key: "engine.queries",
+        default: "",
+        help: "Folders of .sql files with views of your own, separated by commas; one takes the place of a built-in\nview of its name.",
+        set: set!(queries, |text| Ok::<_, String>(list(text).into_iter().map(Into::into).collect())),
+    },
+    Setting {
+        key: "engine.views",
+        default: "service_dependencies, service_dependencies_1m, service_health, operation_latency, log_rates",
+        help: "Views that are created at start; the others when a statement first names them.",
+        set: set!(views, |text| Ok::<_, String>(list(text))),
+    },
+    Setting {
         key: "data.dir",
         default: "",
         help: "The folder in which a journal keeps what is taken in and what is defined, so that all of it is there after a\nrestart or a crash; empty: nothing is kept. What is acknowledged is durable then.",
@@ -102,18 +114,6 @@ pub const SETTINGS: &[Setting] = &[
         default: "64 MiB",
         help: "How long one of its files grows before the next begins.",
         set: set!(journal_segment_bytes_max, bytes),
-    },
-    Setting {
-        key: "engine.queries",
-        default: "",
-        help: "Folders of .sql files with views of your own, separated by commas; one takes the place of a built-in\nview of its name.",
-        set: set!(queries, |text| Ok::<_, String>(list(text).into_iter().map(Into::into).collect())),
-    },
-    Setting {
-        key: "engine.views",
-        default: "service_dependencies, service_dependencies_1m, service_health, operation_latency, log_rates",
-        help: "Views that are created at start; the others when a statement first names them.",
-        set: set!(views, |text| Ok::<_, String>(list(text))),
     },
     Setting {
         key: "clock.disorder",

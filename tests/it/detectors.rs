@@ -41,7 +41,7 @@ fn options_of_detectors_are_checked() {
             CREATE MATERIALIZED VIEW v AS SELECT stl(x, period => 4) OVER (PARTITION BY name) AS s FROM points
                 Error during planning: stl: OVER (... ORDER BY one column) is expected, its rows are a series
             CREATE MATERIALIZED VIEW v AS SELECT stl(name, period => 4) OVER (ORDER BY at) AS s FROM points
-                Error during planning: Execution error: Function 'stl' user-defined coercion failed with: Error during planning: stl: a number is expected. No function matches the given name and argument types 'stl(Timestamp(ns), Utf8, Int64)'. You might need to add explicit type casts.
+                Error during planning: Execution error: Function 'stl' user-defined coercion failed with: Error during planning: stl: a number is expected. No function matches the given name and argument types 'stl(Timestamp(ns), Utf8, Int64, Int64)'. You might need to add explicit type casts.
             	Candidate functions:
             	stl(UserDefined)
             CREATE MATERIALIZED VIEW v AS SELECT three_sigma(x, threshold => 0) OVER (ORDER BY at) AS s FROM points

@@ -51,7 +51,7 @@ impl Recovered {
     ///
     /// When the journal is damaged or of another version, or the engine fails.
     pub async fn play(mut recovery: Recovery, database: &mut Database) -> Result<Self, RecoveryError> {
-        let mut player = Player { database, pending: VecDeque::new(), accepted: 0, flushed: 0 };
+        let mut player = Player::new(database);
         let mut told = 0;
         while let Some((_, records)) = recovery.next_group()? {
             for record in &records {
@@ -91,16 +91,31 @@ struct Player<'a> {
     pending: VecDeque<Vec<Batch>>,
     accepted: u64,
     flushed: u64,
+    /// The clock of the last of the ticks that were closed after each other with nothing between: the others leave
+    /// nothing that it does not.
+    idle_ms: Option<u64>,
 }
 
-impl Player<'_> {
+impl<'a> Player<'a> {
+    fn new(database: &'a mut Database) -> Self {
+        Player { database, pending: VecDeque::new(), accepted: 0, flushed: 0, idle_ms: None }
+    }
+
     async fn play(&mut self, event: Event) -> Result<(), RecoveryError> {
+        if !matches!(event, Event::Closed { .. }) {
+            self.close_idle()?;
+        }
         match event {
             Event::Accepted(batches) => {
                 self.accepted += 1;
                 self.pending.push_back(batches);
             }
             Event::Flushed { clock_ms, through } => self.flush(clock_ms, through)?,
+            Event::Closed { clock_ms }
+                if self.pending.is_empty() && self.database.engine.open_rows() == 0 =>
+            {
+                self.idle_ms = Some(clock_ms);
+            }
             Event::Closed { clock_ms } => {
                 self.flush(clock_ms, self.accepted)?;
                 self.database.engine.close(clock_ms)?;
@@ -127,6 +142,13 @@ impl Player<'_> {
         Ok(())
     }
 
+    fn close_idle(&mut self) -> Result<(), EngineError> {
+        match self.idle_ms.take() {
+            Some(clock_ms) => self.database.engine.close(clock_ms).map(drop),
+            None => Ok(()),
+        }
+    }
+
     fn flush(&mut self, clock_ms: u64, through: u64) -> Result<(), EngineError> {
         self.database.engine.advance(clock_ms);
         while self.flushed < through
@@ -140,6 +162,7 @@ impl Player<'_> {
 
     /// Makes all that was accepted visible; how many requests it was.
     fn finish(mut self) -> Result<u64, EngineError> {
+        self.close_idle()?;
         self.flush(0, self.accepted)?;
         self.database.engine.close(0)?;
         Ok(self.accepted)
