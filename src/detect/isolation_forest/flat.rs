@@ -44,6 +44,11 @@ impl Flat {
         flat
     }
 
+    /// Bytes held on the heap.
+    pub(super) fn heap_bytes(&self) -> usize {
+        size_of_val(&*self.nodes) + size_of_val(&*self.paths)
+    }
+
     /// Adds the length of each row's paths through all trees to its sum, in
     /// [`PATH_UNITS`](tree::PATH_UNITS).
     pub(super) fn add_paths(&self, columns: &[&[f64]], sums: &mut [u64]) {
