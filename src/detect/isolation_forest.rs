@@ -223,6 +223,15 @@ impl Forest {
         self.sample_size
     }
 
+    /// Bytes held on the heap, about.
+    pub fn heap_bytes(&self) -> usize {
+        let nodes: usize = self.trees.iter().map(Vec::capacity).sum();
+        size_of_val(&*self.trees)
+            + nodes * size_of::<Node>()
+            + size_of_val(&*self.mean_paths)
+            + self.flat.heap_bytes()
+    }
+
     /// How anomalous a row is, from 0 to 1: `2^(-E(h) / c)`, where `E(h)` is how many splits isolate it
     /// on average over the trees, and `c` how many isolate a row of the sample.
     ///

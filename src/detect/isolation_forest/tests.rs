@@ -253,7 +253,7 @@ fn rows_together_have_the_scores_that_they_have_alone() {
     for seed in 0..60 {
         let features = [1, 3, 4, 5, 8, 11, 16, 20, 40, 64, 65, 90][seed as usize % 12];
         let trained = any_rows(features, &mut random);
-        let depth_max = [None, None, Some(1), Some(9), Some(12)][seed as usize % 5];
+        let depth_max = [None, None, Some(1), Some(8), Some(9), Some(10), Some(12)][seed as usize % 7];
         let options =
             Options { depth_max, ..options(4, [2, 30, 256, 4096][random.random_range(0..4)], seed) };
         let forest = train(&trained, features, &options);

@@ -1,6 +1,9 @@
 //! Isolation forests: trained by an aggregate, asked by a scalar function.
 
-use std::sync::Arc;
+use std::collections::VecDeque;
+use std::fmt;
+use std::hash::{Hash, Hasher};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use arrow::array::{Array, ArrayRef, AsArray, BinaryViewArray, BooleanArray, Float64Array};
 use arrow::compute::cast;
@@ -16,6 +19,11 @@ use datafusion::logical_expr::{
 use super::external;
 use super::options::Options;
 use crate::detect::isolation_forest::{Forest, Options as Training, SAMPLE_SIZE_MAX, Sample, TREES_MAX};
+
+/// The most forests that are kept for the next batch.
+const RECENT_MAX: usize = 64;
+/// The most bytes that those take, where they are more than one.
+const RECENT_BYTES_MAX: usize = 32 << 20;
 
 /// The options of the aggregate, which come before the features.
 pub(super) const OPTIONS: &[&str] = &["trees", "sample_size", "seed"];
@@ -169,11 +177,12 @@ impl Accumulator for Trainer {
 #[derive(Debug, PartialEq, Eq, Hash)]
 pub(super) struct Score {
     signature: Signature,
+    recent: Recent,
 }
 
 impl Default for Score {
     fn default() -> Self {
-        Score { signature: Signature::user_defined(Volatility::Immutable) }
+        Score { signature: Signature::user_defined(Volatility::Immutable), recent: Recent::default() }
     }
 }
 
@@ -209,12 +218,16 @@ impl ScalarUDFImpl for Score {
             return exec_err!("isolation_forest_score: a model is expected");
         };
         let forests = cast(forests, &FOREST)?;
-        Ok(ColumnarValue::Array(Arc::new(scores(forests.as_binary_view(), columns)?)))
+        Ok(ColumnarValue::Array(Arc::new(scores(&self.recent, forests.as_binary_view(), columns)?)))
     }
 }
 
-/// Runs of rows with one forest are scored together: a forest is read once for each.
-fn scores(forests: &BinaryViewArray, columns: &[ArrayRef]) -> DataFusionResult<Float64Array> {
+/// Runs of rows with one forest are scored together.
+fn scores(
+    recent: &Recent,
+    forests: &BinaryViewArray,
+    columns: &[ArrayRef],
+) -> DataFusionResult<Float64Array> {
     let columns = features(columns)?;
     let mut scores: Vec<f64> = Vec::with_capacity(forests.len());
     let mut known = vec![];
@@ -223,7 +236,7 @@ fn scores(forests: &BinaryViewArray, columns: &[ArrayRef]) -> DataFusionResult<F
         let end =
             (start + 1..forests.len()).find(|row| !is_same(forests, start, *row)).unwrap_or(forests.len());
         if forests.is_valid(start) {
-            let forest = Forest::from_bytes(forests.value(start)).map_err(external)?;
+            let forest = recent.forest(forests.value(start))?;
             let slices: Vec<&[f64]> = columns.iter().map(|column| &column[start..end]).collect();
             scores.extend(forest.scores(&slices).map_err(external)?);
         } else {
@@ -242,5 +255,104 @@ fn is_same(forests: &BinaryViewArray, left: usize, right: usize) -> bool {
             forests.views()[left] == forests.views()[right] || forests.value(left) == forests.value(right)
         }
         (left, right) => left == right,
+    }
+}
+
+/// The forests that rows were scored by of late, the last one first: to read one takes as long as to
+/// score about a thousand rows, and the next batch is likely to ask it again.
+#[derive(Default)]
+struct Recent(Mutex<VecDeque<(Vec<u8>, Arc<Forest>)>>);
+
+impl Recent {
+    /// The forest that these bytes are.
+    fn forest(&self, bytes: &[u8]) -> DataFusionResult<Arc<Forest>> {
+        if let Some(forest) = self.find(bytes) {
+            return Ok(forest);
+        }
+        let forest = Arc::new(Forest::from_bytes(bytes).map_err(external)?);
+        let mut recent = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        recent.push_front((bytes.to_vec(), Arc::clone(&forest)));
+        let mut size = 0;
+        let kept = recent.iter().take(RECENT_MAX).take_while(|(bytes, forest)| {
+            size += bytes.len() + forest.heap_bytes();
+            size <= RECENT_BYTES_MAX
+        });
+        let kept = kept.count().max(1);
+        recent.truncate(kept);
+        Ok(forest)
+    }
+
+    fn find(&self, bytes: &[u8]) -> Option<Arc<Forest>> {
+        let mut recent = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let at = recent.iter().position(|(of, _)| of == bytes)?;
+        let found = recent.remove(at)?;
+        let forest = Arc::clone(&found.1);
+        recent.push_front(found);
+        Some(forest)
+    }
+}
+
+/// Plans are printed with their functions: without all nodes of all forests.
+impl fmt::Debug for Recent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Recent").finish_non_exhaustive()
+    }
+}
+
+/// What was read of late changes no score: functions are equal whatever it is.
+impl PartialEq for Recent {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+
+impl Eq for Recent {}
+
+impl Hash for Recent {
+    fn hash<H: Hasher>(&self, _: &mut H) {}
+}
+
+#[cfg(test)]
+mod recent_tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+    use crate::detect::isolation_forest::DEPTH_MAX;
+
+    /// Trees as deep as can be: of all sizes of rows, one after the other is parted from the rest.
+    fn bytes_of(trees: u32, seed: u64) -> Vec<u8> {
+        let values: Vec<f64> = (0..60).map(|power| 2_f64.powi(power)).collect();
+        let training = Training { trees, seed, depth_max: Some(DEPTH_MAX), ..Training::default() };
+        Forest::train(&[&values], &training).unwrap().to_bytes()
+    }
+
+    #[test]
+    fn forests_are_read_once_while_there_is_room() {
+        let recent = Recent::default();
+        let [one, other] = [bytes_of(1, 0), bytes_of(1, 1)];
+        let first = recent.forest(&one).unwrap();
+        let second = recent.forest(&other).unwrap();
+        assert!(recent.forest(&one[1..]).is_err());
+        assert!(Arc::ptr_eq(&first, &recent.forest(&one).unwrap()));
+        assert!(Arc::ptr_eq(&second, &recent.forest(&other).unwrap()));
+        assert_eq!((first.to_bytes(), second.to_bytes()), (one.clone(), other.clone()));
+
+        // Of the two, the other one was asked last.
+        (2..1 + RECENT_MAX as u64).for_each(|seed| _ = recent.forest(&bytes_of(1, seed)).unwrap());
+        assert!(Arc::ptr_eq(&second, &recent.forest(&other).unwrap()));
+        let again = recent.forest(&one).unwrap();
+        assert!(!Arc::ptr_eq(&first, &again));
+        assert_eq!(first, again);
+    }
+
+    #[test]
+    fn a_forest_larger_than_there_is_room_for_is_kept_alone() {
+        let recent = Recent::default();
+        let [small, large] = [bytes_of(1, 0), bytes_of(TREES_MAX, 1)];
+        let first = recent.forest(&small).unwrap();
+        let second = recent.forest(&large).unwrap();
+        assert!(second.heap_bytes() > RECENT_BYTES_MAX);
+        assert!(Arc::ptr_eq(&second, &recent.forest(&large).unwrap()));
+        assert!(!Arc::ptr_eq(&first, &recent.forest(&small).unwrap()));
     }
 }
