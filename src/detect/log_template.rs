@@ -91,6 +91,8 @@ pub fn template_into(message: &str, template: &mut String) {
 /// ```
 pub fn parameters(message: &str) -> Vec<&str> {
     let mut template = String::new();
-    let spans = Scanner::new(message, &mut template, Vec::new()).run(message.len() > SCANNED_BYTES_MAX);
+    let mut scanner = Scanner::new(message, &mut template, Vec::new());
+    scanner.run(message.len() > SCANNED_BYTES_MAX);
+    let spans = scanner.output.into_spans();
     spans.into_iter().map(|(start, end)| &message[start..end]).collect()
 }

@@ -29,7 +29,7 @@ pub(super) const ACTIVE: u16 = 1 << 12;
 pub(super) const BREAK: u16 = 1 << 13;
 /// May stand between two values of a list that is one placeholder.
 pub(super) const SEPARATOR: u16 = 1 << 14;
-/// Set by the scanner, not by the table: a placeholder stands in the chunk.
+/// `<`, which may begin a placeholder. Among the bits of a chunk: there is one in it.
 pub(super) const HOLE: u16 = 1 << 15;
 
 /// What words are made of.
@@ -69,7 +69,8 @@ const fn class_of(byte: u8) -> u16 {
         b',' => ACTIVE | BREAK | SEPARATOR,
         b'|' | b';' => BREAK | SEPARATOR,
         b'>' => BREAK,
-        b'(' | b')' | b'[' | b']' | b'{' | b'}' | b'"' | b'\'' | b'=' | b'<' => ACTIVE | BREAK,
+        b'(' | b')' | b'[' | b']' | b'{' | b'}' | b'"' | b'\'' | b'=' => ACTIVE | BREAK,
+        b'<' => ACTIVE | BREAK | HOLE,
         _ => 0,
     }
 }

@@ -58,10 +58,28 @@ struct Level {
     element: usize,
     /// The element before the last comma, where it ended in a bracket.
     previous: Option<(usize, Mark)>,
+    /// What was seen before the opening bracket, and with it.
+    seen: Seen,
+}
+
+/// How many there were so far in the message, at any depth.
+#[derive(Clone, Copy, Default)]
+struct Seen {
     words: usize,
     commas: usize,
-    /// Nothing but words, commas and blanks so far.
-    plain: bool,
+    /// Whatever makes a pair of brackets more than a list of words: opening brackets, `=`, `:` and such.
+    punctuation: usize,
+}
+
+impl Level {
+    /// Single words in square brackets, with commas between.
+    fn is_list(&self, seen: &Seen) -> bool {
+        let commas = seen.commas - self.seen.commas;
+        self.open == b'['
+            && seen.punctuation == self.seen.punctuation
+            && commas > 0
+            && seen.words - self.seen.words == commas + 1
+    }
 }
 
 /// The template of `message`, written behind the scanner. Literal text is copied late and in one piece:
@@ -72,12 +90,15 @@ pub(super) struct Output<'a, P> {
     out: &'a mut String,
     spans: P,
     copied: usize,
+    /// What takes a position in the message to the one in the output, modulo 2^64: the output's length less `copied`.
+    shift: usize,
     /// In the output, the end of the last placeholder.
     hole_end: usize,
     /// In the output, where the word begins that the last placeholder ends.
     hole_word: usize,
     holes: usize,
     tokens: usize,
+    seen: Seen,
     levels: [Level; DEPTH_MAX],
     depth: usize,
     /// Open brackets beyond the deepest level.
@@ -85,6 +106,7 @@ pub(super) struct Output<'a, P> {
 }
 
 impl<'a, P: Spans> Output<'a, P> {
+    #[inline(always)]
     pub(super) fn new(message: &'a str, out: &'a mut String, spans: P) -> Self {
         out.clear();
         Output {
@@ -92,10 +114,12 @@ impl<'a, P: Spans> Output<'a, P> {
             out,
             spans,
             copied: 0,
+            shift: 0,
             hole_end: usize::MAX,
             hole_word: 0,
             holes: 0,
             tokens: 1,
+            seen: Seen::default(),
             levels: [Level::default(); DEPTH_MAX],
             depth: 0,
             deeper: 0,
@@ -105,7 +129,7 @@ impl<'a, P: Spans> Output<'a, P> {
     /// Where in the output the byte `at` of the message is or will be.
     #[inline(always)]
     pub(super) fn position(&self, at: usize) -> usize {
-        self.out.len() + at - self.copied
+        at.wrapping_add(self.shift)
     }
 
     #[inline]
@@ -130,8 +154,11 @@ impl<'a, P: Spans> Output<'a, P> {
         self.copied = at;
     }
 
-    fn mark(&self) -> Mark {
-        Mark { len: self.out.len(), holes: self.holes, tokens: self.tokens }
+    /// The output goes on with what is at `at` in the message.
+    #[inline]
+    fn go_on(&mut self, at: usize) {
+        self.copied = at;
+        self.shift = self.out.len().wrapping_sub(at);
     }
 
     fn go_back(&mut self, mark: Mark) {
@@ -140,6 +167,7 @@ impl<'a, P: Spans> Output<'a, P> {
         (self.holes, self.tokens) = (mark.holes, mark.tokens);
         // The last placeholder may be among what was dropped; the one before it is not looked for.
         self.hole_end = usize::MAX;
+        self.go_on(self.copied);
     }
 
     /// Leaves out what is between the two, or puts one space for it.
@@ -148,7 +176,7 @@ impl<'a, P: Spans> Output<'a, P> {
         if space {
             self.out.push(' ');
         }
-        self.copied = to;
+        self.go_on(to);
     }
 
     #[inline]
@@ -158,12 +186,12 @@ impl<'a, P: Spans> Output<'a, P> {
 
     #[inline]
     pub(super) fn word(&mut self) {
-        self.levels[self.depth].words += 1;
+        self.seen.words += 1;
     }
 
     #[inline]
     pub(super) fn punctuation(&mut self) {
-        self.levels[self.depth].plain = false;
+        self.seen.punctuation += 1;
     }
 
     /// A placeholder for what is between the two.
@@ -176,19 +204,27 @@ impl<'a, P: Spans> Output<'a, P> {
     /// `word`. It is one with the placeholder before it where that has the same constant part, and only what
     /// separates the values of a list stands between.
     pub(super) fn hole_after(&mut self, word: usize, start: usize, end: usize) {
-        if let Some(spaces) = self.spaces_since_hole(word)
-            && (self.out[self.hole_word..self.hole_end - PLACEHOLDER.len()] == self.message[word..start]
-                || word == start && self.is_port(start))
-        {
-            self.out.truncate(self.hole_end);
-            self.tokens -= spaces;
-            self.copied = end;
-            self.spans.extend(end);
+        let is_near = self.position(word).wrapping_sub(self.hole_end) <= SEPARATOR_BYTES_MAX;
+        if is_near && self.joins_hole(word, start, end) {
             return;
         }
         self.flush(start);
         self.hole_word = self.out.len() - (start - word);
         self.push_hole(start, end);
+    }
+
+    /// Makes the value one with the placeholder before it, if it may be.
+    #[inline(never)]
+    fn joins_hole(&mut self, word: usize, start: usize, end: usize) -> bool {
+        let Some(spaces) = self.spaces_since_hole(word) else { return false };
+        let constant = &self.out[self.hole_word..self.hole_end - PLACEHOLDER.len()];
+        if *constant != self.message[word..start] && (word != start || !self.is_port(start)) {
+            return false;
+        }
+        self.out.truncate(self.hole_end);
+        self.tokens -= spaces;
+        self.extend_hole(end);
+        true
     }
 
     /// Is the value at `start` the port after a host, or the line after a file: right after a placeholder and `:`?
@@ -199,7 +235,7 @@ impl<'a, P: Spans> Output<'a, P> {
     fn push_hole(&mut self, start: usize, end: usize) {
         self.out.push_str(PLACEHOLDER);
         self.hole_end = self.out.len();
-        self.copied = end;
+        self.go_on(end);
         self.spans.push(start, end);
         self.holes += 1;
     }
@@ -207,7 +243,7 @@ impl<'a, P: Spans> Output<'a, P> {
     /// The last placeholder covers what follows it up to `end` as well.
     #[inline]
     pub(super) fn extend_hole(&mut self, end: usize) {
-        self.copied = end;
+        self.go_on(end);
         self.spans.extend(end);
     }
 
@@ -243,16 +279,16 @@ impl<'a, P: Spans> Output<'a, P> {
             source: at + 1,
             mark: Mark { len, holes: self.holes, tokens: self.tokens },
             element: len,
-            plain: true,
-            ..Level::default()
+            previous: None,
+            seen: self.seen,
         };
     }
 
     #[inline]
     pub(super) fn comma(&mut self, at: usize) {
         let position = self.position(at);
+        self.seen.commas += 1;
         let level = &mut self.levels[self.depth];
-        level.commas += 1;
         level.previous = level.previous.filter(|(_, end)| end.len == position);
         level.element = position + 1;
     }
@@ -264,29 +300,47 @@ impl<'a, P: Spans> Output<'a, P> {
             self.deeper = self.deeper.saturating_sub(1);
             return;
         }
-        let inner = self.levels[self.depth];
+        let inner = &self.levels[self.depth];
         self.depth -= 1;
         if inner.source == at && self.is_apart(at) {
             self.hole(at, at);
-        } else if inner.open == b'[' && inner.plain && inner.commas > 0 && inner.words == inner.commas + 1 {
+        } else if inner.is_list(&self.seen) {
+            let (source, mark) = (inner.source, inner.mark);
             self.flush(at);
-            self.go_back(inner.mark);
+            self.go_back(mark);
             self.hole_word = self.out.len();
-            self.push_hole(inner.source, at);
+            self.push_hole(source, at);
         }
-        self.flush(at + 1);
-        let end = self.mark();
-        let level = self.levels[self.depth];
-        let Some(element) = self.out.get(level.element..) else { return };
-        let start = end.len - element.trim_start_matches(' ').len();
-        let repeats = level.previous.filter(|(previous, previous_end)| {
-            previous_end.len + 1 == level.element
-                && self.out.get(*previous..previous_end.len) == self.out.get(start..)
-        });
-        match repeats {
-            Some((_, previous_end)) => self.go_back(previous_end),
-            None => self.levels[self.depth].previous = Some((start, end)),
+        self.close_element(at + 1);
+    }
+
+    /// A bracket closed that ends before `at`, and with it perhaps an element.
+    fn close_element(&mut self, at: usize) {
+        let Level { element, previous, .. } = self.levels[self.depth];
+        let end = Mark { len: self.position(at), holes: self.holes, tokens: self.tokens };
+        let Some(start) = self.element_start(element, end.len) else { return };
+        if let Some((previous, previous_end)) = previous
+            && previous_end.len + 1 == element
+        {
+            self.flush(at);
+            if self.out.get(previous..previous_end.len) == self.out.get(start..) {
+                return self.go_back(previous_end);
+            }
         }
+        self.levels[self.depth].previous = Some((start, end));
+    }
+
+    /// The first place in the output from `element` to `end` that holds no space; nothing where `element` is within a
+    /// character, as it may be after an element that was left out.
+    fn element_start(&self, element: usize, end: usize) -> Option<usize> {
+        let (written, ahead) = (self.out.as_bytes(), self.message.as_bytes());
+        let byte_at = |place: usize| match written.get(place) {
+            Some(byte) => *byte,
+            None => ahead[place.wrapping_sub(self.shift)],
+        };
+        let is_within = element > end || element < end && byte_at(element) & 0xc0 == 0x80;
+        let start = (element..end).find(|place| byte_at(*place) != b' ').unwrap_or(end);
+        (!is_within).then_some(start)
     }
 
     /// Are the empty brackets that close at `at` a value, and not part of a word as those of `run()` and `int[]`?
@@ -296,12 +350,15 @@ impl<'a, P: Spans> Output<'a, P> {
             && at.checked_sub(2).is_none_or(|before| matches!(bytes[before], b' ' | b'=' | b':' | b','))
     }
 
-    /// The end of the message, or of what is looked at of it; with what was collected.
-    pub(super) fn finish(mut self, at: usize, is_cut: bool) -> P {
+    /// The end of the message, or of what is looked at of it.
+    pub(super) fn finish(&mut self, at: usize, is_cut: bool) {
         self.flush(at);
         if is_cut || self.out.len() > TEMPLATE_BYTES_MAX {
             self.cut();
         }
+    }
+
+    pub(super) fn into_spans(self) -> P {
         self.spans
     }
 

@@ -35,6 +35,7 @@ pub(super) struct Scanner<'a, P> {
 }
 
 impl<'a, P: Spans> Scanner<'a, P> {
+    #[inline(always)]
     pub(super) fn new(message: &'a str, out: &'a mut String, spans: P) -> Self {
         Scanner {
             bytes: scanned(message),
@@ -47,8 +48,9 @@ impl<'a, P: Spans> Scanner<'a, P> {
         }
     }
 
-    /// Scans to the end; `is_part` when the message goes on after it.
-    pub(super) fn run(mut self, is_part: bool) -> P {
+    /// Scans to the end; `is_part` when the message goes on after it. What is frequent is inlined here, and what is
+    /// rare kept out: the loop is faster the smaller it is.
+    pub(super) fn run(&mut self, is_part: bool) {
         let mut at = 0;
         while self.class_at(at) & BLANK != 0 {
             at = self.blank_end(at);
@@ -61,13 +63,7 @@ impl<'a, P: Spans> Scanner<'a, P> {
             let byte = self.bytes[at];
             let class = class(byte);
             at = if class & WORD != 0 {
-                let end = self.chunk(at, at);
-                if self.is_single_space(end) && self.output.tokens() < TEMPLATE_TOKENS_MAX {
-                    self.output.token();
-                    end + 1
-                } else {
-                    end
-                }
+                self.word(at)
             } else if class & BLANK != 0 {
                 let next = self.blank(at);
                 if self.output.tokens() > TEMPLATE_TOKENS_MAX && !self.bytes[next..].eq(&CUT.as_bytes()[1..])
@@ -85,6 +81,30 @@ impl<'a, P: Spans> Scanner<'a, P> {
         }
         let len = self.bytes.len();
         self.output.finish(len, is_part)
+    }
+
+    /// Scans the chunk that begins with the word at `at`, and the space after it.
+    #[inline(always)]
+    fn word(&mut self, at: usize) -> usize {
+        let end = if self.expected == Expected::Value {
+            self.value(at)
+        } else {
+            let (end, bits) = self.word_end(at);
+            if self.is_plain(at, end, bits) {
+                self.expected = Expected::Any;
+                self.output.word();
+                self.last_word = (at, end);
+                end
+            } else {
+                self.chunk_after(at, at, end, bits)
+            }
+        };
+        if self.is_single_space(end) && self.output.tokens() < TEMPLATE_TOKENS_MAX {
+            self.output.token();
+            end + 1
+        } else {
+            end
+        }
     }
 
     #[inline]
@@ -164,6 +184,7 @@ impl<'a, P: Spans> Scanner<'a, P> {
     }
 
     /// Text that is not ASCII has no form to go by.
+    #[inline(never)]
     fn wide(&mut self, at: usize) -> usize {
         if self.expected == Expected::Value && self.bytes[at..] != CUT.as_bytes()[1..] {
             return self.value(at);
@@ -210,7 +231,10 @@ impl<'a, P: Spans> Scanner<'a, P> {
             self.expected = Expected::Any;
             return;
         }
-        let end = self.bytes[..at].iter().rposition(|byte| *byte != b' ').map_or(0, |last| last + 1);
+        let end = match before {
+            b' ' => self.bytes[..at].iter().rposition(|byte| *byte != b' ').map_or(0, |last| last + 1),
+            _ => at,
+        };
         let (word, word_end) = self.last_word;
         let key = if word_end == end { &self.bytes[word..end] } else { &[] };
         self.expected = expected_of(key);
@@ -218,6 +242,7 @@ impl<'a, P: Spans> Scanner<'a, P> {
 
     /// Quoted text without a blank in it is a value, and so is what is expected to be one; else its words are
     /// scanned as those outside.
+    #[inline(never)]
     fn quote(&mut self, at: usize, quote: u8) -> usize {
         let is_apostrophe = at > 0 && class(self.bytes[at - 1]) & WORD != 0 || self.output.is_after_hole(at);
         let end = if is_apostrophe || at == self.quote_end { None } else { self.quote_close(at, quote) };
@@ -265,12 +290,13 @@ impl<'a, P: Spans> Scanner<'a, P> {
     pub(super) fn value(&mut self, at: usize) -> usize {
         self.expected = Expected::Any;
         let mut end = at;
-        while end < self.bytes.len() {
-            end += match class(self.bytes[end]) & BREAK {
-                0 => 1,
-                _ if self.is_placeholder(end) => PLACEHOLDER.len(),
-                _ => break,
-            };
+        loop {
+            let len = self.bytes[end..].iter().position(|byte| class(*byte) & BREAK != 0);
+            end = len.map_or(self.bytes.len(), |len| end + len);
+            if !self.is_placeholder(end) {
+                break;
+            }
+            end += PLACEHOLDER.len();
         }
         let is_word = self.class_at(at) & WORD != 0 || self.is_placeholder(at);
         if is_word && matches!(self.bytes.get(end), Some(b'(' | b'{')) {
@@ -288,6 +314,7 @@ impl<'a, P: Spans> Scanner<'a, P> {
         end
     }
 
+    #[inline(never)]
     fn other(&mut self, at: usize, byte: u8) -> usize {
         let next = self.bytes.get(at + 1).copied().unwrap_or(b' ');
         let is_sign = matches!(byte, b'-' | b'+') && next.is_ascii_digit();

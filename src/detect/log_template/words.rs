@@ -1,70 +1,73 @@
 //! The few words that the form alone does not tell.
 
-/// The longest of the words below that are compared without regard to case.
-const KNOWN_BYTES_MAX: usize = 12;
+/// Words that are compared without regard to case. Most words that are asked for are not among them, which their first
+/// and last letter and their length tell.
+struct Known {
+    words: &'static [&'static str],
+    /// By the last five bits of the first letter: bit `n` where there is a word of `n` bytes.
+    by_first: [u16; 32],
+    /// The same by the last letter.
+    by_last: [u16; 32],
+}
 
-/// The word in lower case, with its length; nothing for words that are too long to be known.
-fn lower(word: &[u8]) -> Option<([u8; KNOWN_BYTES_MAX], usize)> {
-    let mut lower = [0; KNOWN_BYTES_MAX];
-    if word.len() > KNOWN_BYTES_MAX {
-        return None;
+impl Known {
+    /// `words`: in lower case and no longer than 15 bytes.
+    const fn new(words: &'static [&'static str]) -> Self {
+        let (mut by_first, mut by_last) = ([0; 32], [0; 32]);
+        let mut index = 0;
+        while index < words.len() {
+            let word = words[index].as_bytes();
+            by_first[(word[0] & 31) as usize] |= 1 << word.len();
+            by_last[(word[word.len() - 1] & 31) as usize] |= 1 << word.len();
+            index += 1;
+        }
+        Known { words, by_first, by_last }
     }
-    for (lower, byte) in lower.iter_mut().zip(word) {
-        *lower = byte.to_ascii_lowercase();
+
+    fn contains(&self, word: &[u8]) -> bool {
+        let ([first, ..], [.., last]) = (word, word) else { return false };
+        let lengths = self.by_first[usize::from(first & 31)] & self.by_last[usize::from(last & 31)];
+        word.len() < 16
+            && lengths >> word.len() & 1 != 0
+            && self.words.iter().any(|known| known.as_bytes().eq_ignore_ascii_case(word))
     }
-    Some((lower, word.len()))
 }
 
 /// Names with a digit in them that are words of the trade and not identifiers.
-fn is_trade_word(word: &[u8]) -> bool {
-    let Some((lower, len)) = lower(word) else { return false };
-    matches!(
-        &lower[..len],
-        b"auth0"
-            | b"base64"
-            | b"bzip2"
-            | b"db2"
-            | b"dhcp6"
-            | b"e2e"
-            | b"ec2"
-            | b"ed25519"
-            | b"ext3"
-            | b"ext4"
-            | b"h2"
-            | b"http2"
-            | b"i18n"
-            | b"ieee1394"
-            | b"imap4"
-            | b"int32"
-            | b"int64"
-            | b"ipv4"
-            | b"ipv6"
-            | b"k8s"
-            | b"l10n"
-            | b"l2tp"
-            | b"latin1"
-            | b"log4j"
-            | b"md5"
-            | b"mp3"
-            | b"mp4"
-            | b"neo4j"
-            | b"oauth2"
-            | b"p2p"
-            | b"pop3"
-            | b"python3"
-            | b"route53"
-            | b"s3"
-            | b"sha1"
-            | b"sha256"
-            | b"sha512"
-            | b"ssh2"
-            | b"sslv3"
-            | b"uint64"
-            | b"utf8"
-            | b"x509"
-            | b"x86"
-    )
-}
+static TRADE_WORDS: Known = Known::new(&[
+    "auth0", "base64", "bzip2", "db2", "dhcp6", "e2e", "ec2", "ed25519", "ext3", "ext4", "h2", "http2",
+    "i18n", "ieee1394", "imap4", "int32", "int64", "ipv4", "ipv6", "k8s", "l10n", "l2tp", "latin1", "log4j",
+    "md5", "mp3", "mp4", "neo4j", "oauth2", "p2p", "pop3", "python3", "route53", "s3", "sha1", "sha256",
+    "sha512", "ssh2", "sslv3", "uint64", "utf8", "x509", "x86",
+]);
+/// Keys whose value is what the message says, the most frequent ones first.
+static SPEAKING_KEYS: Known = Known::new(&[
+    "msg",
+    "message",
+    "level",
+    "error",
+    "caller",
+    "cause",
+    "desc",
+    "description",
+    "detail",
+    "details",
+    "err",
+    "errormessage",
+    "event",
+    "exception",
+    "log",
+    "logger",
+    "loglevel",
+    "lvl",
+    "method",
+    "reason",
+    "severity",
+    "summary",
+    "text",
+    "title",
+    "warning",
+]);
 
 /// No word with a digit in it is longer.
 const WORD_BYTES_MAX: usize = 24;
@@ -72,10 +75,10 @@ const WORD_BYTES_MAX: usize = 24;
 /// Is this word with digits one that names a thing of its own kind (`ssh2`, `utf8`), or one with a single digit
 /// between letters, as in `flush2DB`?
 pub(super) fn is_word_with_digits(word: &[u8]) -> bool {
-    if word.len() > WORD_BYTES_MAX || !word[0].is_ascii_alphabetic() || word.contains(&b'<') {
+    if word.len() > WORD_BYTES_MAX || !word[0].is_ascii_alphabetic() {
         return false;
     }
-    if is_trade_word(word) {
+    if TRADE_WORDS.contains(word) {
         return true;
     }
     let mut digits = word.iter().enumerate().filter(|(_, byte)| byte.is_ascii_digit());
@@ -83,6 +86,7 @@ pub(super) fn is_word_with_digits(word: &[u8]) -> bool {
     place >= 2
         && place + 2 < word.len()
         && word.iter().any(|byte| byte.is_ascii_alphabetic() && !byte.is_ascii_hexdigit())
+        && !word.contains(&b'<')
 }
 
 /// A unit, a zone or half of the day that belongs to the number before it.
@@ -177,38 +181,9 @@ pub(super) fn is_calendar(word: &[u8]) -> bool {
 }
 
 /// Is the value of this key what the message says, so that it is kept as text?
+#[inline]
 pub(super) fn is_speaking(key: &[u8]) -> bool {
-    let may_be = key.len() >= 3
-        && matches!(key[0] | 0x20, b'c' | b'd' | b'e' | b'l' | b'm' | b'r' | b's' | b't' | b'w');
-    let Some((lower, len)) = (if may_be { lower(key) } else { None }) else { return false };
-    matches!(
-        &lower[..len],
-        b"caller"
-            | b"cause"
-            | b"desc"
-            | b"description"
-            | b"detail"
-            | b"details"
-            | b"err"
-            | b"error"
-            | b"errormessage"
-            | b"event"
-            | b"exception"
-            | b"level"
-            | b"log"
-            | b"logger"
-            | b"loglevel"
-            | b"lvl"
-            | b"message"
-            | b"method"
-            | b"msg"
-            | b"reason"
-            | b"severity"
-            | b"summary"
-            | b"text"
-            | b"title"
-            | b"warning"
-    )
+    SPEAKING_KEYS.contains(key)
 }
 
 /// Labels that end the names of hosts, and begin those of packages.
