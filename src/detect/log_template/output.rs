@@ -10,6 +10,9 @@ const DEPTH_MAX: usize = 8;
 /// Between two values of one list stands at most this: ` - `.
 const SEPARATOR_BYTES_MAX: usize = 3;
 
+/// The end of the last placeholder where there is none: no position is as large, nor is one less than zero.
+const NO_HOLE: usize = usize::MAX / 2;
+
 /// Where in the message the placeholders stand, for those who ask; `()` does not.
 pub(super) trait Spans {
     fn push(&mut self, start: usize, end: usize);
@@ -115,7 +118,7 @@ impl<'a, P: Spans> Output<'a, P> {
             spans,
             copied: 0,
             shift: 0,
-            hole_end: usize::MAX,
+            hole_end: NO_HOLE,
             hole_word: 0,
             holes: 0,
             tokens: 1,
@@ -166,7 +169,7 @@ impl<'a, P: Spans> Output<'a, P> {
         self.spans.truncate(mark.holes);
         (self.holes, self.tokens) = (mark.holes, mark.tokens);
         // The last placeholder may be among what was dropped; the one before it is not looked for.
-        self.hole_end = usize::MAX;
+        self.hole_end = NO_HOLE;
         self.go_on(self.copied);
     }
 

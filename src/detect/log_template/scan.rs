@@ -169,7 +169,9 @@ impl<'a, P: Spans> Scanner<'a, P> {
             return at + 1;
         }
         let parameters = self.bytes[at + 2..].iter().take_while(|byte| matches!(byte, b'0'..=b'?')).count();
-        (at + 2 + parameters + 1).min(self.bytes.len())
+        // The letter that ends the sequence, unless it is missing: the text may go on in another script.
+        let last = at + 2 + parameters;
+        if self.bytes.get(last).is_some_and(u8::is_ascii) { last + 1 } else { last }
     }
 
     /// The end of the unit at `at`, if there is one.

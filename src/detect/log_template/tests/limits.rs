@@ -5,7 +5,7 @@ use rand::{Rng, SeedableRng};
 
 use super::*;
 
-const FRAGMENTS: [&str; 64] = [
+const FRAGMENTS: [&str; 65] = [
     "<*>",
     "<",
     "*",
@@ -67,6 +67,7 @@ const FRAGMENTS: [&str; 64] = [
     "example.com",
     "null",
     "\u{1b}[31m",
+    "\u{1b}[",
     "\0",
     "C:\\",
     "10.0.0.1",
@@ -112,6 +113,15 @@ fn a_value_after_an_element_that_was_left_out_stands_for_itself() {
     assert_eq!(template("[A(x=é1), A(x=é1), 2]"), "[A(x=<*>), <*>]");
     assert_eq!(template("[A(é=1, b=22), A(é=1, b=22)é 2]"), "[A(é=<*>, b=<*>)é <*>]");
     check_parameters("[A(x=é1), A(x=é1), 2]");
+}
+
+#[test]
+fn a_colour_that_is_not_complete_takes_no_part_of_a_character() {
+    assert_eq!(template("a \u{1b}[31é b"), "a é b");
+    assert_eq!(template("a \u{1b}[日"), "a 日");
+    assert_eq!(template("a \u{1b}[31"), "a");
+    assert_eq!(template("a \u{1b}[31mb\u{1b}[0m"), "a b");
+    check_parameters("x=1 \u{1b}[é=2");
 }
 
 #[test]

@@ -24,6 +24,7 @@ fn dates_and_times() {
         ("on Sun, 06 Nov 1994 08:49:37 GMT at noon", "on <*> at noon"),
         ("May I sit down, Jan?", "May I sit down, Jan?"),
     ]);
+    assert_eq!(template(" May I sit down?"), "May I sit down?");
 }
 
 #[test]
