@@ -319,7 +319,7 @@ fn looked(mut affected: Vec<Range<usize>>, edits: &[Edit], changes: &[usize], co
     let mut edits = edits.iter().zip(changes).peekable();
     // All rows before this position are gone through.
     let mut seen = 0;
-    for range in affected.into_iter().chain([count..count + 1]) {
+    for range in affected.into_iter().chain(std::iter::once(count..count + 1)) {
         for position in range.start.max(seen)..range.end {
             if position < seen {
                 continue;

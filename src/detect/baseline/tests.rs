@@ -171,6 +171,27 @@ fn a_maintained_series_is_the_definition() {
     }
 }
 
+/// The least of all places, before which there is no boundary: a change still reaches those that it affects.
+#[test]
+fn a_change_reaches_what_it_affects_at_the_least_place() {
+    let options = BaselineOptions { refit_every: Some(10), window_periods: 4, ..options(&[2]) };
+    let baseline = Baseline::new(options).unwrap();
+    let mut series = Series::new(baseline.clone());
+    let value = |nth: usize| (nth % 2) as f64 + nth as f64 / 10.0;
+    (0..12).for_each(|nth| series.splice(nth, 0, 1, i64::MIN + nth as i64, value(nth)));
+    let before: Vec<_> = (0..12).map(|nth| format!("{:?}", series.place(nth))).collect();
+    let reach = series.reach(i64::MIN + 3, 50.0);
+    series.splice(3, 1, 1, i64::MIN + 3, 50.0);
+    let after: Vec<_> = (0..12).map(|nth| format!("{:?}", series.place(nth))).collect();
+    let places: Vec<i64> = (0..12).map(|nth| i64::MIN + nth).collect();
+    let values: Vec<f64> = (0..12).map(|nth| if nth == 3 { 50.0 } else { value(nth) }).collect();
+    let batch = baseline.place_all(&places, &values);
+    assert_eq!(after, batch.iter().map(|placed| format!("{placed:?}")).collect::<Vec<_>>());
+    let changed: Vec<usize> = (0..12).filter(|nth| *nth != 3 && before[*nth] != after[*nth]).collect();
+    assert!(!changed.is_empty());
+    assert!(changed.iter().all(|nth| reach.contains(nth)), "{changed:?} in {reach:?}");
+}
+
 #[test]
 fn only_fits_whose_window_changed_are_computed_again() {
     let baseline = Baseline::new(BaselineOptions { window_periods: 3, ..options(&[10]) }).unwrap();

@@ -64,7 +64,7 @@ impl SeriesFunction for Scoring {
 impl SeriesState for Scoring {
     fn affected(&mut self, edits: &[Edit]) -> Option<Vec<Range<usize>>> {
         let first = edits.first().map_or(self.0.len(), |edit| edit.position);
-        Some(vec![first..self.0.len()])
+        Some(Vec::from_iter(std::iter::once(first..self.0.len())))
     }
 
     fn apply(&mut self, edits: &[Edit]) {
