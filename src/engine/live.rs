@@ -289,7 +289,10 @@ impl Owner {
                 () = tokio::time::sleep_until((self.last_close + WRITE_TICK).into()), if !self.waiting.is_empty() => {
                     self.close()
                 }
-                Some(durable) = next_durable(&mut self.journal) => self.settle(durable),
+                Some(durable) = next_durable(&mut self.journal) => {
+                    self.settle(durable);
+                    self.relieve()
+                }
                 Some(item) = items.recv() => self.accept(item),
                 else => return,
             };
@@ -343,6 +346,11 @@ impl Owner {
 
     fn take(&mut self, item: Item) -> Result<(), EngineError> {
         self.hold(item);
+        self.relieve()
+    }
+
+    /// Gives the workers what is pending, and closes the tick, where there is enough of it.
+    fn relieve(&mut self) -> Result<(), EngineError> {
         if self.pending_rows >= JOINED_ROWS {
             self.flush()?;
         }
@@ -404,7 +412,7 @@ impl Owner {
         self.flush()?;
         let begin = Instant::now();
         let now = self.now();
-        if !self.note_close(now)? {
+        if !self.note_close(now) {
             // The journal has said why, and so does /ready: the tick stays open.
             self.last_close = Instant::now() + JOURNAL_RETRY;
             return Ok(());

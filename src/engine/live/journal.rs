@@ -217,7 +217,7 @@ impl Owner {
     }
 
     /// Takes in what is durable, and answers whoever sent it.
-    pub(super) fn settle(&mut self, durable: Durable) -> Result<(), EngineError> {
+    pub(super) fn settle(&mut self, durable: Durable) {
         let Durable { mut item, outcome } = durable;
         let reply = item.done.take();
         if outcome.is_ok() {
@@ -230,7 +230,6 @@ impl Owner {
         if let Some(reply) = reply {
             let _ = reply.send(answer);
         }
-        Ok(())
     }
 
     /// Notes that the workers are given what is pending.
@@ -242,15 +241,15 @@ impl Owner {
     }
 
     /// Whether it is durable that the tick is closed; then all is taken in that was accepted before.
-    pub(super) fn note_close(&mut self, clock_ms: u64) -> Result<bool, EngineError> {
-        let Some(journal) = &self.journal else { return Ok(true) };
+    pub(super) fn note_close(&mut self, clock_ms: u64) -> bool {
+        let Some(journal) = &self.journal else { return true };
         if journal.commit(&Event::Closed { clock_ms }).is_err() {
-            return Ok(false);
+            return false;
         }
         while let Some(durable) = self.journal.as_mut().and_then(|journal| journal.told.try_recv().ok()) {
-            self.settle(durable)?;
+            self.settle(durable);
         }
-        Ok(true)
+        true
     }
 
     /// Notes what `statement` names for the first time, which is created for it.
