@@ -13,6 +13,7 @@ mod expressions;
 mod from;
 pub mod functions;
 pub mod json;
+mod loops;
 pub mod lower;
 pub mod model;
 mod nesting;

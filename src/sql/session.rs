@@ -356,6 +356,7 @@ fn physical_rules(state: &SessionState) -> Vec<Arc<dyn PhysicalOptimizerRule + S
             has_ensured = true;
         }
     }
+    rules.push(Arc::new(super::loops::JoinOnePartition));
     rules.push(Arc::new(super::recursion::CheckRounds));
     rules
 }
