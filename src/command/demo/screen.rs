@@ -207,6 +207,8 @@ impl Screen {
 
 /// The first value of a column of integers; 0 where there is none.
 fn number(rows: &[RecordBatch], column: usize) -> i64 {
-    let values = rows.first().and_then(|batch| batch.column(column).as_primitive_opt::<Int64Type>());
-    values.and_then(|values| values.iter().flatten().next()).unwrap_or(0)
+    // The first batches may be empty.
+    let first =
+        |batch: &RecordBatch| batch.column(column).as_primitive_opt::<Int64Type>()?.iter().flatten().next();
+    rows.iter().find_map(first).unwrap_or(0)
 }
