@@ -138,6 +138,25 @@ pub enum ConfigError {
     Together(&'static str),
 }
 
+/// Why a database cannot be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// Its workers or its thread cannot be started.
+    #[error(transparent)]
+    Engine(#[from] EngineError),
+    /// A view that is to be there from the start cannot be created.
+    #[error(transparent)]
+    Sql(#[from] SqlError),
+    /// What was there when it was last stopped cannot be brought back.
+    #[error("cannot bring back what is in \"{}\"", folder.display())]
+    Recovery {
+        /// The data directory.
+        folder: PathBuf,
+        /// Why not.
+        source: RecoveryError,
+    },
+}
+
 impl Config {
     /// The defaults, changed by `file`, then by environment variables (`UNDERCURRENT_POSTGRES_LISTEN` is
     /// `postgres.listen`) as `environment` tells them, then by `flags` (key and value).
@@ -172,32 +191,31 @@ impl Config {
 
     /// A running database with these settings over `views`, those of them created that are to be there from
     /// the start.
-    pub async fn open(&self, views: BuiltIns) -> Result<Live, SqlError> {
-        let engine_error = |error: EngineError| SqlError::Engine(error.to_string());
-        let mut engine = Engine::start(self.workers).map_err(engine_error)?;
+    pub async fn open(&self, views: BuiltIns) -> Result<Live, OpenError> {
+        let mut engine = Engine::start(self.workers)?;
         engine.store_at_most(self.stored_bytes_max);
         let mut database = Database::new(engine, views, self.horizon_ms)
             .with_query_memory(self.query_memory_bytes_max)
             .with_retention(self.retention_ms);
         database.create_built_ins(&self.views).await?;
         let journal = match &self.data_dir {
-            Some(folder) => Some(self.recover(folder, &mut database).await?),
+            Some(folder) => {
+                let recovered = self.recover(folder, &mut database).await;
+                Some(recovered.map_err(|source| OpenError::Recovery { folder: folder.clone(), source })?)
+            }
             None => None,
         };
-        Live::start(database, LiveOptions::from(self), journal).map_err(engine_error)
+        Ok(Live::start(database, LiveOptions::from(self), journal)?)
     }
 
     /// Brings `database` to where it was when it was last stopped, by what `folder` holds.
-    async fn recover(&self, folder: &Path, database: &mut Database) -> Result<Recovered, SqlError> {
-        let engine_error = |error: RecoveryError| SqlError::Engine(error.to_string());
+    async fn recover(&self, folder: &Path, database: &mut Database) -> Result<Recovered, RecoveryError> {
         let options = Options {
             segment_bytes_max: self.journal_segment_bytes_max as u64,
             bytes_max: self.journal_bytes_max as u64,
         };
-        let files = Folder::open(&folder.join("journal")).map_err(|error| engine_error(error.into()))?;
-        let recovery =
-            Recovery::open(Box::new(files), options).map_err(|error| engine_error(error.into()))?;
-        Recovered::play(recovery, database).await.map_err(engine_error)
+        let files = Folder::open(&folder.join("journal"))?;
+        Recovered::play(Recovery::open(Box::new(files), options)?, database).await
     }
 
     fn read(&mut self, path: &Path) -> Result<(), ConfigError> {

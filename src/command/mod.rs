@@ -15,7 +15,7 @@ use clap::{CommandFactory, FromArgMatches};
 
 use self::arguments::{Arguments, Subcommand};
 pub use self::generate::GenerateError;
-use crate::config::ConfigError;
+use crate::config::{ConfigError, OpenError};
 use crate::engine::{EngineError, IntakeError};
 use crate::ingest::IngestError;
 use crate::serve::ServeError;
@@ -39,6 +39,9 @@ pub enum CommandError {
     /// The settings of the server are not usable.
     #[error(transparent)]
     Config(#[from] ConfigError),
+    /// The database could not be opened.
+    #[error(transparent)]
+    Open(#[from] OpenError),
     /// A server could not be started.
     #[error(transparent)]
     Serve(#[from] ServeError),

@@ -29,7 +29,7 @@ use super::collector::{IntakeCollector, JournalCollector};
 use super::limits::{Limits, PLANNING_STACK_BYTES, Rows};
 use super::reader::Reader;
 use super::writer::{Request, Written};
-use super::{Answer, Database, EngineError, channels};
+use super::{Answer, Database, Engine, EngineError, channels};
 use crate::journal::Health;
 use crate::observe::Metrics;
 use crate::sql::error::SqlError;
@@ -328,10 +328,17 @@ impl Owner {
         self.flush()?;
         match control {
             Control::Execute(statement, reply) => {
-                let _ = reply.send(match self.note_statement(&statement) {
-                    Ok(()) => self.database.execute(*statement).await,
-                    Err(error) => Err(error),
-                });
+                let answer = match self.note_statement(&statement) {
+                    Ok(()) => self.database.execute(statement.as_ref().clone()).await,
+                    Err(error) => {
+                        let _ = reply.send(Err(error));
+                        return Ok(());
+                    }
+                };
+                if answer.is_err() {
+                    self.note_failed(&statement)?;
+                }
+                let _ = reply.send(answer);
             }
             Control::Prepare(statement, reply) => {
                 let _ = reply.send(match self.note_named(&statement) {
@@ -397,13 +404,7 @@ impl Owner {
         self.pending_rows = 0;
         for (table, batches) in std::mem::take(&mut self.pending) {
             self.metrics.ingested(table.name(), batches.iter().map(RecordBatch::num_rows).sum());
-            match concat_batches(&table.schema(), &batches) {
-                Ok(rows) => self.database.engine.append(&Batch { table, rows, event_time_ns: None })?,
-                // More text than one column can hold: each batch for itself.
-                Err(_) => batches.into_iter().try_for_each(|rows| {
-                    self.database.engine.append(&Batch { table, rows, event_time_ns: None })
-                })?,
-            }
+            append_joined(&mut self.database.engine, table, batches)?;
         }
         Ok(())
     }
@@ -430,6 +431,17 @@ impl Owner {
             self.metrics.visible(oldest.elapsed());
         }
         Ok(())
+    }
+}
+
+/// Gives the workers `batches` as one.
+fn append_joined(engine: &mut Engine, table: Table, batches: Vec<RecordBatch>) -> Result<(), EngineError> {
+    match concat_batches(&table.schema(), &batches) {
+        Ok(rows) => engine.append(&Batch { table, rows, event_time_ns: None }),
+        // More text than one column can hold: each batch for itself.
+        Err(_) => batches
+            .into_iter()
+            .try_for_each(|rows| engine.append(&Batch { table, rows, event_time_ns: None })),
     }
 }
 

@@ -90,8 +90,8 @@ pub enum EngineError {
     /// A worker is gone: its state is lost, and what the others publish would be wrong.
     #[error("a worker stopped: the engine serves nothing from here on; see the log for its panic")]
     WorkerLost,
-    /// Rows of an append-only table are there, cannot be taken back, and are not durable.
-    #[error("what was written to an append-only table is not durable ({0}); start again")]
+    /// What was done cannot be taken back, and is not durable: rows of an append-only table, or that a statement failed.
+    #[error("what was done last is not durable, and cannot be taken back ({0}); start again")]
     NotDurable(String),
     /// A dataflow could not be built.
     #[error("relation \"{view}\" cannot be built: {reason}")]

@@ -39,6 +39,8 @@ pub(super) enum Failure {
     OutOfMemory,
     /// A subscription ended.
     Ended,
+    /// The journal cannot be written.
+    NotDurable,
     /// The engine takes no statements.
     Stopped,
     /// A mistake of ours.
@@ -61,6 +63,7 @@ impl Failure {
             SqlError::Timeout { .. } => Failure::Timeout,
             SqlError::Limit { .. } => Failure::TooLarge,
             SqlError::Write(error) => of_write(error),
+            SqlError::NotDurable(_) => Failure::NotDurable,
             SqlError::Engine(_) => Failure::Stopped,
         }
     }
@@ -84,6 +87,7 @@ impl Failure {
             Failure::TooLarge => "program_limit_exceeded",
             Failure::OutOfMemory => "out_of_memory",
             Failure::Ended => "object_not_in_prerequisite_state",
+            Failure::NotDurable => "io_error",
             Failure::Stopped => "cannot_connect_now",
             Failure::Internal => "internal_error",
         }

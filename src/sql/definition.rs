@@ -71,7 +71,7 @@ fn create_model(model: &CreateModel) -> String {
     all.push(("window", milliseconds(own.window_ms)));
     all.push(("keep", milliseconds(own.keep_ms)));
     all.push(("rows_min", own.rows_min.to_string()));
-    all.extend(own.time.iter().map(|time| ("time", format!("'{time}'"))));
+    all.extend(own.time.iter().map(|time| ("time", format!("'{}'", time.replace('\'', "''")))));
     format!("{text} USING isolation_forest{} AS {}", options(&all), model.query)
 }
 
@@ -110,8 +110,8 @@ mod tests {
              with (horizon = '15 minutes', retention = INTERVAL '1 day') as \
              select count(*) as a, date_bin(INTERVAL '1 minute', ts) AS b from logs where body ->> 'x' = 'it''s' group by 2",
             "CREATE MATERIALIZED VIEW IF NOT EXISTS w AS SELECT * FROM TUMBLE(logs, ts, INTERVAL '1 minute')",
-            "CREATE MODEL m USING isolation_forest WITH (trees = 10, seed = 7, window = '2 days', time = 'Ts') \
-             AS SELECT ts AS \"Ts\", value FROM metrics",
+            "CREATE MODEL m USING isolation_forest WITH (trees = 10, seed = 7, window = '2 days', time = 'It''s') \
+             AS SELECT ts AS \"It's\", value FROM metrics",
             "CREATE TABLE t (a bigint PRIMARY KEY, \"B\" varchar(10) NOT NULL DEFAULT 'it''s', c numeric(10, 2), \
              d timestamptz DEFAULT now(), e text[], f double precision)",
             "CREATE TABLE IF NOT EXISTS t (a int, b int, PRIMARY KEY (b, a))",

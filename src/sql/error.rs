@@ -93,6 +93,9 @@ pub enum SqlError {
     /// Rows of a table cannot be changed so.
     #[error(transparent)]
     Write(#[from] WriteError),
+    /// It could not be made durable, and was not done.
+    #[error("not done: {0}")]
+    NotDurable(String),
     /// The engine is gone.
     #[error("the engine has stopped: {0}")]
     Engine(String),

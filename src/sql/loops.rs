@@ -7,10 +7,8 @@
 use std::sync::Arc;
 
 use datafusion::common::JoinType;
-use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode};
-use datafusion::config::ConfigOptions;
+use datafusion::common::tree_node::Transformed;
 use datafusion::error::Result;
-use datafusion::physical_optimizer::PhysicalOptimizerRule;
 use datafusion::physical_plan::coalesce_partitions::CoalescePartitionsExec;
 use datafusion::physical_plan::joins::NestedLoopJoinExec;
 use datafusion::physical_plan::{
@@ -18,24 +16,9 @@ use datafusion::physical_plan::{
 };
 
 /// Gives nested-loop joins that tell left rows without a partner one partition on the right.
-#[derive(Debug)]
-pub struct JoinOnePartition;
-
-impl PhysicalOptimizerRule for JoinOnePartition {
-    fn optimize(&self, plan: Arc<dyn ExecutionPlan>, _: &ConfigOptions) -> Result<Arc<dyn ExecutionPlan>> {
-        plan.transform_up(join).data()
-    }
-
-    fn name(&self) -> &str {
-        "join_one_partition"
-    }
-
-    fn schema_check(&self) -> bool {
-        true
-    }
-}
-
-fn join(plan: Arc<dyn ExecutionPlan>) -> Result<Transformed<Arc<dyn ExecutionPlan>>> {
+pub(super) fn join_one_partition(
+    plan: Arc<dyn ExecutionPlan>,
+) -> Result<Transformed<Arc<dyn ExecutionPlan>>> {
     let Some(join) = plan.downcast_ref::<NestedLoopJoinExec>() else { return Ok(Transformed::no(plan)) };
     let tells_left = matches!(
         join.join_type(),

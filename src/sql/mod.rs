@@ -20,6 +20,7 @@ mod nesting;
 mod one_nan;
 mod padding;
 pub mod pg_catalog;
+mod physical_rules;
 pub mod question;
 mod recursion;
 mod rewrite;

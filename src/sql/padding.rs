@@ -7,13 +7,11 @@
 use std::fmt;
 use std::sync::Arc;
 
-use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode, TreeNodeRecursion};
+use datafusion::common::tree_node::{Transformed, TreeNodeRecursion};
 use datafusion::common::{JoinType, internal_err};
-use datafusion::config::ConfigOptions;
 use datafusion::error::Result;
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::physical_expr::{EquivalenceProperties, PhysicalExpr};
-use datafusion::physical_optimizer::PhysicalOptimizerRule;
 use datafusion::physical_plan::joins::{HashJoinExec, NestedLoopJoinExec, SortMergeJoinExec};
 use datafusion::physical_plan::{
     ChildStats, ChildrenPropertiesMode, DisplayAs, DisplayFormatType, ExecutionPlan, PlanProperties,
@@ -21,24 +19,7 @@ use datafusion::physical_plan::{
 };
 
 /// Puts [`Padded`] over the inputs of outer joins whose rows may be missing.
-#[derive(Debug)]
-pub struct ForgetConstants;
-
-impl PhysicalOptimizerRule for ForgetConstants {
-    fn optimize(&self, plan: Arc<dyn ExecutionPlan>, _: &ConfigOptions) -> Result<Arc<dyn ExecutionPlan>> {
-        plan.transform_up(forget).data()
-    }
-
-    fn name(&self) -> &str {
-        "forget_constants"
-    }
-
-    fn schema_check(&self) -> bool {
-        true
-    }
-}
-
-fn forget(plan: Arc<dyn ExecutionPlan>) -> Result<Transformed<Arc<dyn ExecutionPlan>>> {
+pub(super) fn forget_constants(plan: Arc<dyn ExecutionPlan>) -> Result<Transformed<Arc<dyn ExecutionPlan>>> {
     let is_padded = match join_type(plan.as_ref()) {
         Some(JoinType::Left) => [false, true],
         Some(JoinType::Right) => [true, false],

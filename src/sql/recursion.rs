@@ -11,15 +11,13 @@ use arrow::array::{BooleanArray, RecordBatch};
 use arrow::compute::{BatchCoalescer, filter_record_batch};
 use arrow::datatypes::SchemaRef;
 use datafusion::catalog::cte_worktable::CteWorkTable;
-use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode, TreeNodeRecursion};
-use datafusion::config::ConfigOptions;
+use datafusion::common::tree_node::{Transformed, TreeNodeRecursion};
 use datafusion::datasource::source_as_provider;
 use datafusion::error::{DataFusionError, Result};
 use datafusion::execution::memory_pool::{MemoryConsumer, MemoryReservation};
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::logical_expr::{LogicalPlan, TableScan};
 use datafusion::physical_expr::PhysicalExpr;
-use datafusion::physical_optimizer::PhysicalOptimizerRule;
 use datafusion::physical_plan::recursive_query::RecursiveQueryExec;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::{
@@ -33,24 +31,7 @@ use crate::delta::keys::{Keys, firsts, with_one_zero};
 use crate::delta::recursion::{ROUNDS_MAX, ROWS_MAX, endless, too_many};
 
 /// Puts [`Rounds`] over both terms of each recursive query.
-#[derive(Debug)]
-pub struct CheckRounds;
-
-impl PhysicalOptimizerRule for CheckRounds {
-    fn optimize(&self, plan: Arc<dyn ExecutionPlan>, _: &ConfigOptions) -> Result<Arc<dyn ExecutionPlan>> {
-        plan.transform_up(check).data()
-    }
-
-    fn name(&self) -> &str {
-        "check_rounds"
-    }
-
-    fn schema_check(&self) -> bool {
-        true
-    }
-}
-
-fn check(plan: Arc<dyn ExecutionPlan>) -> Result<Transformed<Arc<dyn ExecutionPlan>>> {
+pub(super) fn check_rounds(plan: Arc<dyn ExecutionPlan>) -> Result<Transformed<Arc<dyn ExecutionPlan>>> {
     let Some(query) = plan.downcast_ref::<RecursiveQueryExec>() else { return Ok(Transformed::no(plan)) };
     let progress: Arc<Mutex<Progress>> = Arc::default();
     let rounds = |input: &Arc<dyn ExecutionPlan>, is_first| {

@@ -15,8 +15,6 @@ use datafusion::execution::memory_pool::GreedyMemoryPool;
 use datafusion::execution::runtime_env::RuntimeEnv;
 use datafusion::logical_expr::{Expr, LogicalPlan};
 use datafusion::optimizer::{AnalyzerRule, Optimizer, OptimizerRule};
-use datafusion::physical_optimizer::PhysicalOptimizerRule;
-use datafusion::physical_optimizer::ensure_requirements::EnsureRequirements;
 use datafusion::physical_plan::common::collect;
 use datafusion::physical_plan::execute_stream;
 use datafusion::prelude::SessionContext;
@@ -31,7 +29,7 @@ use super::one_nan::OneNan;
 use super::pg_catalog::{Client, Listed, Listing, PgCatalog, add_indexes};
 use super::question::{Description, Parameter, Question, parameter_types, with_parameters};
 use super::set_operations::{UnnestRepeats, count_rows};
-use super::{detectors, from, functions, json, subquery, ties, windows};
+use super::{detectors, from, functions, json, physical_rules, subquery, ties, windows};
 
 /// The catalog, which clients call the database.
 pub const CATALOG: &str = "undercurrent";
@@ -89,7 +87,7 @@ impl Session {
         // A session of DataFusion takes any function.
         let _ = json::register(&mut context).and_then(|()| detectors::register(&mut context));
         let state = context.state();
-        let rules = physical_rules(&state);
+        let rules = physical_rules::of(&state);
         let builder = SessionStateBuilder::new_from_existing(state).with_physical_optimizer_rules(rules);
         let builder = builder
             .with_analyzer_rule(Arc::new(CanonicalAggregates))
@@ -330,35 +328,6 @@ fn started(mut state: SessionState, tick: u64) -> SessionState {
 fn logical_rules() -> impl Iterator<Item = Arc<dyn OptimizerRule + Send + Sync>> {
     const FAILING: [&str; 2] = ["extract_leaf_expressions", "push_down_leaf_projections"];
     Optimizer::new().rules.into_iter().filter(|rule| !FAILING.contains(&rule.name()))
-}
-
-/// DataFusion's physical rules that fail, and would save next to nothing on rows that are in memory: the first answers an
-/// aggregate over an aggregate from statistics, and loses columns on the way; the others move filters below joins and
-/// projections, where some keep rows that they should not or are about other columns.
-const FAILING_PHYSICAL_RULES: [&str; 3] = ["aggregate_statistics", "FilterPushdown", "FilterPushdown(Post)"];
-
-/// DataFusion's physical rules, and ours.
-fn physical_rules(state: &SessionState) -> Vec<Arc<dyn PhysicalOptimizerRule + Send + Sync>> {
-    let mut rules: Vec<Arc<dyn PhysicalOptimizerRule + Send + Sync>> = vec![];
-    let mut has_ensured = false;
-    for rule in state.physical_optimizers() {
-        if FAILING_PHYSICAL_RULES.contains(&rule.name()) {
-            continue;
-        }
-        if rule.name() == "EnsureRequirements" {
-            rules.push(Arc::new(super::padding::ForgetConstants));
-        }
-        rules.push(rule.clone());
-        // Moves expressions below a join, above which it is not known any more that a column is constant: what was
-        // not sorted for that reason is sorted now, while the order asked for is still part of the plan.
-        if rule.name() == "ProjectionPushdown" && !has_ensured {
-            rules.push(Arc::new(EnsureRequirements::new()));
-            has_ensured = true;
-        }
-    }
-    rules.push(Arc::new(super::loops::JoinOnePartition));
-    rules.push(Arc::new(super::recursion::CheckRounds));
-    rules
 }
 
 /// Registers what `statement` reads in `state`, views first, and plans it.

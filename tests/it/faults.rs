@@ -4,14 +4,11 @@
 //! around 28 faults.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use undercurrent::built_in;
-use undercurrent::engine::{Answer, Database, Engine};
 use undercurrent::ingest::{Replay, ReplayOptions};
-use undercurrent::sql::statement::parse;
 
-use crate::support::Rows;
+use crate::queries::notation::Session;
 
 const MINUTE: i64 = 60;
 
@@ -39,7 +36,7 @@ impl Fault {
     }
 }
 
-fn faults(folder: &std::path::Path) -> Vec<Fault> {
+fn faults(folder: &Path) -> Vec<Fault> {
     let text = std::fs::read_to_string(folder.join("faults.json")).unwrap();
     let by_hour: BTreeMap<String, serde_json::Value> = serde_json::from_str(&text).unwrap();
     let all = by_hour.values().flat_map(|hour| hour.as_array().unwrap());
@@ -55,62 +52,39 @@ fn faults(folder: &std::path::Path) -> Vec<Fault> {
 }
 
 /// A database that has seen the day, by its own clock.
-struct Day {
-    database: Database,
-    runtime: tokio::runtime::Runtime,
-}
-
-impl Day {
-    fn replay(folder: &std::path::Path) -> Day {
-        let database = Database::new(Engine::start(2).unwrap(), built_in::views().unwrap(), None);
-        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-        let mut day = Day { database, runtime };
-        for view in ["SHOW COLUMNS FROM anomalies", LINES, SPANS] {
-            day.answer(view);
+fn replayed(folder: &Path, until: i64) -> Session {
+    let mut session = Session::new(2);
+    session.prepare("SELECT * FROM anomalies");
+    session.run(LINES);
+    session.run(SPANS);
+    let files = ["traces", "logs"].map(|signal| folder.join(format!("{signal}.jsonl.gz")));
+    let mut rows = 0;
+    for step in Replay::open(&files, ReplayOptions::at(i64::MAX / 2)).unwrap() {
+        rows += step.batches.iter().map(|batch| batch.rows.num_rows()).sum::<usize>();
+        session.take(&step.batches);
+        if rows > 50_000 {
+            rows = 0;
+            session.close_at(step.clock_ns.map_or(0, |ns| ns / 1_000_000));
         }
-        let files = ["traces", "logs"].map(|signal| folder.join(format!("{signal}.jsonl.gz")));
-        for step in Replay::open(&files, ReplayOptions::at(i64::MAX / 2)).unwrap() {
-            step.batches.iter().for_each(|batch| day.database.engine.append(batch).unwrap());
-            if day.database.engine.open_rows() > 50_000 {
-                day.database.engine.close(step.clock_ns.map_or(0, |ns| ns / 1_000_000) as u64).unwrap();
-            }
-        }
-        day.database
-            .engine
-            .close((faults(folder).iter().map(|f| f.at).max().unwrap() as u64 + 3600) * 1000)
-            .unwrap();
-        day
     }
-
-    fn answer(&mut self, sql: &str) -> Answer {
-        let statement = parse(sql).unwrap().pop().unwrap();
-        self.runtime.block_on(self.database.prepare(&statement)).unwrap();
-        self.runtime.block_on(self.database.execute(statement)).unwrap()
-    }
-
-    /// The rows of a query, as texts.
-    fn rows(&mut self, sql: &str) -> Vec<Vec<String>> {
-        let Answer::Rows { schema, batches } = self.answer(sql) else { panic!("{sql} gives no rows") };
-        let rows = Rows::new(&schema, &batches).sorted();
-        rows.iter().map(|row| row.split(" | ").map(str::to_owned).collect()).collect()
-    }
+    session.close_at(until * 1_000);
+    session
 }
 
 /// Of each fault, the minutes and detectors of events on its service; and all events that stand elsewhere.
-fn events(day: &mut Day, faults: &[Fault]) -> (Vec<BTreeSet<String>>, usize, usize) {
+fn events(day: &mut Session, faults: &[Fault]) -> (Vec<BTreeSet<String>>, usize, usize) {
     let sql = "SELECT date_part('epoch', detected_at)::bigint, detector || ' ' || metric_name, service_name FROM anomaly_events";
     let mut found = vec![BTreeSet::new(); faults.len()];
     let (mut count, mut elsewhere) = (0, 0);
     for event in day.rows(sql) {
         let at: i64 = event[0].parse().unwrap();
         let mut is_of_one = false;
-        for (fault, found) in faults.iter().zip(&mut found) {
-            if fault.service == event[2] && fault.is_shown_by(at) {
+        for (fault, found) in faults.iter().zip(&mut found).filter(|(fault, _)| fault.service == event[2]) {
+            if fault.is_shown_by(at) {
                 found.insert(event[1].clone());
             }
             // Some began a minute before they are said to.
-            is_of_one |= fault.service == event[2] && fault.is_shown_by(at + MINUTE);
-            is_of_one |= fault.service == event[2] && fault.is_shown_by(at);
+            is_of_one |= fault.is_shown_by(at) || fault.is_shown_by(at + MINUTE);
         }
         count += 1;
         elsewhere += usize::from(!is_of_one);
@@ -120,7 +94,7 @@ fn events(day: &mut Day, faults: &[Fault]) -> (Vec<BTreeSet<String>>, usize, usi
 
 /// The pattern of each fault's service whose lines for each span are most unlike those of other minutes: at least three
 /// lines, and three times as many or as few.
-fn signatures(day: &mut Day, faults: &[Fault]) -> Vec<Option<String>> {
+fn signatures(day: &mut Session, faults: &[Fault]) -> Vec<Option<String>> {
     let read = |rows: Vec<Vec<String>>| -> Vec<(i64, Vec<String>)> {
         rows.into_iter().map(|row| (row[0].parse().unwrap(), row)).collect()
     };
@@ -129,9 +103,7 @@ fn signatures(day: &mut Day, faults: &[Fault]) -> Vec<Option<String>> {
     let signature = |fault: &Fault| {
         let is_other = |at: i64| !faults.iter().any(|f| f.service == fault.service && f.is_shown_by(at));
         let sum = |rows: &[(i64, Vec<String>)], template: Option<&str>, of: &dyn Fn(i64) -> bool| -> f64 {
-            let is_it = |row: &Vec<String>| {
-                row[1] == fault.service && template.is_none_or(|t| row[3..].join(" | ") == t)
-            };
+            let is_it = |row: &Vec<String>| row[1] == fault.service && template.is_none_or(|t| row[3] == t);
             rows.iter()
                 .filter(|(at, row)| of(*at) && is_it(row))
                 .map(|(_, row)| row[2].parse::<f64>().unwrap())
@@ -139,11 +111,8 @@ fn signatures(day: &mut Day, faults: &[Fault]) -> Vec<Option<String>> {
         };
         let is_shown = |at: i64| fault.is_shown_by(at);
         let (shown_spans, other_spans) = (sum(&spans, None, &is_shown), sum(&spans, None, &is_other));
-        let templates: BTreeSet<String> = lines
-            .iter()
-            .filter(|(_, row)| row[1] == fault.service)
-            .map(|(_, row)| row[3..].join(" | "))
-            .collect();
+        let templates: BTreeSet<String> =
+            lines.iter().filter(|(_, row)| row[1] == fault.service).map(|(_, row)| row[3].clone()).collect();
         let change = |template: &String| {
             let (shown, other) =
                 (sum(&lines, Some(template), &is_shown), sum(&lines, Some(template), &is_other));
@@ -166,7 +135,8 @@ fn most_injected_faults_are_found_on_the_service_that_they_are_in() {
     };
     let folder = PathBuf::from(shared).join("datasets/trainticket");
     let faults = faults(&folder);
-    let mut day = Day::replay(&folder);
+    let until = faults.iter().map(|fault| fault.at).max().unwrap() + 3600;
+    let mut day = replayed(&folder, until);
     let (found, count, elsewhere) = events(&mut day, &faults);
     let signatures = signatures(&mut day, &faults);
     for ((fault, found), signature) in faults.iter().zip(&found).zip(&signatures) {

@@ -145,14 +145,14 @@ fn what_was_acknowledged_is_there_once_after_a_kill() {
         assert!(ids.is_subset(&sent), "round {round}: a span nobody sent");
         // The last statement may have been carried out without an answer.
         let written = rows(&server, "SELECT count(*) AS n, max(id) AS last FROM notes");
-        let possible = [state.notes.into_inner(), notes + 1];
+        let answered = state.notes.into_inner();
         let counts: Vec<u64> = written[0]
             .split(|c: char| !c.is_ascii_digit())
             .filter_map(|number| number.parse().ok())
             .collect();
         notes = *counts.last().unwrap_or(&0);
         assert!(counts.iter().all(|count| *count == notes), "round {round}: {written:?}");
-        assert!(notes >= possible[0] && notes <= possible[0] + 1, "round {round}: {notes} of {possible:?}");
+        assert!((answered..=answered + 1).contains(&notes), "round {round}: {notes} after {answered}");
         for (name, query) in VIEWS {
             assert_eq!(rows(&server, &format!("SELECT * FROM {name}")), rows(&server, query), "{name}");
         }
@@ -188,7 +188,15 @@ fn all_that_was_defined_and_written_is_there_after_a_restart() {
     }
     let refused = sql(&server, "INSERT INTO owners VALUES ('s1', 'twice')");
     assert!(refused.status != 200, "{}", refused.text());
+    // What failed is not carried out by a restart, though it could be by then.
+    for statement in
+        ["CREATE VIEW early AS SELECT * FROM later", "CREATE TABLE owners (a int)", "DROP VIEW nothing"]
+    {
+        assert!(sql(&server, statement).status != 200, "{statement}");
+    }
+    rows(&server, "CREATE TABLE later (a int)");
     let questions = [
+        "SHOW TABLES",
         "SELECT * FROM owners",
         "SELECT * FROM emptied",
         "SELECT * FROM plain",

@@ -6,6 +6,7 @@ use expect_test::expect;
 use serde_json::json;
 use undercurrent::engine::{Answer, Change};
 
+use crate::in_process::InProcess;
 use crate::support::{Server, row_texts, table};
 
 #[test]
@@ -191,4 +192,23 @@ fn a_snapshot_and_all_changes_are_the_view_at_each_tick() {
             assert_eq!(summed, view, "at tick {tick} with {workers} workers");
         }
     }
+}
+
+/// Three thousand rows of a kilobyte beside twenty thousand: more than queries may hold, and of two partitions.
+#[test]
+fn an_outer_join_is_the_same_where_memory_is_short() {
+    let counts = ["1 GiB", "2 MiB"].map(|memory| {
+        let settings = [("limits.query_memory_bytes_max", memory), ("engine.workers", "2")];
+        let server = InProcess::start(&settings);
+        for (table, rows) in [("a", 3_000), ("b", 20_000)] {
+            let sql = format!(
+                "CREATE TABLE {table} AS SELECT value AS x, repeat('x', 1000) || value AS pad
+                 FROM generate_series(1, {rows})"
+            );
+            assert!(server.answer(&sql).is_ok());
+        }
+        server.rows("SELECT a.x, b.x, a.pad, b.pad FROM a LEFT JOIN b ON a.x + b.x < 10").len()
+    });
+    // Pairs of 1 to 8, and the others of the first table.
+    assert_eq!(counts, [36 + 3_000 - 8; 2]);
 }

@@ -4,18 +4,19 @@
 //! did is answered, once the journal says so. Played again into a database without rows, the journal leads to the same
 //! tables at the same ticks.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 
+use arrow::array::RecordBatch;
 use tokio::sync::mpsc;
 
 use super::record::{Event, Unreadable};
-use super::{IntakeError, Item, Owner};
+use super::{IntakeError, Item, Owner, append_joined};
 use crate::engine::{Database, EngineError, channels};
-use crate::journal::{Committer, Journal, JournalError, Recovery};
+use crate::journal::{Committer, JournalError, Recovery};
 use crate::sql::error::SqlError;
 use crate::sql::statement::{Statement, parse};
 use crate::sql::write::Evaluated;
-use crate::telemetry::Batch;
+use crate::telemetry::{Batch, Table};
 
 /// Why a database cannot be brought back.
 #[derive(Debug, thiserror::Error)]
@@ -30,8 +31,23 @@ pub enum RecoveryError {
     #[error(transparent)]
     Engine(#[from] EngineError),
     /// A statement that was carried out once cannot be.
-    #[error(transparent)]
-    Statement(#[from] SqlError),
+    #[error(
+        "\"{text}\" was carried out once and cannot be now: {reason}; use the version that wrote the journal"
+    )]
+    Statement {
+        /// The statement.
+        text: String,
+        /// Why not.
+        reason: SqlError,
+    },
+    /// Rows that were written once cannot be.
+    #[error("rows of table \"{table}\" were written once and cannot be now: {reason}")]
+    Rows {
+        /// The table.
+        table: String,
+        /// Why not.
+        reason: SqlError,
+    },
     /// The journal's thread could not be started.
     #[error("cannot start the thread of the journal")]
     Thread(#[source] std::io::Error),
@@ -70,12 +86,9 @@ impl Recovered {
                 "a write did not end: nobody was told that it did"
             );
         }
-        let accepted = player.finish()?;
-        Recovered::begin(recovery.finish()?, accepted)
-    }
-
-    fn begin(journal: Journal, accepted: u64) -> Result<Self, RecoveryError> {
-        Ok(Recovered { committer: Committer::start(journal).map_err(RecoveryError::Thread)?, accepted })
+        let accepted = player.finish().await?;
+        let committer = Committer::start(recovery.finish()?).map_err(RecoveryError::Thread)?;
+        Ok(Recovered { committer, accepted })
     }
 
     /// The thread that writes the journal.
@@ -94,14 +107,21 @@ struct Player<'a> {
     /// The clock of the last of the ticks that were closed after each other with nothing between: the others leave
     /// nothing that it does not.
     idle_ms: Option<u64>,
+    /// A statement of which the next event says whether it failed.
+    defined: Option<String>,
 }
 
 impl<'a> Player<'a> {
     fn new(database: &'a mut Database) -> Self {
-        Player { database, pending: VecDeque::new(), accepted: 0, flushed: 0, idle_ms: None }
+        let pending = VecDeque::new();
+        Player { database, pending, accepted: 0, flushed: 0, idle_ms: None, defined: None }
     }
 
     async fn play(&mut self, event: Event) -> Result<(), RecoveryError> {
+        match event {
+            Event::Failed => self.defined = None,
+            _ => self.define().await?,
+        }
         if !matches!(event, Event::Closed { .. }) {
             self.close_idle()?;
         }
@@ -120,25 +140,33 @@ impl<'a> Player<'a> {
                 self.flush(clock_ms, self.accepted)?;
                 self.database.engine.close(clock_ms)?;
             }
-            // What failed then fails again, and changes nothing.
-            Event::Defined(text) => {
-                for statement in parse(&text)? {
-                    if let Err(error) = self.database.execute(statement).await {
-                        tracing::debug!(%error, text, "a statement fails as it did");
-                    }
-                }
-            }
+            Event::Defined(text) => self.defined = Some(text),
+            Event::Failed => {}
+            // Where it cannot be created now, whoever names it next is told why.
             Event::Named(name) => {
-                let _ = self.database.prepare(&Statement::ShowColumns(name)).await;
+                if let Err(error) = self.database.prepare(&Statement::ShowColumns(name.clone())).await {
+                    tracing::warn!(%error, name, "what came with the engine and was there cannot be created");
+                }
             }
             Event::Written { clock_ms, tables } => {
                 self.database.engine.advance(clock_ms);
                 for (table, parts) in tables {
-                    self.database.engine.apply(&table, parts)?;
+                    let applied = self.database.engine.apply(&table, parts);
+                    applied.map_err(|reason| RecoveryError::Rows { table, reason })?;
                 }
             }
         }
         self.database.engine.check()?;
+        Ok(())
+    }
+
+    /// Carries out a statement that did not fail.
+    async fn define(&mut self) -> Result<(), RecoveryError> {
+        let Some(text) = self.defined.take() else { return Ok(()) };
+        let failed = |reason| RecoveryError::Statement { text: text.clone(), reason };
+        for statement in parse(&text).map_err(failed)? {
+            self.database.execute(statement).await.map_err(failed)?;
+        }
         Ok(())
     }
 
@@ -151,17 +179,23 @@ impl<'a> Player<'a> {
 
     fn flush(&mut self, clock_ms: u64, through: u64) -> Result<(), EngineError> {
         self.database.engine.advance(clock_ms);
+        let mut rows: BTreeMap<Table, Vec<RecordBatch>> = BTreeMap::new();
         while self.flushed < through
             && let Some(batches) = self.pending.pop_front()
         {
             self.flushed += 1;
-            batches.iter().try_for_each(|batch| self.database.engine.append(batch))?;
+            batches.into_iter().for_each(|batch| rows.entry(batch.table).or_default().push(batch.rows));
         }
-        Ok(())
+        rows.into_iter()
+            .try_for_each(|(table, batches)| append_joined(&mut self.database.engine, table, batches))
     }
 
     /// Makes all that was accepted visible; how many requests it was.
-    fn finish(mut self) -> Result<u64, EngineError> {
+    async fn finish(mut self) -> Result<u64, RecoveryError> {
+        // Nobody was told what became of the last statement, if it is the last event.
+        if let Err(error) = self.define().await {
+            tracing::warn!(%error, "the last statement, which nobody was told of, is not carried out");
+        }
         self.close_idle()?;
         self.flush(0, self.accepted)?;
         self.database.engine.close(0)?;
@@ -199,8 +233,8 @@ impl Journalled {
     /// Waits until `event` is durable, with all before it.
     fn commit(&self, event: &Event) -> Result<(), SqlError> {
         let record = event.record()?;
-        self.committer.append_and_wait(vec![record]).map_err(|error| SqlError::Engine(error.to_string()))?;
-        Ok(())
+        let outcome = self.committer.append_and_wait(vec![record]);
+        outcome.map(drop).map_err(|error| SqlError::NotDurable(error.to_string()))
     }
 }
 
@@ -233,7 +267,7 @@ impl Owner {
     }
 
     /// Notes that the workers are given what is pending.
-    pub(super) fn note_flush(&mut self, clock_ms: u64) {
+    pub(super) fn note_flush(&self, clock_ms: u64) {
         let Some(journal) = &self.journal else { return };
         let event = Event::Flushed { clock_ms, through: journal.accepted };
         // Where it fails the tick is not closed, and what closes it later says as much.
@@ -268,9 +302,22 @@ impl Owner {
         }
     }
 
+    /// Notes that the statement failed that was last noted as about to be carried out, if it defines something. Where
+    /// that is not durable, nothing is from here on: a restart would carry it out.
+    pub(super) fn note_failed(&self, statement: &Statement) -> Result<(), EngineError> {
+        match (&self.journal, statement.definition()) {
+            (Some(journal), Some(_)) => {
+                journal.commit(&Event::Failed).map_err(|error| EngineError::NotDurable(error.to_string()))
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// Notes what was done to tables, which stands once this returns.
     pub(super) fn note_write(&self, clock_ms: u64, done: &[Evaluated]) -> Result<(), SqlError> {
-        let Some(journal) = &self.journal else { return Ok(()) };
+        let Some(journal) = self.journal.as_ref().filter(|_| done.iter().any(|d| !d.parts.is_empty())) else {
+            return Ok(());
+        };
         let tables =
             done.iter().map(|evaluated| (evaluated.table.clone(), evaluated.parts.clone())).collect();
         journal.commit(&Event::Written { clock_ms, tables })

@@ -25,8 +25,10 @@ pub(super) enum Event {
     Flushed { clock_ms: u64, through: u64 },
     /// A tick was closed, at the stream clock, with all that was accepted before.
     Closed { clock_ms: u64 },
-    /// A statement was carried out, or tried, that defines something.
+    /// A statement that defines something was carried out, unless the next event is that it failed.
     Defined(String),
+    /// It failed.
+    Failed,
     /// Something that comes with the engine was created, if it was not there, because it was named.
     Named(String),
     /// Rows of tables came and went, at the stream clock.
@@ -44,6 +46,7 @@ const CLOSED: u8 = 3;
 const DEFINED: u8 = 4;
 const NAMED: u8 = 5;
 const WRITTEN: u8 = 6;
+const FAILED: u8 = 7;
 
 impl Event {
     /// The event as a record.
@@ -74,6 +77,7 @@ impl Event {
                 bytes.extend_from_slice(text.as_bytes());
                 DEFINED
             }
+            Event::Failed => FAILED,
             Event::Named(name) => {
                 bytes.extend_from_slice(name.as_bytes());
                 NAMED
@@ -120,6 +124,7 @@ impl Event {
             }
             CLOSED => Some(Event::Closed { clock_ms: take_number(&mut bytes)? }),
             DEFINED => text().map(Event::Defined),
+            FAILED => Some(Event::Failed),
             NAMED => text().map(Event::Named),
             WRITTEN => {
                 let clock_ms = take_number(&mut bytes)?;
@@ -248,6 +253,7 @@ mod tests {
             Event::Flushed { clock_ms: 7, through: u64::MAX },
             Event::Closed { clock_ms: u64::MAX },
             Event::Defined("CREATE VIEW v AS SELECT 1".to_owned()),
+            Event::Failed,
             Event::Named("service_health".to_owned()),
             Event::Written { clock_ms: 0, tables: vec![("t".to_owned(), parts), ("u".to_owned(), vec![])] },
         ]

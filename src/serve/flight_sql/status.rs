@@ -36,7 +36,7 @@ fn code(failure: Failure) -> Code {
         Failure::Timeout => Code::DeadlineExceeded,
         Failure::TooLarge | Failure::OutOfMemory => Code::ResourceExhausted,
         Failure::Ended => Code::Aborted,
-        Failure::Stopped => Code::Unavailable,
+        Failure::NotDurable | Failure::Stopped => Code::Unavailable,
         Failure::Internal => Code::Internal,
     }
 }

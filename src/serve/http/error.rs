@@ -66,7 +66,7 @@ fn status(failure: Failure) -> StatusCode {
         Failure::NotNull | Failure::TooLong => StatusCode::UNPROCESSABLE_ENTITY,
         Failure::Data | Failure::TooLarge => StatusCode::UNPROCESSABLE_ENTITY,
         Failure::Timeout => StatusCode::GATEWAY_TIMEOUT,
-        Failure::OutOfMemory | Failure::Stopped => StatusCode::SERVICE_UNAVAILABLE,
+        Failure::OutOfMemory | Failure::NotDurable | Failure::Stopped => StatusCode::SERVICE_UNAVAILABLE,
         Failure::Internal => StatusCode::INTERNAL_SERVER_ERROR,
     }
 }

@@ -121,6 +121,7 @@ impl Fault {
                 return Fault::error("54000", format!("{what} {limit}")).hint(*hint);
             }
             SqlError::Write(error) => (error.sqlstate(), None),
+            SqlError::NotDurable(_) => ("58030", None),
             SqlError::Engine(_) => ("XX000", None::<String>),
         };
         let fault = Fault::error(code, error.to_string());

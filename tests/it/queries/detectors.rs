@@ -78,6 +78,15 @@ fn a_service_is_a_series_of_each_metric() {
     );
 }
 
+/// A database with what `sql` reads, after four days of a line a minute.
+fn after_four_days(line: impl Fn(u32) -> String, sql: &str) -> Session {
+    let mut session = Session::new(1);
+    session.prepare(sql);
+    session.append(&(0..4 * 1440).map(line).collect::<Vec<_>>());
+    session.close_after(4 * 1440);
+    session
+}
+
 /// Four days of a service whose requests take longer by day than by night, and once by night nearly as long as by day.
 #[test]
 fn a_day_is_measured_against_the_days_before() {
@@ -87,12 +96,9 @@ fn a_day_is_measured_against_the_days_before() {
         let ms = if minute == 4540 { 60 } else { ms };
         format!("{}/1 web SERVER {ms}ms +{}s", minute + 1, minute * 60)
     };
-    let mut session = Session::new(1);
     let sql = "SELECT minute_at, metric_name, round(value), round(expected), score > 5
                FROM baselines WHERE anomalous AND score > 3 ORDER BY 1, 2";
-    session.prepare(sql);
-    session.append(&(0..4 * 1440).map(line).collect::<Vec<_>>());
-    session.close_after(4 * 1440);
+    let mut session = after_four_days(line, sql);
     expect![[r#"
         2023-11-18T01:53:00Z latency_ms_p50 60.0 20.0 true
         2023-11-18T01:53:00Z latency_ms_p95 60.0 20.0 true
@@ -160,15 +166,12 @@ fn a_season_is_no_change_once_it_is_expected() {
         let ms = if minute % 1440 >= 720 { 80 } else { 20 } + minute * 7 % 11;
         format!("{}/1 web SERVER {ms}ms +{}s", minute + 1, minute * 60)
     };
-    let mut session = Session::new(1);
     let sql = "SELECT count(*) FILTER (WHERE c.changed_at < f.first_at) > 0,
                       count(*) FILTER (WHERE c.changed_at >= f.first_at)
                FROM change_points c
                CROSS JOIN (SELECT min(minute_at) AS first_at FROM baselines WHERE expected IS NOT NULL) AS f
                WHERE c.metric_name = 'latency_ms_p95'";
-    session.prepare(sql);
-    session.append(&(0..4 * 1440).map(line).collect::<Vec<_>>());
-    session.close_after(4 * 1440);
+    let mut session = after_four_days(line, sql);
     expect![[r#"
         true 0
     "#]]
@@ -179,11 +182,8 @@ fn a_season_is_no_change_once_it_is_expected() {
 #[test]
 fn a_steady_series_has_no_change() {
     let line = |minute: u32| format!("{}/1 web SERVER 20ms +{}s", minute + 1, minute * 60);
-    let mut session = Session::new(1);
     let sql = "SELECT (SELECT count(*) FROM baselines WHERE expected IS NOT NULL) > 0, (SELECT count(*) FROM change_points)";
-    session.prepare(sql);
-    session.append(&(0..4 * 1440).map(line).collect::<Vec<_>>());
-    session.close_after(4 * 1440);
+    let mut session = after_four_days(line, sql);
     expect![[r#"
         true 0
     "#]]

@@ -182,9 +182,7 @@ impl Session {
 
     /// Takes `lines` in as one batch of each table.
     pub fn append(&mut self, lines: &[String]) {
-        for batch in decoded(lines) {
-            self.database.engine.append(&batch).unwrap();
-        }
+        self.take(&decoded(lines));
     }
 
     /// Closes a tick.
@@ -200,6 +198,19 @@ impl Session {
     /// Closes a tick `minutes` minutes after the first telemetry.
     pub fn close_after(&mut self, minutes: i64) {
         self.close_at(START_NS / 1_000_000 + minutes * 60_000);
+    }
+
+    /// Takes in what was decoded elsewhere.
+    pub fn take(&mut self, batches: &[Batch]) {
+        batches.iter().for_each(|batch| self.database.engine.append(batch).unwrap());
+    }
+
+    /// Carries out `sql`.
+    pub fn run(&mut self, sql: &str) {
+        self.prepare(sql);
+        let statement = parse(sql).unwrap().pop().unwrap();
+        let done = self.runtime.block_on(self.database.execute(statement));
+        assert!(done.is_ok(), "{sql}: {}", done.err().unwrap());
     }
 
     /// How many rows of a table `sql` changes.
