@@ -153,7 +153,7 @@ pub enum OpenError {
         /// The data directory.
         folder: PathBuf,
         /// Why not.
-        source: RecoveryError,
+        source: Box<RecoveryError>,
     },
 }
 
@@ -201,7 +201,8 @@ impl Config {
         let journal = match &self.data_dir {
             Some(folder) => {
                 let recovered = self.recover(folder, &mut database).await;
-                Some(recovered.map_err(|source| OpenError::Recovery { folder: folder.clone(), source })?)
+                let failed = |error| OpenError::Recovery { folder: folder.clone(), source: Box::new(error) };
+                Some(recovered.map_err(failed)?)
             }
             None => None,
         };

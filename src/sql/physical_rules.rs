@@ -41,11 +41,14 @@ pub(super) fn of(state: &SessionState) -> Vec<Arc<dyn PhysicalOptimizerRule + Se
     rules
 }
 
+/// A node, or what takes its place.
+type Rewritten = Result<Transformed<Arc<dyn ExecutionPlan>>>;
+
 /// A rule that looks at one node at a time, those below before those above.
 #[derive(Debug)]
 struct EachNode {
     name: &'static str,
-    rewrite: fn(Arc<dyn ExecutionPlan>) -> Result<Transformed<Arc<dyn ExecutionPlan>>>,
+    rewrite: fn(Arc<dyn ExecutionPlan>) -> Rewritten,
 }
 
 impl PhysicalOptimizerRule for EachNode {
