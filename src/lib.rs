@@ -156,9 +156,11 @@
 pub mod built_in;
 pub mod command;
 pub mod config;
+pub mod connect;
 pub mod delta;
 pub mod detect;
 pub mod engine;
+pub mod fault;
 pub mod ingest;
 pub mod journal;
 pub mod observe;

@@ -9,6 +9,7 @@ use tracing_subscriber::EnvFilter;
 
 use super::{CommandError, Outcome, player};
 use crate::config::{Config, SETTINGS};
+use crate::connect::Connections;
 use crate::engine::{Live, PLANNING_STACK_BYTES};
 use crate::serve::{Addresses, Servers};
 
@@ -70,11 +71,13 @@ pub(super) fn runtime() -> Result<tokio::runtime::Runtime, CommandError> {
 async fn serve(config: Config) -> Result<Outcome, CommandError> {
     let mut signals = Signals::new()?;
     let live = live(&config).await?;
-    let servers = Servers::start(config, live).await?;
+    let servers = Servers::start(config, live.clone()).await?;
+    let connections = Connections::start(live);
     let Addresses { otlp_grpc, otlp_http, postgres, flight_sql, http } = servers.addresses;
     tracing::info!(?otlp_grpc, ?otlp_http, ?postgres, ?flight_sql, ?http, "ready");
     let name = signals.next().await;
     tracing::info!(signal = name, "stopping: no more connections, what was accepted is finished");
+    connections.stop().await;
     servers.stop().await;
     tracing::info!("stopped");
     Ok(Outcome::Complete)

@@ -1,8 +1,9 @@
 //! All channels between threads, each with its bound.
 
 use crossbeam_channel::{Receiver, Sender, bounded};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 
+use super::connectors::Connectors;
 use super::live::{Control, Durable, Item};
 use super::subscription::Change;
 use super::worker::Command;
@@ -47,4 +48,9 @@ pub(super) fn intake() -> (mpsc::Sender<Item>, mpsc::Receiver<Item>) {
 /// What the journal has made durable of that; its bytes are bounded by the same.
 pub(super) fn durable() -> (mpsc::UnboundedSender<Durable>, mpsc::UnboundedReceiver<Durable>) {
     mpsc::unbounded_channel()
+}
+
+/// The sources and sinks that there are; only the latest word counts.
+pub(super) fn connectors() -> watch::Sender<Connectors> {
+    watch::Sender::default()
 }

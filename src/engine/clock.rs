@@ -69,6 +69,11 @@ impl StreamClock {
         latest.seen = seen;
     }
 
+    /// `source`, which has rows that are not here yet, holds the clock where it is until they come, or it is idle.
+    pub fn expect(&mut self, source: SourceId, seen: Instant) {
+        self.observe(source, i64::MIN, seen, 0);
+    }
+
     /// The stream time at `at`, when the wall clock shows `wall_ms`; in milliseconds since 1970 UTC.
     pub fn now(&mut self, at: Instant, wall_ms: u64) -> u64 {
         let idle = self.options.idle;
@@ -129,6 +134,20 @@ mod tests {
         assert_eq!(clock.now(start, 1_000_000), 1_058_000);
         clock.observe(1, i64::MIN, start, 1_000_000);
         assert_eq!(clock.now(start, 1_000_000), 1_058_000);
+    }
+
+    #[test]
+    fn a_source_that_is_behind_holds_the_clock_before_its_first_event() {
+        let (mut clock, start) = (clock(true, None), Instant::now());
+        clock.expect(2, start);
+        clock.observe(1, ns(100_000), start, 200_000);
+        assert_eq!(clock.now(start, 200_000), 0);
+        clock.observe(2, ns(90_000), start + SECOND, 201_000);
+        assert_eq!(clock.now(start + SECOND, 201_000), 88_000);
+        // One of which nothing comes is idle one day.
+        clock.expect(3, start + SECOND);
+        clock.observe(1, ns(150_000), start + 11 * SECOND, 211_000);
+        assert_eq!(clock.now(start + 11 * SECOND, 211_000), 148_000);
     }
 
     #[test]

@@ -12,6 +12,7 @@ use prometheus::{CounterVec, GaugeVec, Opts};
 use tokio::sync::Semaphore;
 
 use super::State;
+use super::connectors::{SINK_STATS, SOURCE_STATS};
 use super::system_tables::STREAM_STATS;
 use super::view_stats::VIEW_STATS;
 use crate::journal::Health;
@@ -89,7 +90,30 @@ const COLUMNS: &[Column] = &[
         "Rows kept once that had to go",
         Shape::Counter,
     ),
+    (SOURCE_STATS, "messages", "undercurrent_source_messages_total", "Messages taken in", Shape::Counter),
+    (SOURCE_STATS, "bytes", "undercurrent_source_bytes_total", "Their bytes", Shape::Counter),
+    (SOURCE_STATS, "failures", "undercurrent_source_failures_total", "Attempts that failed", Shape::Counter),
+    (
+        SOURCE_STATS,
+        "lag_messages",
+        "undercurrent_source_lag_messages",
+        "Messages that are there and were not taken in",
+        Shape::Gauge,
+    ),
+    (SINK_STATS, "messages", "undercurrent_sink_messages_total", "Messages delivered", Shape::Counter),
+    (SINK_STATS, "failures", "undercurrent_sink_failures_total", "Attempts that failed", Shape::Counter),
+    (
+        SINK_STATS,
+        "waiting_rows",
+        "undercurrent_sink_waiting_rows",
+        "Changes that wait for a sink",
+        Shape::Gauge,
+    ),
 ];
+
+/// By system table, what tells its rows apart: the name of its first column.
+const LABELS: [(&str, &str); 4] =
+    [(VIEW_STATS, "view"), (STREAM_STATS, "stream"), (SOURCE_STATS, "source"), (SINK_STATS, "sink")];
 
 const WITHOUT_ANSWER: (&str, &str) =
     ("undercurrent_view_failed", "1 for a view that has no answer because some of its rows failed, else 0");
@@ -126,16 +150,17 @@ impl Collector for StateCollector {
     }
 
     fn collect(&self) -> Vec<MetricFamily> {
-        let (views, streams) = (self.table(VIEW_STATS), self.table(STREAM_STATS));
+        let tables = LABELS.map(|(table, _)| (table, self.table(table)));
+        let table = |name: &str| tables.iter().find(|(table, _)| *table == name)?.1.as_ref();
         let mut families = vec![];
-        for (table, column, name, help, shape) in COLUMNS {
-            let Some(rows) = (if *table == VIEW_STATS { &views } else { &streams }) else { continue };
+        for (name_of, column, name, help, shape) in COLUMNS {
+            let Some(rows) = table(name_of) else { continue };
             let numbers = rows.column_by_name(column).and_then(|c| cast(c, &DataType::Float64).ok());
             let Some(numbers) = numbers else { continue };
             let values = numbers.as_primitive::<Float64Type>().iter().map(|value| value.map(|v| v.max(0.0)));
             families.extend(family(rows, name, help, *shape, values));
         }
-        if let Some(rows) = &views
+        if let Some(rows) = table(VIEW_STATS)
             && let Some(errors) = rows.column_by_name("error")
         {
             let values = (0..rows.num_rows()).map(|row| Some(f64::from(errors.is_valid(row))));
@@ -147,7 +172,7 @@ impl Collector for StateCollector {
 
 /// The label that tells the rows of `table` apart: the name of its first column.
 fn label(table: &str) -> &'static str {
-    if table == VIEW_STATS { "view" } else { "stream" }
+    LABELS.iter().find(|(name, _)| *name == table).map_or("", |(_, label)| label)
 }
 
 /// One metric with a value for each row of `rows`, labelled by its first column; rows without one are left out.

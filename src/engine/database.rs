@@ -52,6 +52,8 @@ pub struct Database {
     pub(super) horizon_ms: Option<u64>,
     /// How long built-in views keep groups by time, where they do not say, in milliseconds.
     retention_ms: Option<u64>,
+    /// How many sources and sinks were ever created.
+    pub(super) connectors_created: u64,
 }
 
 impl Database {
@@ -70,6 +72,7 @@ impl Database {
             metrics,
             horizon_ms,
             retention_ms: None,
+            connectors_created: 0,
         }
     }
 
@@ -132,6 +135,13 @@ impl Database {
             Statement::ShowCreate(name) => self.show_create(&name),
             Statement::ExplainDataflow(target) => self.explain(&target).await,
             Statement::Subscribe(options) => self.subscribe(options).await,
+            Statement::CreateSource(source) => self.create_source(*source).await,
+            Statement::CreateSink(sink) => self.create_sink(*sink).await,
+            Statement::DropConnectors { direction, names, if_exists } => {
+                self.drop_connectors(direction, &names, if_exists).await
+            }
+            Statement::Alter(alter) => self.alter(&alter),
+            Statement::ShowConnectors(direction) => self.show_connectors(direction),
             Statement::CreateTable(_)
             | Statement::DropTable { .. }
             | Statement::Truncate(_)
@@ -165,10 +175,15 @@ impl Database {
                 Err(_) => vec![target.trim().to_lowercase()],
             },
             Statement::ShowViewStats(Some(name)) => vec![name.clone()],
+            Statement::CreateSink(sink) => vec![sink.relation.clone()],
             Statement::ShowTables
             | Statement::ShowViews
             | Statement::ShowModels
-            | Statement::ShowViewStats(None) => vec![],
+            | Statement::ShowViewStats(None)
+            | Statement::CreateSource(_)
+            | Statement::DropConnectors { .. }
+            | Statement::Alter(_)
+            | Statement::ShowConnectors(_) => vec![],
             Statement::CreateModel(model) => self.session.references(&parse_query(&model.query)?)?,
             Statement::DropView { names, .. }
             | Statement::DropModel { names, .. }
@@ -321,6 +336,12 @@ impl Database {
                 readers.insert(reader.clone());
             }
         }
+        let connectors = self.engine.connectors();
+        if connectors.sources.get(name).is_some_and(|source| source.schema.is_some()) {
+            readers.insert(format!("source {name}"));
+        }
+        let sinks = connectors.sinks.values().filter(|sink| sink.definition.relation == name);
+        readers.extend(sinks.map(|sink| format!("sink {}", sink.definition.name)));
         Ok(readers.into_iter().collect())
     }
 

@@ -8,19 +8,19 @@ mod journal;
 mod record;
 mod writes;
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use arrow::array::RecordBatch;
-use arrow::compute::concat_batches;
 use arrow::datatypes::DataType;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
 
-use self::intake::Intake;
 pub(super) use self::intake::Item;
-pub use self::intake::{IntakeError, Receipt, Source};
+pub use self::intake::{Incoming, IntakeError, Receipt, Source};
+use self::intake::{Intake, append_joined};
 pub(super) use self::journal::Durable;
 use self::journal::Journalled;
 pub use self::journal::{Recovered, RecoveryError};
@@ -29,13 +29,13 @@ use super::collector::{IntakeCollector, JournalCollector};
 use super::limits::{Limits, PLANNING_STACK_BYTES, Rows};
 use super::reader::Reader;
 use super::writer::{Request, Written};
-use super::{Answer, Database, Engine, EngineError, channels};
+use super::{Answer, Connectors, Database, EngineError, channels};
+use crate::fault;
 use crate::journal::Health;
 use crate::observe::Metrics;
 use crate::sql::error::SqlError;
 use crate::sql::question::{Description, Parameter, Question};
 use crate::sql::statement::Statement;
-use crate::telemetry::{Batch, Table};
 
 /// Small batches are joined up to this many rows before workers get them.
 const JOINED_ROWS: usize = 8192;
@@ -46,6 +46,9 @@ const WRITE_TICK: Duration = Duration::from_millis(1);
 
 /// How long it takes until a journal that could not be written is tried again for a write alone.
 const JOURNAL_RETRY: Duration = Duration::from_millis(500);
+
+/// Writes that become durable together.
+const WRITES_MAX: usize = 256;
 
 /// Who may wait for the same tick.
 const WAITING_MAX: usize = 256;
@@ -85,6 +88,7 @@ pub struct Live {
     intake: Intake,
     reader: Reader,
     metrics: Arc<Metrics>,
+    connectors: watch::Receiver<Connectors>,
     /// How its journal does, if it has one.
     journal: Option<Arc<Health>>,
 }
@@ -127,6 +131,7 @@ impl Live {
             intake::PERMIT_BYTES,
             options.intake_bytes_max,
         )));
+        let connectors = database.engine.connectors_watched();
         let reader = database.reader().with_limits(options.queries.clone());
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_time()
@@ -146,13 +151,14 @@ impl Live {
             last_close: Instant::now(),
             metrics: metrics.clone(),
             journal: journal.map(Journalled::new),
+            stopping: None,
         };
         std::thread::Builder::new()
             .name("engine".to_owned())
             .stack_size(PLANNING_STACK_BYTES)
             .spawn(move || runtime.block_on(owner.run(controls, items)))
             .map_err(EngineError::Thread)?;
-        Ok(Live { control, intake, reader, metrics, journal: health })
+        Ok(Live { control, intake, reader, metrics, connectors, journal: health })
     }
 
     /// Carries out `statement`; a query runs in the caller's task.
@@ -218,6 +224,11 @@ impl Live {
         self.journal.as_ref()?.failure().map(|error| error.to_string())
     }
 
+    /// The sources and sinks that are defined, for whoever runs them.
+    pub fn connectors(&self) -> watch::Receiver<Connectors> {
+        self.connectors.clone()
+    }
+
     /// A sender of telemetry that was not there before.
     pub fn source(&self) -> Source {
         let id = self.intake.next_source.fetch_add(1, Ordering::Relaxed);
@@ -247,7 +258,7 @@ struct Owner {
     options: LiveOptions,
     clock: StreamClock,
     /// Rows that workers do not have yet, and how many.
-    pending: BTreeMap<Table, Vec<RecordBatch>>,
+    pending: BTreeMap<Cow<'static, str>, Vec<RecordBatch>>,
     pending_rows: usize,
     /// When the first request was received of those that no closed tick holds.
     oldest: Option<Instant>,
@@ -262,6 +273,8 @@ struct Owner {
     last_close: Instant,
     metrics: Arc<Metrics>,
     journal: Option<Journalled>,
+    /// Who waits for the end, once it is asked for.
+    stopping: Option<oneshot::Sender<()>>,
 }
 
 impl Owner {
@@ -275,16 +288,7 @@ impl Owner {
                     self.behind = self.behind.filter(|_| !items.is_empty());
                     self.close()
                 }
-                Some(control) = controls.recv() => match control {
-                    Control::Stop(reply) => {
-                        // Whoever asks from now on is told that it has stopped.
-                        controls.close();
-                        self.finish(&mut items).await;
-                        let _ = reply.send(());
-                        return;
-                    }
-                    other => self.carry_out(other).await,
-                },
+                Some(control) = controls.recv() => self.carry_out(control, &mut controls).await,
                 // Behind the statements that are there already: they share the tick.
                 () = tokio::time::sleep_until((self.last_close + WRITE_TICK).into()), if !self.waiting.is_empty() => {
                     self.close()
@@ -299,6 +303,13 @@ impl Owner {
             if let Err(error) = result {
                 // Senders and clients find both channels closed, and readers the mark of the lost worker.
                 tracing::error!(%error, "the engine has stopped");
+                return;
+            }
+            if let Some(reply) = self.stopping.take() {
+                // Whoever asks from now on is told that it has stopped.
+                controls.close();
+                self.finish(&mut items).await;
+                let _ = reply.send(());
                 return;
             }
         }
@@ -318,12 +329,25 @@ impl Owner {
         }
     }
 
-    async fn carry_out(&mut self, control: Control) -> Result<(), EngineError> {
-        let control = match control {
-            Control::Write(request, reply) => return self.write(*request, reply).await,
-            Control::Show(reply) => return self.show(reply),
-            other => other,
-        };
+    /// Carries out `control`, and writes that wait behind it with it; what is found behind those too.
+    async fn carry_out(
+        &mut self,
+        control: Control,
+        controls: &mut mpsc::Receiver<Control>,
+    ) -> Result<(), EngineError> {
+        let mut next = Some(control);
+        while let Some(control) = next.take() {
+            match control {
+                Control::Write(request, reply) => next = self.write((request, reply), controls).await?,
+                Control::Show(reply) => self.show(reply)?,
+                Control::Stop(reply) => self.stopping = Some(reply),
+                other => self.carry_out_one(other).await?,
+            }
+        }
+        Ok(())
+    }
+
+    async fn carry_out_one(&mut self, control: Control) -> Result<(), EngineError> {
         // A view that is created now reads what came before.
         self.flush()?;
         match control {
@@ -351,8 +375,12 @@ impl Owner {
         self.database.engine.check()
     }
 
-    fn take(&mut self, item: Item) -> Result<(), EngineError> {
-        self.hold(item);
+    fn take(&mut self, mut item: Item) -> Result<(), EngineError> {
+        let reply = item.done.take();
+        let held = self.hold(item);
+        if let Some(reply) = reply {
+            let _ = reply.send(held);
+        }
         self.relieve()
     }
 
@@ -368,19 +396,27 @@ impl Owner {
         }
     }
 
-    fn hold(&mut self, item: Item) {
+    /// Takes in what `item` holds, if it is the next of its source.
+    fn hold(&mut self, item: Item) -> Result<(), IntakeError> {
+        if item.position.is_some_and(|position| !self.database.engine.connectors().take(&position)) {
+            return Err(IntakeError::OutOfOrder);
+        }
         let wall_ms = wall_ms();
         self.oldest = self.oldest.or(Some(item.received));
         self.behind = Some(item.received);
         self.held_bytes += item.space.num_permits() * intake::PERMIT_BYTES;
         self.held.push(item.space);
-        for batch in item.batches {
-            if let (Some((_, latest_ns)), false) = (batch.event_time_ns, batch.table == Table::IngestErrors) {
+        if item.rows.is_empty() && item.position.is_none() {
+            self.clock.expect(item.source, item.received);
+        }
+        for Incoming { relation, rows, latest_ns } in item.rows {
+            if let Some(latest_ns) = latest_ns {
                 self.clock.observe(item.source, latest_ns, item.received, wall_ms);
             }
-            self.pending_rows += batch.rows.num_rows();
-            self.pending.entry(batch.table).or_default().push(batch.rows);
+            self.pending_rows += rows.num_rows();
+            self.pending.entry(relation).or_default().push(rows);
         }
+        Ok(())
     }
 
     /// The stream clock.
@@ -395,16 +431,18 @@ impl Owner {
         }
         let now = self.now();
         self.note_flush(now);
-        self.give(now)
+        self.give(now)?;
+        fault::point("engine.flushed");
+        Ok(())
     }
 
     /// Gives the workers what is pending, at `now`.
     fn give(&mut self, now: u64) -> Result<(), EngineError> {
         self.database.engine.advance(now);
         self.pending_rows = 0;
-        for (table, batches) in std::mem::take(&mut self.pending) {
-            self.metrics.ingested(table.name(), batches.iter().map(RecordBatch::num_rows).sum());
-            append_joined(&mut self.database.engine, table, batches)?;
+        for (relation, batches) in std::mem::take(&mut self.pending) {
+            self.metrics.ingested(&relation, batches.iter().map(RecordBatch::num_rows).sum());
+            append_joined(&mut self.database.engine, &relation, batches)?;
         }
         Ok(())
     }
@@ -413,13 +451,15 @@ impl Owner {
         self.flush()?;
         let begin = Instant::now();
         let now = self.now();
-        if !self.note_close(now) {
+        if !self.note_close(self.database.engine.next_tick(now)) {
             // The journal has said why, and so does /ready: the tick stays open.
             self.last_close = Instant::now() + JOURNAL_RETRY;
             return Ok(());
         }
+        fault::point("engine.closing");
         self.give(now)?;
         let tick = self.database.engine.close(now)?;
+        fault::point("engine.closed");
         self.held.clear();
         self.held_bytes = 0;
         self.last_close = Instant::now();
@@ -431,17 +471,6 @@ impl Owner {
             self.metrics.visible(oldest.elapsed());
         }
         Ok(())
-    }
-}
-
-/// Gives the workers `batches` as one.
-fn append_joined(engine: &mut Engine, table: Table, batches: Vec<RecordBatch>) -> Result<(), EngineError> {
-    match concat_batches(&table.schema(), &batches) {
-        Ok(rows) => engine.append(&Batch { table, rows, event_time_ns: None }),
-        // More text than one column can hold: each batch for itself.
-        Err(_) => batches
-            .into_iter()
-            .try_for_each(|rows| engine.append(&Batch { table, rows, event_time_ns: None })),
     }
 }
 

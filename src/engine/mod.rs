@@ -11,6 +11,7 @@ mod channels;
 mod clock;
 mod closing;
 mod collector;
+mod connectors;
 mod contents;
 mod database;
 mod explain;
@@ -18,6 +19,7 @@ mod limits;
 mod live;
 mod models;
 mod operators;
+mod outbox;
 mod reader;
 mod sharing;
 mod state;
@@ -39,16 +41,20 @@ use arc_swap::ArcSwap;
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 
 pub use self::built_ins::BuiltIns;
 pub use self::clock::{ClockOptions, SOURCES_MAX, SourceId, StreamClock};
 pub use self::closing::OPEN_ROWS_MAX;
+pub use self::connectors::{
+    Activity, CONNECTORS_MAX, Condition, Connectors, DefinedSink, DefinedSource, Position, Switch,
+};
 use self::contents::ViewContents;
 pub use self::database::{Answer, Database};
 pub use self::limits::{Limits, PLANNING_STACK_BYTES, Rows, Turn};
-pub use self::live::{IntakeError, Live, LiveOptions, Receipt, Recovered, RecoveryError, Source};
+pub use self::live::{Incoming, IntakeError, Live, LiveOptions, Receipt, Recovered, RecoveryError, Source};
 use self::operators::{Operators, Rate};
+pub use self::outbox::{Delivery, Outbox, Progress, WAITING_ROWS_MAX};
 pub use self::reader::{NamedQueries, Reader};
 use self::sharing::Dataflows;
 use self::state::StreamState;
@@ -122,6 +128,7 @@ pub struct Engine {
     running: BTreeMap<String, (Arc<Operators>, Rate)>,
     dataflows: Dataflows,
     subscriptions: BTreeMap<String, Vec<mpsc::Sender<Change>>>,
+    connectors: watch::Sender<Connectors>,
     /// By view: rows that came when a subscription had told their window.
     corrected_rows: BTreeMap<String, Arc<AtomicU64>>,
     next_worker: usize,
@@ -153,6 +160,7 @@ impl Engine {
             running: BTreeMap::new(),
             dataflows: Dataflows::default(),
             subscriptions: BTreeMap::new(),
+            connectors: channels::connectors(),
             corrected_rows: BTreeMap::new(),
             next_worker: 0,
             closed: 0,
@@ -203,6 +211,11 @@ impl Engine {
         }
     }
 
+    /// The tick that is closed next, when the clock shows `clock_ms`.
+    pub(crate) fn next_tick(&self, clock_ms: u64) -> Tick {
+        clock_ms.max(self.open_tick())
+    }
+
     /// The tick that rows added now belong to.
     fn open_tick(&self) -> Tick {
         self.open.max(self.closed + 1)
@@ -239,7 +252,7 @@ impl Engine {
     /// Closes the open tick: it ends at `clock_ms`, or as soon as time allows where the clock has not
     /// moved. Returns once every view holds its answer at that tick, and readers see it.
     pub fn close(&mut self, clock_ms: u64) -> Result<Tick, EngineError> {
-        let tick = clock_ms.max(self.open_tick());
+        let tick = self.next_tick(clock_ms);
         let (sender, receiver) = channels::replies(self.workers.len());
         self.broadcast(|| Command::Close { tick, reply: sender.clone() })?;
         drop(sender);
@@ -332,7 +345,7 @@ impl Engine {
     pub fn subscribe(&mut self, name: &str) -> Result<mpsc::Receiver<Change>, EngineError> {
         let (sender, receiver) = channels::changes();
         self.subscriptions.entry(name.to_owned()).or_default().push(sender);
-        self.broadcast(|| Command::Watch { name: name.to_owned() })?;
+        self.watch(name)?;
         Ok(receiver)
     }
 
@@ -378,14 +391,7 @@ impl Engine {
             table.extend(view.rows, view.errors);
             changes.entry(view.name).or_default().extend(view.changes);
         }
-        for (name, subscribers) in &mut self.subscriptions {
-            let chunks = changes.remove(name).unwrap_or_default();
-            let error = tables.get(name).and_then(|t| t.check().err()).map(|e| e.to_string());
-            let change = Change { tick: self.closed, chunks, error };
-            // A subscriber that left, or that fell too far behind, is let go: it cannot hold back a tick.
-            subscribers.retain(|s| s.try_send(change.clone()).is_ok());
-        }
-        self.subscriptions.retain(|_, subscribers| !subscribers.is_empty());
+        self.tell(&changes, &tables);
         let streams = self.streams.iter();
         let streams = streams.map(|(name, stream)| StreamState::of(name, stream)).collect();
         let now = Instant::now();
@@ -393,7 +399,8 @@ impl Engine {
             rate.observe(operators.result.counts().rows_out, now);
         }
         let figures = |contents: &_| self.figures(contents);
-        let state = State::new(self.closed, streams, &self.tables, &self.views, tables, figures);
+        let connectors = self.connectors.subscribe();
+        let state = State::new(self.closed, streams, &self.tables, &self.views, tables, figures, &connectors);
         self.published.store(Arc::new(state));
     }
 

@@ -5,7 +5,9 @@ use std::sync::Arc;
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
+use tokio::sync::watch;
 
+use super::connectors::{self, Connectors};
 use super::contents::ViewContents;
 use super::stream::Stream;
 use super::system_tables;
@@ -103,6 +105,7 @@ impl State {
         views: &BTreeMap<String, View>,
         tables: BTreeMap<String, ViewContents>,
         figures: impl FnOnce(&BTreeMap<String, Arc<ViewContents>>) -> Figures,
+        connectors: &watch::Receiver<Connectors>,
     ) -> Self {
         let mut catalog = Catalog::new();
         for stream in &streams {
@@ -134,6 +137,9 @@ impl State {
         catalog.insert(VIEW_STATS.to_owned(), view_stats(figures.clone()));
         catalog.insert(OPERATOR_STATS.to_owned(), operator_stats(figures.clone()));
         catalog.insert(system_tables::STREAM_STATS.to_owned(), system_tables::stream_stats(&streams));
+        for (name, relation) in connectors::relations(connectors) {
+            catalog.insert(name.to_owned(), relation);
+        }
         State { tick, catalog, views: tables, figures }
     }
 

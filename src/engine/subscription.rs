@@ -1,5 +1,6 @@
 //! The changes of a view as rows, for whoever follows them.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, Int64Array, RecordBatch, TimestampMillisecondArray, new_null_array};
@@ -9,8 +10,9 @@ use tokio::sync::mpsc::error::TryRecvError;
 
 use super::channels::CHANGES_MAX;
 use super::closing::Closing;
+use super::contents::ViewContents;
 use super::database::engine_error;
-use super::{Answer, Database};
+use super::{Answer, Database, Engine};
 use crate::delta::chunk::ArrowChunk;
 use crate::delta::updates::{Diff, Tick, Updates};
 use crate::sql::error::SqlError;
@@ -117,45 +119,86 @@ impl Subscription {
     }
 }
 
+impl Engine {
+    /// Tells subscribers and sinks the changes of the tick just closed, by view.
+    pub(super) fn tell(
+        &mut self,
+        changes: &BTreeMap<String, Vec<ArrowChunk>>,
+        contents: &BTreeMap<String, ViewContents>,
+    ) {
+        let change = |name: &String| {
+            let chunks = changes.get(name).cloned().unwrap_or_default();
+            let error = contents.get(name).and_then(|t| t.check().err()).map(|e| e.to_string());
+            Change { tick: self.closed, chunks, error }
+        };
+        for (name, subscribers) in &mut self.subscriptions {
+            let change = change(name);
+            // A subscriber that left, or that fell too far behind, is let go: it cannot hold back a tick.
+            subscribers.retain(|s| s.try_send(change.clone()).is_ok());
+        }
+        self.subscriptions.retain(|_, subscribers| !subscribers.is_empty());
+        let connectors = self.connectors.borrow();
+        connectors.sinks.values().for_each(|sink| sink.outbox.push(&change(&sink.definition.relation)));
+        drop(connectors);
+    }
+}
+
 impl Database {
     /// The changes of a view from here on, its rows first where they are asked for.
     pub(super) async fn subscribe(&mut self, options: Subscribe) -> Result<Answer, SqlError> {
-        let name = options.relation.clone();
-        let of_view = self.engine.views().get(&name).map(|view| view.schema.clone());
-        let of_table = || self.engine.table_definition(&name).filter(|table| !table.is_append_only);
-        let Some(schema) = of_view.or_else(|| of_table().map(|table| table.schema.clone())) else {
+        let schema = self.watchable(&options.relation)?;
+        let (tick, snapshot, closing) = self.beginning(&options).await?;
+        let changes = self.engine.subscribe(&options.relation).map_err(engine_error)?;
+        debug_assert_eq!(tick, self.engine.closed(), "no tick is closed in between");
+        let snapshot = snapshot.into_iter().collect();
+        Ok(Answer::Subscription(Subscription { schema, snapshot, changes, options, closing }))
+    }
+
+    /// The columns of a relation that has a stream of changes.
+    pub(super) fn watchable(&self, name: &str) -> Result<SchemaRef, SqlError> {
+        let of_view = self.engine.views().get(name).map(|view| view.schema.clone());
+        let of_table = || self.engine.table_definition(name).filter(|table| !table.is_append_only);
+        let schema = of_view.or_else(|| of_table().map(|table| table.schema.clone()));
+        schema.ok_or_else(|| {
             let catalog = self.catalog();
-            return Err(match catalog.contains_key(&name) {
+            match catalog.contains_key(name) {
                 true => SqlError::Syntax(format!(
                     "\"{name}\" is no materialized view, and only those and ordinary tables have a stream of changes; create one of it"
                 )),
-                false => missing(&name, &catalog),
-            });
-        };
+                false => missing(name, &catalog),
+            }
+        })
+    }
+
+    /// What is told of the last closed tick before the changes after it, that tick, and what holds rows back.
+    pub(super) async fn beginning(
+        &mut self,
+        options: &Subscribe,
+    ) -> Result<(Tick, Option<Change>, Option<Closing>), SqlError> {
+        let name = &options.relation;
         let ends = match options.on_window_close {
-            true => Some(self.session.window_ends(&name, &self.catalog()).await?),
+            true => Some(self.session.window_ends(name, &self.catalog()).await?),
             false => None,
         };
-        let changes = self.engine.subscribe(&name).map_err(engine_error)?;
         let state = self.published.load_full();
-        let mut snapshot = vec![];
+        let mut snapshot = None;
         // Of a window that has not ended all rows are told one day, those that are there already too.
-        if let (true, Some(contents)) = (options.snapshot || ends.is_some(), state.view(&name)) {
+        if let (true, Some(contents)) = (options.snapshot || ends.is_some(), state.view(name)) {
             contents.check()?;
             let chunks = contents.counted().iter().flat_map(|(rows, diffs)| {
                 let updates = Updates::at(rows.clone(), state.tick, diffs.clone());
                 ArrowChunk::form(&[updates])
             });
-            snapshot.push(Change { tick: state.tick, chunks: chunks.collect(), error: None });
+            snapshot = Some(Change { tick: state.tick, chunks: chunks.collect(), error: None });
         }
         let mut closing = ends.map(|ends| {
             let told = if options.snapshot { 0 } else { state.tick };
-            Closing::new(ends, told, self.engine.corrected_rows(&name))
+            Closing::new(ends, told, self.engine.corrected_rows(name))
         });
         if let (Some(closing), false) = (&mut closing, options.snapshot) {
-            snapshot.drain(..).try_for_each(|rows| closing.begin(&rows))?;
+            snapshot.take().iter().try_for_each(|rows| closing.begin(rows))?;
         }
-        Ok(Answer::Subscription(Subscription { schema, snapshot, changes, options, closing }))
+        Ok((state.tick, snapshot, closing))
     }
 }
 

@@ -3,6 +3,7 @@
 use super::files::{Files, Output};
 use super::frame::{self, HEADER_BYTES};
 use super::{JournalError, Options, RECORD_BYTES_MAX, Record, Sequence};
+use crate::fault;
 
 /// How the names of segments end.
 const SUFFIX: &str = ".journal";
@@ -105,16 +106,19 @@ impl Journal {
             }
         };
         let file = self.files.path(&last.name);
+        fault::point("journal.taken");
         if let Err(error) = last.output.write(&buffer) {
             // Taken back, the segment is as it was: else the next record begins a new one, which ends this.
             let is_back = last.output.truncate(last.length).and_then(|()| last.output.sync()).is_ok();
             self.last = is_back.then_some(last);
             return Err(JournalError::file("write", &file, &error));
         }
+        fault::point("journal.written");
         if let Err(error) = last.output.sync() {
             let _ = last.output.truncate(last.length).and_then(|()| last.output.sync());
             return Err(JournalError::file("sync", &file, &error));
         }
+        fault::point("journal.synced");
         last.length += bytes;
         self.bytes += bytes;
         self.next = sequence;

@@ -2,6 +2,7 @@
 
 use std::fmt::Write;
 
+use super::connector::{Alter, CreateSink, CreateSource};
 use super::model::CreateModel;
 use super::statement::{CreateView, Statement};
 use super::table::CreateTable;
@@ -22,6 +23,12 @@ impl Statement {
             Statement::DropModel { names, if_exists } => Some(dropped("MODEL", names, *if_exists)),
             Statement::DropTable { names, if_exists } => Some(dropped("TABLE", names, *if_exists)),
             Statement::Truncate(names) => Some(format!("TRUNCATE {}", list(names))),
+            Statement::CreateSource(source) => Some(source.text(false)),
+            Statement::CreateSink(sink) => Some(sink.text(false)),
+            Statement::DropConnectors { direction, names, if_exists } => {
+                Some(dropped(direction.name(), names, *if_exists))
+            }
+            Statement::Alter(alter) => Some(altered(alter)),
             _ => None,
         }
     }
@@ -75,15 +82,51 @@ fn create_model(model: &CreateModel) -> String {
     format!("{text} USING isolation_forest{} AS {}", options(&all), model.query)
 }
 
+impl CreateSource {
+    /// The statement; with `is_shown` without what nobody is to see.
+    pub fn text(&self, is_shown: bool) -> String {
+        let name = create("SOURCE", false, self.if_not_exists, &self.name);
+        let table =
+            self.table.as_ref().map_or(String::new(), |table| format!(" ({})", columns(table).join(", ")));
+        let (options, format) = (self.options.text(is_shown), self.format.name());
+        format!("{name}{table} FROM KAFKA ({options}) FORMAT {format}")
+    }
+}
+
+impl CreateSink {
+    /// The statement; with `is_shown` without what nobody is to see.
+    pub fn text(&self, is_shown: bool) -> String {
+        let (name, relation) =
+            (create("SINK", false, self.if_not_exists, &self.name), quoted(&self.relation));
+        let (target, options) = (self.target.name(), self.options.text(is_shown));
+        let key = if self.key.is_empty() { String::new() } else { format!(" KEY ({})", list(&self.key)) };
+        let emit = if self.on_window_close { " EMIT ON WINDOW CLOSE" } else { "" };
+        let with = if self.snapshot { "" } else { " WITH (snapshot = false)" };
+        let envelope = self.envelope.name();
+        format!(
+            "{name} FROM {relation} INTO {target} ({options}){key} FORMAT JSON ENVELOPE {envelope}{emit}{with}"
+        )
+    }
+}
+
+fn altered(alter: &Alter) -> String {
+    let verb = if alter.is_paused { "PAUSE" } else { "RESUME" };
+    format!("ALTER {} {} {verb}", alter.direction.name(), quoted(&alter.name))
+}
+
+fn columns(table: &CreateTable) -> Vec<String> {
+    let columns = table.columns.iter().map(|column| {
+        let not_null = if column.is_nullable { "" } else { " NOT NULL" };
+        let default = column.default.as_ref().map_or(String::new(), |value| format!(" DEFAULT {value}"));
+        format!("{} {}{not_null}{default}", quoted(&column.name), column.data_type)
+    });
+    columns.collect()
+}
+
 fn create_table(table: &CreateTable) -> String {
     let mut text = create("TABLE", false, table.if_not_exists, &table.name);
     if !table.columns.is_empty() {
-        let columns = table.columns.iter().map(|column| {
-            let not_null = if column.is_nullable { "" } else { " NOT NULL" };
-            let default = column.default.as_ref().map_or(String::new(), |value| format!(" DEFAULT {value}"));
-            format!("{} {}{not_null}{default}", quoted(&column.name), column.data_type)
-        });
-        let mut parts: Vec<String> = columns.collect();
+        let mut parts = columns(table);
         if !table.primary_key.is_empty() {
             parts.push(format!("PRIMARY KEY ({})", list(&table.primary_key)));
         }
@@ -120,6 +163,18 @@ mod tests {
             "DROP MODEL m",
             "DROP TABLE t, u",
             "TRUNCATE t, u",
+            "CREATE SOURCE s FROM KAFKA (brokers = 'a:1,b:2', topic 't''s', sasl.password = 'x', start 'latest') FORMAT otlp_proto",
+            "CREATE SOURCE IF NOT EXISTS \"S\" (a bigint NOT NULL, \"B\" numeric(10, 2), at timestamptz) \
+             FROM KAFKA (brokers = 'a:1', topic = 't', partitions = '0, 2', event_time = 'at') FORMAT JSON",
+            "CREATE SINK k FROM v INTO KAFKA (brokers = 'a:1', topic = 't', transactional_id = 'i')",
+            "CREATE SINK k FROM v INTO KAFKA (brokers = 'a:1', topic = 't', transactional_id = 'i') KEY (a, \"B\") \
+             FORMAT JSON ENVELOPE UPSERT WITH (snapshot = false)",
+            "CREATE SINK k FROM v INTO WEBHOOK (url = 'http://a', idempotency_id = 'i') ENVELOPE DEBEZIUM",
+            "CREATE SINK k FROM v INTO FILE (path = '/a') EMIT ON WINDOW CLOSE",
+            "DROP SOURCE IF EXISTS a, b",
+            "DROP SINK a",
+            "ALTER SINK a PAUSE",
+            "ALTER SOURCE a RESUME",
         ] {
             let statement = parse(sql).unwrap().remove(0);
             let text = statement.definition().unwrap();

@@ -4,6 +4,7 @@
 mod call;
 mod canonical;
 pub mod catalog;
+pub mod connector;
 pub mod csv;
 mod definition;
 pub mod detectors;
@@ -13,6 +14,7 @@ mod expressions;
 mod from;
 pub mod functions;
 pub mod json;
+pub mod json_lines;
 mod loops;
 pub mod lower;
 pub mod model;

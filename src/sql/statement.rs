@@ -9,6 +9,7 @@ use datafusion::sql::sqlparser::ast::{self, CreateTableOptions, ObjectType, SqlO
 use datafusion::sql::sqlparser::dialect::PostgreSqlDialect;
 use datafusion::sql::sqlparser::tokenizer::Token;
 
+use super::connector::{self, Alter, CreateSink, CreateSource, Direction};
 use super::error::SqlError;
 use super::model::{self, CreateModel, Model};
 use super::table::{self, CreateTable, create_table};
@@ -68,6 +69,23 @@ pub enum Statement {
     Truncate(Vec<String>),
     /// INSERT, UPDATE and DELETE.
     Write(Write),
+    /// CREATE SOURCE.
+    CreateSource(Box<CreateSource>),
+    /// CREATE SINK.
+    CreateSink(Box<CreateSink>),
+    /// DROP SOURCE and DROP SINK.
+    DropConnectors {
+        /// Which of both.
+        direction: Direction,
+        /// Their names.
+        names: Vec<String>,
+        /// Whether a missing one is fine.
+        if_exists: bool,
+    },
+    /// ALTER SOURCE and ALTER SINK.
+    Alter(Alter),
+    /// SHOW SOURCES and SHOW SINKS.
+    ShowConnectors(Direction),
 }
 
 impl Statement {
@@ -81,11 +99,16 @@ impl Statement {
             | Statement::CreateTable(_)
             | Statement::DropTable { .. }
             | Statement::Truncate(_)
-            | Statement::Write(_) => true,
+            | Statement::Write(_)
+            | Statement::CreateSource(_)
+            | Statement::CreateSink(_)
+            | Statement::DropConnectors { .. }
+            | Statement::Alter(_) => true,
             Statement::Query(_)
             | Statement::ShowTables
             | Statement::ShowViews
             | Statement::ShowModels
+            | Statement::ShowConnectors(_)
             | Statement::ShowViewStats(_)
             | Statement::ShowColumns(_)
             | Statement::ShowCreate(_)
@@ -166,6 +189,10 @@ fn parse_datafusion(sql: &str) -> Result<std::collections::VecDeque<Parsed>, Sql
 
 fn parse_one(sql: &str) -> Result<Statement, SqlError> {
     let mut words = Words::new(sql)?;
+    if let Some(statement) = of_connectors(&mut words)? {
+        words.end()?;
+        return Ok(statement);
+    }
     let special = if words.take(&["explain", "dataflow"]) {
         return Ok(Statement::ExplainDataflow(after_word(sql, "dataflow")?));
     } else if words.take(&["subscribe"]) {
@@ -209,6 +236,30 @@ fn parse_one(sql: &str) -> Result<Statement, SqlError> {
         },
         other => Ok(Statement::Query(Box::new(other))),
     }
+}
+
+/// A statement about sources or sinks, if it is one.
+fn of_connectors(words: &mut Words) -> Result<Option<Statement>, SqlError> {
+    for direction in [Direction::Source, Direction::Sink] {
+        let name = direction.name();
+        if words.take(&["create", name]) {
+            return Ok(Some(match direction {
+                Direction::Source => Statement::CreateSource(Box::new(connector::create_source(words)?)),
+                Direction::Sink => Statement::CreateSink(Box::new(connector::create_sink(words)?)),
+            }));
+        }
+        if words.take(&["drop", name]) {
+            let (names, if_exists) = words.dropped()?;
+            return Ok(Some(Statement::DropConnectors { direction, names, if_exists }));
+        }
+        if words.take(&["alter", name]) {
+            return Ok(Some(Statement::Alter(connector::altered(words, direction)?)));
+        }
+        if words.take(&["show", &format!("{name}s")]) {
+            return Ok(Some(Statement::ShowConnectors(direction)));
+        }
+    }
+    Ok(None)
 }
 
 fn subscribe(words: &mut Words) -> Result<Statement, SqlError> {
@@ -306,7 +357,7 @@ fn standard(mut statement: ast::Statement) -> Result<Statement, SqlError> {
             let text = other.to_string();
             let verb = text.split_whitespace().take(2).collect::<Vec<_>>().join(" ");
             Err(SqlError::Syntax(format!(
-                "{verb} is not supported; statements are SELECT, CREATE [OR REPLACE] [MATERIALIZED] VIEW, DROP VIEW, CREATE [OR REPLACE] MODEL, DROP MODEL, CREATE TABLE, DROP TABLE, TRUNCATE, INSERT, UPDATE, DELETE, CALL, SHOW, EXPLAIN [DATAFLOW] and SUBSCRIBE"
+                "{verb} is not supported; statements are SELECT, CREATE [OR REPLACE] [MATERIALIZED] VIEW, DROP VIEW, CREATE [OR REPLACE] MODEL, DROP MODEL, CREATE TABLE, DROP TABLE, CREATE SOURCE, CREATE SINK, ALTER, DROP, TRUNCATE, INSERT, UPDATE, DELETE, CALL, SHOW, EXPLAIN [DATAFLOW] and SUBSCRIBE"
             )))
         }
     }

@@ -100,6 +100,66 @@ impl Words {
         }
     }
 
+    pub fn is_next(&self, token: &Token) -> bool {
+        self.tokens.get(self.next) == Some(token)
+    }
+
+    /// Takes `word`, which must come next.
+    pub fn expect(&mut self, word: &str) -> Result<(), SqlError> {
+        match self.take(&[word]) {
+            true => Ok(()),
+            false => {
+                let (word, found) = (word.to_uppercase(), found(self.tokens.get(self.next)));
+                Err(SqlError::Syntax(format!("syntax error: {word} expected, {found} found")))
+            }
+        }
+    }
+
+    /// A text, a number or a word, as a text.
+    pub fn value(&mut self) -> Result<String, SqlError> {
+        let value = match self.tokens.get(self.next) {
+            Some(Token::SingleQuotedString(text)) => text.clone(),
+            Some(Token::Number(digits, _)) => digits.clone(),
+            Some(Token::Word(word)) => word.value.clone(),
+            other => {
+                return Err(SqlError::Syntax(format!(
+                    "syntax error: a value expected, {} found",
+                    found(other)
+                )));
+            }
+        };
+        self.next += 1;
+        Ok(value)
+    }
+
+    /// All names that are left, with commas between.
+    pub fn names(&mut self) -> Result<Vec<String>, SqlError> {
+        let mut names = vec![self.name()?];
+        while self.take_token(&Token::Comma) {
+            names.push(self.name()?);
+        }
+        self.end().map(|()| names)
+    }
+
+    /// What stands in parentheses, if an opening one comes next.
+    pub fn parenthesized(&mut self) -> Result<Option<String>, SqlError> {
+        if !self.take_token(&Token::LParen) {
+            return Ok(None);
+        }
+        let (begin, mut depth) = (self.next, 1);
+        while depth > 0 {
+            match self.tokens.get(self.next) {
+                Some(Token::LParen) => depth += 1,
+                Some(Token::RParen) => depth -= 1,
+                Some(_) => {}
+                None => return Err(SqlError::Syntax("syntax error: \")\" expected".to_owned())),
+            }
+            self.next += 1;
+        }
+        let tokens = self.tokens[begin..self.next - 1].iter();
+        Ok(Some(tokens.map(Token::to_string).collect::<Vec<_>>().join(" ")))
+    }
+
     /// What comes after DROP and a kind: `[IF EXISTS] name, ...`.
     pub fn dropped(&mut self) -> Result<(Vec<String>, bool), SqlError> {
         let if_exists = self.take(&["if", "exists"]);

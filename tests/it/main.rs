@@ -10,6 +10,7 @@ mod flight_sql;
 mod generate;
 mod http;
 mod in_process;
+mod kafka;
 mod lives;
 mod lost_worker;
 mod nexmark;

@@ -22,6 +22,11 @@ pub struct Server {
 impl Server {
     /// Starts one with ticks of 50 ms, a clock that stands still at the end of the data, and `flags`.
     pub fn start(flags: &[&str]) -> Server {
+        Server::start_with(flags, &[]).expect("the server tells what it does")
+    }
+
+    /// The same with environment variables; `None` where it ends before it is ready.
+    pub fn start_with(flags: &[&str], environment: &[(&str, &str)]) -> Option<Server> {
         let ports = [
             "--otlp-grpc-listen",
             "--otlp-http-listen",
@@ -33,6 +38,7 @@ impl Server {
         command.arg("serve").args(["--log-format", "json", "--engine-tick", "50ms"]);
         command.args(["--clock-follows-wall", "false", "--clock-ahead-max", "none"]);
         command.args(ports.iter().flat_map(|port| [port, "127.0.0.1:0"])).args(flags);
+        command.envs(environment.iter().copied());
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
         let mut process = command.spawn().expect("the binary runs");
         let (sender, log) = channel();
@@ -46,18 +52,27 @@ impl Server {
             }
         });
         let mut server = Server { process, log, ready: Value::Null };
-        server.ready = server.logged("ready");
-        server
+        server.ready = server.log_entry("ready")?;
+        Some(server)
     }
 
     /// The next entry of the log whose message is `message`.
     pub fn logged(&self, message: &str) -> Value {
+        self.log_entry(message).expect("the server tells what it does")
+    }
+
+    fn log_entry(&self, message: &str) -> Option<Value> {
         loop {
-            let entry = self.log.recv_timeout(PATIENCE).expect("the server tells what it does");
+            let entry = self.log.recv_timeout(PATIENCE).ok()?;
             if entry["message"] == message {
-                return entry;
+                return Some(entry);
             }
         }
+    }
+
+    /// Whether it has ended.
+    pub fn has_ended(&mut self) -> bool {
+        self.process.try_wait().expect("a process").is_some()
     }
 
     /// Where `protocol` is spoken: `otlp_grpc`, `otlp_http`, `postgres`, `flight_sql` or `http`.

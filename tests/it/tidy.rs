@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 /// The layers, from the inside out: each knows only those before it. Those of one entry do not know
 /// each other.
 const LAYERS: &[&[&str]] = &[
+    &["fault"],
     &["telemetry"],
     &["detect"],
     &["delta"],
@@ -15,7 +16,7 @@ const LAYERS: &[&[&str]] = &[
     &["journal"],
     &["engine"],
     &["config"],
-    &["built_in", "ingest", "serve", "simulate"],
+    &["built_in", "connect", "ingest", "serve", "simulate"],
     &["command"],
 ];
 
@@ -27,7 +28,8 @@ const CRATES: &[(&str, &[&str])] = &[
     // Physical expressions and grouping serve the operators too; plans are made here alone.
     ("datafusion", &["sql", "delta", "serve"]),
     // Async ends where threads begin.
-    ("tokio", &["command", "engine", "serve"]),
+    ("tokio", &["command", "connect", "engine", "serve"]),
+    ("rdkafka", &["connect"]),
     ("parquet", &["ingest", "command"]),
     // What is drawn by chance can be drawn again.
     ("rand_chacha", &["simulate"]),

@@ -1,16 +1,21 @@
 //! Where telemetry comes in.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Instant;
 
+use arrow::array::RecordBatch;
+use arrow::compute::concat_batches;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, TryAcquireError, mpsc, oneshot};
 
 use super::record::Event;
 use crate::delta::row_store::bytes_of;
 use crate::engine::clock::SourceId;
+use crate::engine::connectors::Position;
+use crate::engine::{Engine, EngineError};
 use crate::journal::Record;
-use crate::telemetry::Batch;
+use crate::telemetry::{Batch, Table};
 
 /// The unit in which the bytes of the intake are counted.
 pub(super) const PERMIT_BYTES: usize = 1024;
@@ -30,6 +35,35 @@ pub enum IntakeError {
     /// It could not be made durable, and is not taken: try again.
     #[error("the journal cannot be written, /ready says why; try again later")]
     NotDurable,
+    /// It came from a source of which something before it was not taken: go back to where that stands.
+    #[error("what came before it was not taken")]
+    OutOfOrder,
+}
+
+/// Rows on their way into a stream.
+#[derive(Clone, Debug)]
+pub struct Incoming {
+    /// The stream: a table of telemetry, or an append-only one.
+    pub relation: Cow<'static, str>,
+    /// The rows, in its columns.
+    pub rows: RecordBatch,
+    /// When the latest of them happened, in nanoseconds since 1970 UTC, where the stream clock is to know.
+    pub latest_ns: Option<i64>,
+}
+
+impl Incoming {
+    /// Rows for the stream `relation`.
+    pub fn new(relation: impl Into<Cow<'static, str>>, rows: RecordBatch, latest_ns: Option<i64>) -> Self {
+        Incoming { relation: relation.into(), rows, latest_ns }
+    }
+}
+
+impl From<Batch> for Incoming {
+    fn from(batch: Batch) -> Self {
+        let latest_ns =
+            batch.event_time_ns.filter(|_| batch.table != Table::IngestErrors).map(|(_, latest)| latest);
+        Incoming::new(batch.table.name(), batch.rows, latest_ns)
+    }
 }
 
 /// What becomes of telemetry that was handed over.
@@ -42,7 +76,7 @@ impl Receipt {
     ///
     /// # Errors
     ///
-    /// [`IntakeError::NotDurable`] and [`IntakeError::Stopped`]: nothing of it is taken then.
+    /// All but [`IntakeError::Full`]: nothing of it is taken then.
     pub async fn durable(self) -> Result<(), IntakeError> {
         match self.0 {
             Some(answer) => answer.await.unwrap_or(Err(IntakeError::Stopped)),
@@ -73,7 +107,9 @@ pub struct Source {
 /// What one request brought.
 pub struct Item {
     pub source: SourceId,
-    pub batches: Vec<Batch>,
+    pub rows: Vec<Incoming>,
+    /// Where the source stands behind them, if they are from one.
+    pub position: Option<Position>,
     pub received: Instant,
     pub space: OwnedSemaphorePermit,
     /// What the journal is to hold of it, and who waits until it does.
@@ -88,13 +124,14 @@ impl Source {
     ///
     /// [`IntakeError::Full`] when they do not fit now; nothing of them is taken then.
     pub fn try_send(&self, batches: Vec<Batch>) -> Result<Receipt, IntakeError> {
-        let units = self.intake.units(&batches);
+        let rows: Vec<Incoming> = batches.into_iter().map(Incoming::from).collect();
+        let units = self.intake.units(&rows);
         let space = match self.intake.space.clone().try_acquire_many_owned(units) {
             Ok(space) => space,
             Err(TryAcquireError::NoPermits) => return Err(IntakeError::Full(self.intake.waiting_bytes())),
             Err(TryAcquireError::Closed) => return Err(IntakeError::Stopped),
         };
-        let (item, receipt) = self.item(batches, space)?;
+        let (item, receipt) = self.item(None, rows, space)?;
         self.intake.items.try_send(item).map_err(|error| match error {
             mpsc::error::TrySendError::Full(_) => IntakeError::Full(self.intake.waiting_bytes()),
             mpsc::error::TrySendError::Closed(_) => IntakeError::Stopped,
@@ -104,38 +141,85 @@ impl Source {
 
     /// Hands `batches` over, waiting while the intake is full.
     pub async fn send(&self, batches: Vec<Batch>) -> Result<Receipt, IntakeError> {
-        let units = self.intake.units(&batches);
+        self.hand_over(None, batches.into_iter().map(Incoming::from).collect()).await
+    }
+
+    /// Hands over `rows` that a source has read up to `position`, waiting while the intake is full. Rows and position
+    /// are kept together, or not at all.
+    pub async fn send_from(&self, position: Position, rows: Vec<Incoming>) -> Result<Receipt, IntakeError> {
+        self.hand_over(Some(position), rows).await
+    }
+
+    /// Says that rows will come: the stream clock waits for them, until this is idle.
+    pub async fn announce(&self) -> Result<(), IntakeError> {
+        self.hand_over(None, vec![]).await.map(drop)
+    }
+
+    async fn hand_over(
+        &self,
+        position: Option<Position>,
+        rows: Vec<Incoming>,
+    ) -> Result<Receipt, IntakeError> {
+        let units = self.intake.units(&rows);
         let space = self.intake.space.clone().acquire_many_owned(units).await;
         let space = space.map_err(|_| IntakeError::Stopped)?;
-        let (item, receipt) = self.item(batches, space)?;
+        let (item, receipt) = self.item(position, rows, space)?;
         self.intake.items.send(item).await.map_err(|_| IntakeError::Stopped)?;
         Ok(receipt)
     }
 
     /// A request, made ready for the journal by whoever brings it.
-    fn item(&self, batches: Vec<Batch>, space: OwnedSemaphorePermit) -> Result<(Item, Receipt), IntakeError> {
-        let (source, received) = (self.id, Instant::now());
-        if !self.intake.is_journalled {
-            let item = Item { source, batches, received, space, record: None, done: None };
+    fn item(
+        &self,
+        position: Option<Position>,
+        rows: Vec<Incoming>,
+        space: OwnedSemaphorePermit,
+    ) -> Result<(Item, Receipt), IntakeError> {
+        let mut item = Item {
+            source: self.id,
+            rows,
+            position,
+            received: Instant::now(),
+            space,
+            record: None,
+            done: None,
+        };
+        if self.intake.is_journalled && (position.is_some() || !item.rows.is_empty()) {
+            let event = Event::Accepted { position, rows: item.rows.clone() };
+            item.record = Some(event.record().map_err(|_| IntakeError::NotDurable)?);
+        }
+        // Of telemetry without a journal there is nothing to wait for.
+        if item.record.is_none() && position.is_none() {
             return Ok((item, Receipt(None)));
         }
-        let event = Event::Accepted(batches);
-        let record = event.record().map_err(|_| IntakeError::NotDurable)?;
-        let Event::Accepted(batches) = event else { return Err(IntakeError::NotDurable) };
         let (reply, answer) = oneshot::channel();
-        let item = Item { source, batches, received, space, record: Some(record), done: Some(reply) };
+        item.done = Some(reply);
         Ok((item, Receipt(Some(answer))))
     }
 }
 
 impl Intake {
-    /// The space that `batches` take, never more than there is at all.
-    fn units(&self, batches: &[Batch]) -> u32 {
-        let bytes: usize = batches.iter().map(|b| bytes_of(&b.rows)).sum();
+    /// The space that `rows` take, never more than there is at all.
+    fn units(&self, rows: &[Incoming]) -> u32 {
+        let bytes: usize = rows.iter().map(|b| bytes_of(&b.rows)).sum();
         bytes.min(self.bytes_max).div_ceil(PERMIT_BYTES).min(self.bytes_max / PERMIT_BYTES) as u32
     }
 
     fn waiting_bytes(&self) -> usize {
         self.bytes_max.saturating_sub(self.space.available_permits() * PERMIT_BYTES)
+    }
+}
+
+/// Gives the workers `batches` of `relation` as one.
+pub(super) fn append_joined(
+    engine: &mut Engine,
+    relation: &str,
+    batches: Vec<RecordBatch>,
+) -> Result<(), EngineError> {
+    let Some(first) = batches.first() else { return Ok(()) };
+    match concat_batches(&first.schema(), &batches) {
+        Ok(rows) => engine.append_rows(relation, &rows),
+        // More text than one column can hold: each batch for itself.
+        Err(_) => batches.iter().try_for_each(|rows| engine.append_rows(relation, rows)),
     }
 }

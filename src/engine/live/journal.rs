@@ -4,19 +4,22 @@
 //! did is answered, once the journal says so. Played again into a database without rows, the journal leads to the same
 //! tables at the same ticks.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
 
 use arrow::array::RecordBatch;
 use tokio::sync::mpsc;
 
+use super::intake::{Incoming, append_joined};
 use super::record::{Event, Unreadable};
-use super::{IntakeError, Item, Owner, append_joined};
-use crate::engine::{Database, EngineError, channels};
+use super::{IntakeError, Item, Owner};
+use crate::delta::updates::Tick;
+use crate::engine::{Database, DefinedSink, EngineError, Position, channels};
 use crate::journal::{Committer, JournalError, Recovery};
 use crate::sql::error::SqlError;
 use crate::sql::statement::{Statement, parse};
-use crate::sql::write::Evaluated;
-use crate::telemetry::{Batch, Table};
+use crate::sql::write::{Evaluated, Part};
 
 /// Why a database cannot be brought back.
 #[derive(Debug, thiserror::Error)]
@@ -48,6 +51,9 @@ pub enum RecoveryError {
         /// Why not.
         reason: SqlError,
     },
+    /// Arrow has no form for what is to be noted.
+    #[error(transparent)]
+    Arrow(#[from] arrow::error::ArrowError),
     /// The journal's thread could not be started.
     #[error("cannot start the thread of the journal")]
     Thread(#[source] std::io::Error),
@@ -86,8 +92,8 @@ impl Recovered {
                 "a write did not end: nobody was told that it did"
             );
         }
-        let accepted = player.finish().await?;
         let committer = Committer::start(recovery.finish()?).map_err(RecoveryError::Thread)?;
+        let accepted = player.finish(&committer).await?;
         Ok(Recovered { committer, accepted })
     }
 
@@ -101,12 +107,12 @@ impl Recovered {
 struct Player<'a> {
     database: &'a mut Database,
     /// What was accepted and the workers do not have.
-    pending: VecDeque<Vec<Batch>>,
+    pending: VecDeque<(Option<Position>, Vec<Incoming>)>,
     accepted: u64,
     flushed: u64,
-    /// The clock of the last of the ticks that were closed after each other with nothing between: the others leave
-    /// nothing that it does not.
-    idle_ms: Option<u64>,
+    /// The last of the ticks that were closed after each other with nothing between: the others leave nothing that it
+    /// does not.
+    idle: Option<Tick>,
     /// A statement of which the next event says whether it failed.
     defined: Option<String>,
 }
@@ -114,7 +120,7 @@ struct Player<'a> {
 impl<'a> Player<'a> {
     fn new(database: &'a mut Database) -> Self {
         let pending = VecDeque::new();
-        Player { database, pending, accepted: 0, flushed: 0, idle_ms: None, defined: None }
+        Player { database, pending, accepted: 0, flushed: 0, idle: None, defined: None }
     }
 
     async fn play(&mut self, event: Event) -> Result<(), RecoveryError> {
@@ -126,24 +132,31 @@ impl<'a> Player<'a> {
             self.close_idle()?;
         }
         match event {
-            Event::Accepted(batches) => {
+            Event::Accepted { position, rows } => {
                 self.accepted += 1;
-                self.pending.push_back(batches);
+                self.pending.push_back((position, rows));
             }
             Event::Flushed { clock_ms, through } => self.flush(clock_ms, through)?,
-            Event::Closed { clock_ms }
-                if self.pending.is_empty() && self.database.engine.open_rows() == 0 =>
-            {
-                self.idle_ms = Some(clock_ms);
+            Event::Closed { tick } if self.pending.is_empty() && self.database.engine.open_rows() == 0 => {
+                self.idle = Some(tick);
             }
-            Event::Closed { clock_ms } => {
-                self.flush(clock_ms, self.accepted)?;
-                self.database.engine.close(clock_ms)?;
+            Event::Closed { tick } => {
+                self.flush(tick, self.accepted)?;
+                self.database.engine.close(tick)?;
             }
-            Event::Defined(text) => self.defined = Some(text),
+            Event::Defined { open, text } => {
+                self.database.engine.advance(open);
+                self.defined = Some(text);
+            }
             Event::Failed => {}
+            Event::Delivered { sink, tick } => {
+                if let Some(sink) = self.database.engine.connectors().sink(sink) {
+                    sink.outbox.delivered(tick);
+                }
+            }
             // Where it cannot be created now, whoever names it next is told why.
-            Event::Named(name) => {
+            Event::Named { open, name } => {
+                self.database.engine.advance(open);
                 if let Err(error) = self.database.prepare(&Statement::ShowColumns(name.clone())).await {
                     tracing::warn!(%error, name, "what came with the engine and was there cannot be created");
                 }
@@ -171,34 +184,39 @@ impl<'a> Player<'a> {
     }
 
     fn close_idle(&mut self) -> Result<(), EngineError> {
-        match self.idle_ms.take() {
-            Some(clock_ms) => self.database.engine.close(clock_ms).map(drop),
+        match self.idle.take() {
+            Some(tick) => self.database.engine.close(tick).map(drop),
             None => Ok(()),
         }
     }
 
     fn flush(&mut self, clock_ms: u64, through: u64) -> Result<(), EngineError> {
         self.database.engine.advance(clock_ms);
-        let mut rows: BTreeMap<Table, Vec<RecordBatch>> = BTreeMap::new();
+        let mut rows: BTreeMap<Cow<'static, str>, Vec<RecordBatch>> = BTreeMap::new();
         while self.flushed < through
-            && let Some(batches) = self.pending.pop_front()
+            && let Some((position, all)) = self.pending.pop_front()
         {
             self.flushed += 1;
-            batches.into_iter().for_each(|batch| rows.entry(batch.table).or_default().push(batch.rows));
+            let is_taken = position.is_none_or(|position| self.database.engine.connectors().take(&position));
+            let all = all.into_iter().filter(|_| is_taken);
+            all.for_each(|incoming| rows.entry(incoming.relation).or_default().push(incoming.rows));
         }
         rows.into_iter()
-            .try_for_each(|(table, batches)| append_joined(&mut self.database.engine, table, batches))
+            .try_for_each(|(relation, batches)| append_joined(&mut self.database.engine, &relation, batches))
     }
 
-    /// Makes all that was accepted visible; how many requests it was.
-    async fn finish(mut self) -> Result<u64, RecoveryError> {
+    /// Carries out what is open, in the journal of `committer`; how many requests there were. The last tick is closed,
+    /// so that all that was accepted is visible: a restart is to close the same.
+    async fn finish(mut self, committer: &Committer) -> Result<u64, RecoveryError> {
         // Nobody was told what became of the last statement, if it is the last event.
         if let Err(error) = self.define().await {
             tracing::warn!(%error, "the last statement, which nobody was told of, is not carried out");
         }
         self.close_idle()?;
-        self.flush(0, self.accepted)?;
-        self.database.engine.close(0)?;
+        let tick = self.database.engine.next_tick(0);
+        committer.append_and_wait(vec![Event::Closed { tick }.record()?])?;
+        self.flush(tick, self.accepted)?;
+        self.database.engine.close(tick)?;
         Ok(self.accepted)
     }
 }
@@ -230,10 +248,10 @@ impl Journalled {
         self.told.recv().await
     }
 
-    /// Waits until `event` is durable, with all before it.
-    fn commit(&self, event: &Event) -> Result<(), SqlError> {
-        let record = event.record()?;
-        let outcome = self.committer.append_and_wait(vec![record]);
+    /// Waits until `events` are durable, all or none, with all before them.
+    fn commit(&self, events: &[Event]) -> Result<(), SqlError> {
+        let records = events.iter().map(Event::record).collect::<Result<_, _>>()?;
+        let outcome = self.committer.append_and_wait(records);
         outcome.map(drop).map_err(|error| SqlError::NotDurable(error.to_string()))
     }
 }
@@ -254,13 +272,12 @@ impl Owner {
     pub(super) fn settle(&mut self, durable: Durable) {
         let Durable { mut item, outcome } = durable;
         let reply = item.done.take();
-        if outcome.is_ok() {
+        let answer = outcome.map(drop).map_err(|_| IntakeError::NotDurable).and_then(|()| {
             if let Some(journal) = &mut self.journal {
                 journal.accepted += 1;
             }
-            self.hold(item);
-        }
-        let answer = outcome.map(drop).map_err(|_| IntakeError::NotDurable);
+            self.hold(item)
+        });
         if let Some(reply) = reply {
             let _ = reply.send(answer);
         }
@@ -275,9 +292,17 @@ impl Owner {
     }
 
     /// Whether it is durable that the tick is closed; then all is taken in that was accepted before.
-    pub(super) fn note_close(&mut self, clock_ms: u64) -> bool {
+    pub(super) fn note_close(&mut self, tick: Tick) -> bool {
         let Some(journal) = &self.journal else { return true };
-        if journal.commit(&Event::Closed { clock_ms }).is_err() {
+        let connectors = self.database.engine.connectors();
+        let delivered = |sink: &Arc<DefinedSink>| {
+            let tick = sink.outbox.to_note()?;
+            Some(Event::Delivered { sink: sink.switch.id, tick })
+        };
+        let mut events: Vec<Event> = connectors.sinks.values().filter_map(delivered).collect();
+        drop(connectors);
+        events.push(Event::Closed { tick });
+        if journal.commit(&events).is_err() {
             return false;
         }
         while let Some(durable) = self.journal.as_mut().and_then(|journal| journal.told.try_recv().ok()) {
@@ -290,14 +315,17 @@ impl Owner {
     pub(super) fn note_named(&self, statement: &Statement) -> Result<(), SqlError> {
         let Some(journal) = &self.journal else { return Ok(()) };
         let names = self.database.idle_built_ins(statement)?;
-        names.into_iter().try_for_each(|name| journal.commit(&Event::Named(name)))
+        let open = self.database.engine.next_tick(0);
+        names.into_iter().try_for_each(|name| journal.commit(&[Event::Named { open, name }]))
     }
 
     /// Notes that `statement` is about to be carried out.
     pub(super) fn note_statement(&self, statement: &Statement) -> Result<(), SqlError> {
         self.note_named(statement)?;
         match (&self.journal, statement.definition()) {
-            (Some(journal), Some(text)) => journal.commit(&Event::Defined(text)),
+            (Some(journal), Some(text)) => {
+                journal.commit(&[Event::Defined { open: self.database.engine.next_tick(0), text }])
+            }
             _ => Ok(()),
         }
     }
@@ -307,19 +335,25 @@ impl Owner {
     pub(super) fn note_failed(&self, statement: &Statement) -> Result<(), EngineError> {
         match (&self.journal, statement.definition()) {
             (Some(journal), Some(_)) => {
-                journal.commit(&Event::Failed).map_err(|error| EngineError::NotDurable(error.to_string()))
+                journal.commit(&[Event::Failed]).map_err(|error| EngineError::NotDurable(error.to_string()))
             }
             _ => Ok(()),
         }
     }
 
-    /// Notes what was done to tables, which stands once this returns.
-    pub(super) fn note_write(&self, clock_ms: u64, done: &[Evaluated]) -> Result<(), SqlError> {
-        let Some(journal) = self.journal.as_ref().filter(|_| done.iter().any(|d| !d.parts.is_empty())) else {
-            return Ok(());
+    /// Notes what statements did to tables, which stands once this returns.
+    pub(super) fn note_writes<'a>(
+        &self,
+        clock_ms: u64,
+        statements: impl Iterator<Item = &'a [Evaluated]>,
+    ) -> Result<(), SqlError> {
+        let Some(journal) = &self.journal else { return Ok(()) };
+        let tables = |done: &[Evaluated]| -> Vec<(String, Vec<Part>)> {
+            done.iter().map(|evaluated| (evaluated.table.clone(), evaluated.parts.clone())).collect()
         };
-        let tables =
-            done.iter().map(|evaluated| (evaluated.table.clone(), evaluated.parts.clone())).collect();
-        journal.commit(&Event::Written { clock_ms, tables })
+        let changing = statements.filter(|done| done.iter().any(|d| !d.parts.is_empty()));
+        let events: Vec<Event> =
+            changing.map(|done| Event::Written { clock_ms, tables: tables(done) }).collect();
+        if events.is_empty() { Ok(()) } else { journal.commit(&events) }
     }
 }

@@ -8,10 +8,13 @@ use arrow::ipc::reader::StreamReader;
 use arrow::ipc::writer::StreamWriter;
 
 use crate::delta::expression::guarded;
-use crate::delta::updates::{Diff, Run};
+use crate::delta::updates::{Diff, Run, Tick};
+use crate::engine::connectors::Position;
 use crate::journal::Record;
 use crate::sql::write::Part;
-use crate::telemetry::{Batch, Table};
+use crate::telemetry::Table;
+
+use super::intake::Incoming;
 
 /// Of zstd: the fastest that is worth it.
 const COMPRESSION_LEVEL: i32 = 1;
@@ -19,20 +22,23 @@ const COMPRESSION_LEVEL: i32 = 1;
 /// One thing that happened to a database.
 #[derive(Clone, Debug)]
 pub(super) enum Event {
-    /// Telemetry was accepted.
-    Accepted(Vec<Batch>),
+    /// Rows of streams were accepted, from a sender or from where a source stands.
+    Accepted { position: Option<Position>, rows: Vec<Incoming> },
     /// Of what was accepted since the journal began, the workers were given the first `through`, at the stream clock.
     Flushed { clock_ms: u64, through: u64 },
-    /// A tick was closed, at the stream clock, with all that was accepted before.
-    Closed { clock_ms: u64 },
-    /// A statement that defines something was carried out, unless the next event is that it failed.
-    Defined(String),
+    /// A tick was closed, with all that was accepted before.
+    Closed { tick: Tick },
+    /// A statement that defines something was carried out when the open tick was `open`, unless the next event is that
+    /// it failed.
+    Defined { open: Tick, text: String },
     /// It failed.
     Failed,
     /// Something that comes with the engine was created, if it was not there, because it was named.
-    Named(String),
+    Named { open: Tick, name: String },
     /// Rows of tables came and went, at the stream clock.
     Written { clock_ms: u64, tables: Vec<(String, Vec<Part>)> },
+    /// All changes up to `tick` have arrived where sink `sink` writes to.
+    Delivered { sink: u64, tick: Tick },
 }
 
 /// Bytes that are no event: written by another version, or damaged in spite of their checksum.
@@ -47,6 +53,8 @@ const DEFINED: u8 = 4;
 const NAMED: u8 = 5;
 const WRITTEN: u8 = 6;
 const FAILED: u8 = 7;
+const FETCHED: u8 = 8;
+const DELIVERED: u8 = 9;
 
 impl Event {
     /// The event as a record.
@@ -57,30 +65,44 @@ impl Event {
     pub fn record(&self) -> Result<Record, ArrowError> {
         let mut bytes = vec![];
         let kind = match self {
-            Event::Accepted(batches) => {
-                for batch in batches {
-                    put_text(&mut bytes, batch.table.name());
-                    put_rows(&mut bytes, &batch.rows)?;
+            Event::Accepted { position, rows } => {
+                let kind = match position {
+                    None => ACCEPTED,
+                    Some(position) => {
+                        put_position(&mut bytes, position);
+                        FETCHED
+                    }
+                };
+                for incoming in rows {
+                    put_text(&mut bytes, &incoming.relation);
+                    put_rows(&mut bytes, &incoming.rows)?;
                 }
-                ACCEPTED
+                kind
             }
             Event::Flushed { clock_ms, through } => {
                 put_number(&mut bytes, *clock_ms);
                 put_number(&mut bytes, *through);
                 FLUSHED
             }
-            Event::Closed { clock_ms } => {
-                put_number(&mut bytes, *clock_ms);
+            Event::Closed { tick } => {
+                put_number(&mut bytes, *tick);
                 CLOSED
             }
-            Event::Defined(text) => {
-                bytes.extend_from_slice(text.as_bytes());
+            Event::Defined { open, text } => {
+                put_number(&mut bytes, *open);
+                put_text(&mut bytes, text);
                 DEFINED
             }
             Event::Failed => FAILED,
-            Event::Named(name) => {
-                bytes.extend_from_slice(name.as_bytes());
+            Event::Named { open, name } => {
+                put_number(&mut bytes, *open);
+                put_text(&mut bytes, name);
                 NAMED
+            }
+            Event::Delivered { sink, tick } => {
+                put_number(&mut bytes, *sink);
+                put_number(&mut bytes, *tick);
+                DELIVERED
             }
             Event::Written { clock_ms, tables } => {
                 put_number(&mut bytes, *clock_ms);
@@ -106,26 +128,30 @@ impl Event {
 
     fn parse(record: &Record) -> Option<Event> {
         let mut bytes = &record.bytes[..];
-        let text = || String::from_utf8(record.bytes.clone()).ok();
         match record.kind {
-            ACCEPTED => {
-                let mut batches = vec![];
-                while !bytes.is_empty() {
-                    let name = take_text(&mut bytes)?;
-                    let table = Table::all().into_iter().find(|table| table.name() == name)?;
-                    let rows = take_rows(&mut bytes)?.with_schema(table.schema()).ok()?;
-                    batches.push(Batch { table, rows, event_time_ns: None });
-                }
-                Some(Event::Accepted(batches))
+            ACCEPTED => Some(Event::Accepted { position: None, rows: take_incoming(&mut bytes)? }),
+            FETCHED => {
+                let position = Some(take_position(&mut bytes)?);
+                Some(Event::Accepted { position, rows: take_incoming(&mut bytes)? })
             }
             FLUSHED => {
                 let clock_ms = take_number(&mut bytes)?;
                 Some(Event::Flushed { clock_ms, through: take_number(&mut bytes)? })
             }
-            CLOSED => Some(Event::Closed { clock_ms: take_number(&mut bytes)? }),
-            DEFINED => text().map(Event::Defined),
+            CLOSED => Some(Event::Closed { tick: take_number(&mut bytes)? }),
+            DEFINED => {
+                let open = take_number(&mut bytes)?;
+                Some(Event::Defined { open, text: take_text(&mut bytes)? })
+            }
             FAILED => Some(Event::Failed),
-            NAMED => text().map(Event::Named),
+            NAMED => {
+                let open = take_number(&mut bytes)?;
+                Some(Event::Named { open, name: take_text(&mut bytes)? })
+            }
+            DELIVERED => {
+                let sink = take_number(&mut bytes)?;
+                Some(Event::Delivered { sink, tick: take_number(&mut bytes)? })
+            }
             WRITTEN => {
                 let clock_ms = take_number(&mut bytes)?;
                 let mut tables = vec![];
@@ -174,6 +200,34 @@ fn put_text(bytes: &mut Vec<u8>, text: &str) {
 
 fn take_text(bytes: &mut &[u8]) -> Option<String> {
     String::from_utf8(take_bytes(bytes)?.to_vec()).ok()
+}
+
+fn put_position(bytes: &mut Vec<u8>, position: &Position) {
+    put_number(bytes, position.source);
+    put_number(bytes, position.partition as u64);
+    // Offsets begin at zero.
+    put_number(bytes, position.after.unwrap_or(-1) as u64);
+    put_number(bytes, position.through as u64);
+}
+
+fn take_position(bytes: &mut &[u8]) -> Option<Position> {
+    let mut number = || take_number(bytes);
+    let (source, partition, after, through) =
+        (number()?, number()? as i32, number()? as i64, number()? as i64);
+    Some(Position { source, partition, after: (after >= 0).then_some(after), through })
+}
+
+fn take_incoming(bytes: &mut &[u8]) -> Option<Vec<Incoming>> {
+    let mut all = vec![];
+    while !bytes.is_empty() {
+        let relation = take_text(bytes)?;
+        let rows = take_rows(bytes)?;
+        all.push(match Table::all().into_iter().find(|table| table.name() == relation) {
+            Some(table) => Incoming::new(table.name(), rows.with_schema(table.schema()).ok()?, None),
+            None => Incoming::new(relation, rows, None),
+        });
+    }
+    Some(all)
 }
 
 /// The rows as an Arrow IPC stream, compressed.
@@ -225,7 +279,7 @@ mod tests {
     use rand::{Rng, SeedableRng};
 
     use super::*;
-    use crate::telemetry::{Decoder, Limits, Origin};
+    use crate::telemetry::{Batch, Decoder, Limits, Origin};
 
     fn rows() -> RecordBatch {
         let numbers: ArrayRef = Arc::new(Int64Array::from(vec![Some(1), None, Some(3)]));
@@ -247,14 +301,21 @@ mod tests {
 
     fn events() -> Vec<Event> {
         let parts = vec![(rows(), Run::Constant(-1)), (rows(), Run::from_vec(vec![2, -1, 1]))];
+        let rows: Vec<Incoming> = batches().into_iter().map(Incoming::from).collect();
+        let own = vec![Incoming::new("clicks".to_owned(), super::tests::rows(), None)];
+        let first = Position { source: 1, partition: 0, after: None, through: 1 };
+        let position = Position { source: u64::MAX, partition: 7, after: Some(0), through: i64::MAX };
         vec![
-            Event::Accepted(batches()),
-            Event::Accepted(vec![]),
+            Event::Accepted { position: None, rows: rows.clone() },
+            Event::Accepted { position: Some(first), rows },
+            Event::Accepted { position: Some(position), rows: own },
+            Event::Accepted { position: None, rows: vec![] },
             Event::Flushed { clock_ms: 7, through: u64::MAX },
-            Event::Closed { clock_ms: u64::MAX },
-            Event::Defined("CREATE VIEW v AS SELECT 1".to_owned()),
+            Event::Closed { tick: u64::MAX },
+            Event::Defined { open: 8, text: "CREATE VIEW v AS SELECT 1".to_owned() },
             Event::Failed,
-            Event::Named("service_health".to_owned()),
+            Event::Named { open: 9, name: "service_health".to_owned() },
+            Event::Delivered { sink: 2, tick: 10 },
             Event::Written { clock_ms: 0, tables: vec![("t".to_owned(), parts), ("u".to_owned(), vec![])] },
         ]
     }
@@ -262,8 +323,9 @@ mod tests {
     /// An event as text; of telemetry its tables and rows.
     fn shown(event: &Event) -> String {
         match event {
-            Event::Accepted(batches) => {
-                batches.iter().map(|batch| format!("{} {:?}\n", batch.table.name(), batch.rows)).collect()
+            Event::Accepted { position, rows } => {
+                let rows = rows.iter().map(|rows| format!("{} {:?}\n", rows.relation, rows.rows));
+                format!("{position:?} {}", rows.collect::<String>())
             }
             Event::Written { clock_ms, tables } => {
                 let diffs = |(rows, diffs): &Part| -> String {

@@ -1,12 +1,12 @@
 //! Statements that change rows of tables, beside telemetry and its ticks.
 
 use arrow::datatypes::DataType;
-use tokio::sync::oneshot;
+use tokio::sync::{mpsc, oneshot};
 
-use super::{Control, Live, Owner, WAITING_MAX, WriteReply};
+use super::{Control, Live, Owner, WAITING_MAX, WRITES_MAX, WriteReply};
 use crate::delta::updates::Tick;
 use crate::engine::limits::Rows;
-use crate::engine::writer::{Request, Written};
+use crate::engine::writer::{Done, Request, Written};
 use crate::engine::{EngineError, Transaction};
 use crate::sql::error::SqlError;
 use crate::sql::question::{Description, Parameter, Question};
@@ -112,35 +112,68 @@ impl Live {
 }
 
 impl Owner {
-    /// Changes tables at the open tick.
-    pub(super) async fn write(&mut self, request: Request, reply: WriteReply) -> Result<(), EngineError> {
+    /// Carries out `request` and the writes that wait behind it, which become durable together; what waits behind those
+    /// is given back.
+    pub(super) async fn write(
+        &mut self,
+        (request, reply): (Box<Request>, WriteReply),
+        controls: &mut mpsc::Receiver<Control>,
+    ) -> Result<Option<Control>, EngineError> {
         let now = self.now();
         self.database.engine.advance(now);
+        let (mut written, mut other) = (vec![], None);
+        let mut next = Some((request, reply));
+        while let Some((request, reply)) = next.take() {
+            match self.write_one(*request).await {
+                Ok(done) => written.push((done, reply)),
+                Err(error) => drop(reply.send(Err(error))),
+            }
+            match controls.try_recv() {
+                Ok(Control::Write(request, reply)) if written.len() < WRITES_MAX => {
+                    next = Some((request, reply))
+                }
+                Ok(control) => other = Some(control),
+                Err(_) => {}
+            }
+        }
+        self.commit_writes(now, written)?;
+        self.database.engine.check()?;
+        if self.database.engine.open_rows() >= self.options.tick_rows_max {
+            self.close()?;
+        }
+        Ok(other)
+    }
+
+    /// Changes tables at the open tick.
+    async fn write_one(&mut self, request: Request) -> Result<Done, SqlError> {
         let done = self.database.carry_out(request);
-        let done = match self.options.queries.timeout {
+        match self.options.queries.timeout {
             None => done.await,
             Some(time) => match tokio::time::timeout(time, done).await {
                 Ok(done) => done,
                 Err(_) => Err(self.options.queries.too_long()),
             },
-        };
-        let written = match done {
-            Ok(done) => match self.note_write(now, &done.evaluated) {
-                Ok(()) => Ok(self.database.written(done)),
-                // Nobody has seen it yet.
-                Err(error) => match self.database.undo(done.evaluated) {
-                    Ok(()) => Err(error),
-                    Err(_) => return Err(EngineError::NotDurable(error.to_string())),
-                },
-            },
-            Err(error) => Err(error),
-        };
-        let _ = reply.send(written);
-        self.database.engine.check()?;
-        match self.database.engine.open_rows() >= self.options.tick_rows_max {
-            true => self.close(),
-            false => Ok(()),
         }
+    }
+
+    /// Makes `written` durable, with one sync, or takes all of it back: nobody has seen it yet.
+    fn commit_writes(&mut self, now: u64, written: Vec<(Done, WriteReply)>) -> Result<(), EngineError> {
+        let noted = self.note_writes(now, written.iter().map(|(done, _)| done.evaluated.as_slice()));
+        let Err(error) = noted else {
+            for (done, reply) in written {
+                let _ = reply.send(Ok(self.database.written(done)));
+            }
+            return Ok(());
+        };
+        let reason = match error {
+            SqlError::NotDurable(reason) => reason,
+            other => other.to_string(),
+        };
+        for (done, reply) in written.into_iter().rev() {
+            self.database.undo(done.evaluated).map_err(|_| EngineError::NotDurable(reason.clone()))?;
+            let _ = reply.send(Err(SqlError::NotDurable(reason.clone())));
+        }
+        Ok(())
     }
 
     /// Closes the open tick soon, and tells whoever waits for it.

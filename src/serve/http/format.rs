@@ -3,14 +3,13 @@
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use arrow::ipc::writer::StreamWriter;
-use arrow::json::WriterBuilder;
-use arrow::json::writer::LineDelimited;
 use serde_json::json;
 
 use super::accept::Format;
 use super::error::ApiError;
 use crate::sql::csv::write_csv;
 use crate::sql::error::SqlError;
+use crate::sql::json_lines::json_lines;
 
 /// Turns rows into bytes.
 pub(super) enum Encoder {
@@ -98,14 +97,6 @@ impl Encoder {
             _ => None,
         }
     }
-}
-
-/// Each row of `batch` as a JSON object and a line feed; no value holds a line feed of its own.
-pub(super) fn json_lines(batch: &RecordBatch) -> Result<Vec<u8>, SqlError> {
-    let mut writer = WriterBuilder::new().with_explicit_nulls(true).build::<_, LineDelimited>(vec![]);
-    writer.write(batch)?;
-    writer.finish()?;
-    Ok(writer.into_inner())
 }
 
 /// An object has each name once.

@@ -31,7 +31,6 @@ use serde_json::{Value, json};
 use tokio::sync::watch;
 
 use super::error::ApiError;
-use super::format::json_lines;
 use super::{Http, PROTOCOL};
 use crate::engine::{Answer, Subscription};
 use crate::serve::flow::pieces_of;
@@ -39,6 +38,7 @@ use crate::serve::measured::Measured;
 use crate::serve::stopped;
 use crate::serve::subscribers::Place;
 use crate::sql::error::SqlError;
+use crate::sql::json_lines::json_lines;
 use crate::sql::statement::{Statement, Subscribe};
 
 /// A silent stream tells that often, in a comment, that it is there.

@@ -120,7 +120,7 @@ impl From<IntakeError> for Refusal {
                 Refusal::Full(format!("the intake is full: {bytes} bytes wait for the workers"))
             }
             IntakeError::NotDurable => Refusal::Full(error.to_string()),
-            IntakeError::Stopped => Refusal::Stopped(error.to_string()),
+            IntakeError::Stopped | IntakeError::OutOfOrder => Refusal::Stopped(error.to_string()),
         }
     }
 }

@@ -167,6 +167,7 @@ fn tag(statement: &Statement) -> &'static str {
         Statement::ShowTables
         | Statement::ShowViews
         | Statement::ShowModels
+        | Statement::ShowConnectors(_)
         | Statement::ShowViewStats(_)
         | Statement::ShowColumns(_)
         | Statement::ShowCreate(_) => "SHOW",

@@ -1,0 +1,158 @@
+//! Changes of a view as messages.
+
+use std::collections::BTreeMap;
+
+use arrow::array::RecordBatch;
+use arrow::datatypes::Schema;
+use serde_json::value::RawValue;
+
+use super::ConnectError;
+use crate::delta::updates::{Diff, Tick};
+use crate::engine::Delivery;
+use crate::sql::connector::{CreateSink, Envelope};
+use crate::sql::json_lines::json_lines;
+
+/// What is told of one change.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Message {
+    /// What it is about; `None` where messages replace none.
+    pub key: Option<Vec<u8>>,
+    /// What there is now; `None` says that there is nothing.
+    pub value: Option<Vec<u8>>,
+}
+
+/// Makes messages of the changes of one view.
+pub(super) struct Encoder {
+    envelope: Envelope,
+    /// The places of the columns of the key.
+    key: Vec<usize>,
+}
+
+/// Of one key at one tick: the rows that went and those that came, each as often as it did.
+#[derive(Default)]
+struct Change {
+    gone: Vec<Vec<u8>>,
+    come: Vec<Vec<u8>>,
+}
+
+impl Encoder {
+    /// Of the sink `sink`, of a view with the columns `schema`.
+    pub fn new(sink: &CreateSink, schema: &Schema) -> Self {
+        let key = sink.key.iter().filter_map(|name| schema.index_of(name).ok()).collect();
+        Encoder { envelope: sink.envelope, key }
+    }
+
+    /// The messages that tell of the changes of one tick, those of one key together.
+    ///
+    /// # Errors
+    ///
+    /// Where the envelope has no word for a change.
+    pub fn messages(&self, delivery: &Delivery) -> Result<Vec<Message>, ConnectError> {
+        let mut changes: BTreeMap<Option<Vec<u8>>, Change> = BTreeMap::new();
+        for chunk in &delivery.chunks {
+            let updates = chunk.updates();
+            let keys = match self.key.is_empty() {
+                true => None,
+                false => {
+                    Some(lines(&updates.rows.project(&self.key).map_err(crate::sql::error::SqlError::from)?)?)
+                }
+            };
+            for (row, line) in lines(&updates.rows)?.into_iter().enumerate() {
+                let change = changes.entry(keys.as_ref().map(|keys| keys[row].clone())).or_default();
+                add(change, line, updates.diffs.get(row));
+            }
+        }
+        let mut messages = vec![];
+        for (key, change) in changes {
+            self.tell(key, change, delivery.tick, &mut messages)?;
+        }
+        Ok(messages)
+    }
+
+    fn tell(
+        &self,
+        key: Option<Vec<u8>>,
+        change: Change,
+        tick: Tick,
+        messages: &mut Vec<Message>,
+    ) -> Result<(), ConnectError> {
+        let Change { mut gone, mut come } = change;
+        match self.envelope {
+            Envelope::Append => match gone.pop() {
+                Some(row) => return Err(ConnectError::Gone(shown(&row))),
+                None => messages
+                    .extend(come.into_iter().map(|row| Message { key: key.clone(), value: Some(row) })),
+            },
+            Envelope::Upsert => match come.len() {
+                0 | 1 => messages.push(Message { key, value: come.pop() }),
+                _ => return Err(ConnectError::Ambiguous(shown(&key.unwrap_or_default()))),
+            },
+            Envelope::Debezium => {
+                // Without a key nothing says which row became which.
+                let pairs = if key.is_some() { gone.len().min(come.len()) } else { 0 };
+                let (pairs_gone, pairs_come) = (gone.drain(..pairs), come.drain(..pairs));
+                for (before, after) in pairs_gone.zip(pairs_come).collect::<Vec<_>>() {
+                    messages.push(debezium(key.clone(), Some(&before), Some(&after), tick)?);
+                }
+                for before in &gone {
+                    messages.push(debezium(key.clone(), Some(before), None, tick)?);
+                }
+                for after in &come {
+                    messages.push(debezium(key.clone(), None, Some(after), tick)?);
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+fn add(change: &mut Change, line: Vec<u8>, diff: Diff) {
+    let to = if diff < 0 { &mut change.gone } else { &mut change.come };
+    let times = usize::try_from(diff.unsigned_abs()).unwrap_or(usize::MAX);
+    to.extend(std::iter::repeat_n(line, times));
+}
+
+/// Each row as a JSON object.
+fn lines(rows: &RecordBatch) -> Result<Vec<Vec<u8>>, ConnectError> {
+    let text = json_lines(rows)?;
+    let lines = text.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
+    Ok(lines.map(<[u8]>::to_vec).collect())
+}
+
+/// The fields of Debezium's change events that say what changed.
+#[derive(serde::Serialize)]
+struct Event<'a> {
+    before: Option<&'a RawValue>,
+    after: Option<&'a RawValue>,
+    op: &'static str,
+    ts_ms: Tick,
+}
+
+fn debezium(
+    key: Option<Vec<u8>>,
+    before: Option<&Vec<u8>>,
+    after: Option<&Vec<u8>>,
+    ts_ms: Tick,
+) -> Result<Message, ConnectError> {
+    let op = match (before, after) {
+        (None, _) => "c",
+        (Some(_), None) => "d",
+        (Some(_), Some(_)) => "u",
+    };
+    let (before, after) = (before.map(raw).transpose()?, after.map(raw).transpose()?);
+    let value = serde_json::to_vec(&Event { before, after, op, ts_ms }).map_err(json)?;
+    Ok(Message { key, value: Some(value) })
+}
+
+/// A row as it is in a larger object.
+fn raw(row: &Vec<u8>) -> Result<&RawValue, ConnectError> {
+    serde_json::from_slice(row).map_err(json)
+}
+
+fn json(error: serde_json::Error) -> ConnectError {
+    ConnectError::Rows(arrow::error::ArrowError::JsonError(error.to_string()).into())
+}
+
+fn shown(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}

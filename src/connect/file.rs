@@ -1,0 +1,101 @@
+//! A sink that writes to a file of JSON lines.
+//!
+//! Each line is `{"tick_at":1767225600000,"change":...}`, where the change is the row, or what the envelope makes of it, and
+//! `key` the key where there is one. All lines of a tick are written and made durable together; lines of a tick that was cut off are taken away when the
+//! file is opened again.
+
+use std::fs::{File, OpenOptions};
+use std::io::{BufRead, BufReader, Seek, SeekFrom, Write};
+
+use serde_json::value::RawValue;
+
+use super::ConnectError;
+use super::settings::required;
+use super::sink::{Destination, Told};
+use crate::delta::updates::Tick;
+use crate::sql::connector::CreateSink;
+
+/// A line of the file.
+#[derive(serde::Serialize, serde::Deserialize)]
+struct Line<'a> {
+    /// The tick, in milliseconds since 1970 UTC.
+    tick_at: Tick,
+    /// How many lines of the tick follow.
+    more: usize,
+    #[serde(borrow, skip_serializing_if = "Option::is_none", default)]
+    key: Option<&'a RawValue>,
+    #[serde(borrow)]
+    change: Option<&'a RawValue>,
+}
+
+/// A file that ticks are added to.
+pub(super) struct FileSink {
+    path: String,
+    file: File,
+    last: Option<Tick>,
+}
+
+impl FileSink {
+    /// Opens the file of `sink`, and takes away what is no whole tick.
+    pub fn open(sink: &CreateSink) -> Result<Self, ConnectError> {
+        let path = required(&sink.options, "path")?;
+        let failed = |action| {
+            let path = path.clone();
+            move |reason| ConnectError::File { action, path: path.clone(), reason }
+        };
+        let opened = OpenOptions::new().create(true).truncate(false).read(true).write(true).open(&path);
+        let mut file = opened.map_err(failed("open"))?;
+        let (length, last) = whole(&file).map_err(failed("read"))?;
+        file.set_len(length).map_err(failed("truncate"))?;
+        file.seek(SeekFrom::End(0)).map_err(failed("seek in"))?;
+        Ok(FileSink { path, file, last })
+    }
+
+    fn failed(&self, action: &'static str) -> impl Fn(std::io::Error) -> ConnectError {
+        let path = self.path.clone();
+        move |reason| ConnectError::File { action, path: path.clone(), reason }
+    }
+}
+
+/// How many bytes of `file` are whole ticks, and the last of these.
+fn whole(file: &File) -> std::io::Result<(u64, Option<Tick>)> {
+    let (mut read, mut length, mut last) = (0, 0, None);
+    let mut reader = BufReader::new(file);
+    let mut line = vec![];
+    loop {
+        line.clear();
+        let bytes = reader.read_until(b'\n', &mut line)?;
+        read += bytes as u64;
+        let Some(text) = line.strip_suffix(b"\n") else { return Ok((length, last)) };
+        let Ok(parsed) = serde_json::from_slice::<Line<'_>>(text) else { return Ok((length, last)) };
+        if parsed.more == 0 {
+            (length, last) = (read, Some(parsed.tick_at));
+        }
+    }
+}
+
+impl Destination for FileSink {
+    fn last(&mut self) -> Result<Option<Tick>, ConnectError> {
+        Ok(self.last)
+    }
+
+    fn deliver(&mut self, ticks: &[Told]) -> Result<(), ConnectError> {
+        let raw = |text: &Option<Vec<u8>>| -> Result<Option<Box<RawValue>>, serde_json::Error> {
+            text.as_ref().map(|text| serde_json::from_slice(text)).transpose()
+        };
+        let json = |error: serde_json::Error| self.failed("write")(error.into());
+        let mut bytes = vec![];
+        for told in ticks {
+            for (place, message) in told.messages.iter().enumerate() {
+                let (key, change) = (raw(&message.key).map_err(json)?, raw(&message.value).map_err(json)?);
+                let (key, change) = (key.as_deref(), change.as_deref());
+                let line = Line { tick_at: told.tick, more: told.messages.len() - place - 1, key, change };
+                serde_json::to_writer(&mut bytes, &line).map_err(json)?;
+                bytes.push(b'\n');
+            }
+        }
+        let written = self.file.write_all(&bytes).and_then(|()| self.file.sync_data());
+        // What is there of it is taken away when the file is opened again.
+        written.map_err(self.failed("write"))
+    }
+}

@@ -1,0 +1,80 @@
+//! How a source or a sink does, told by whoever runs it.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
+
+/// What a source or a sink does now.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Condition {
+    /// It has not begun yet.
+    #[default]
+    Starting,
+    /// It moves rows.
+    Running,
+    /// It tries again soon: why.
+    Retrying(String),
+    /// It has given up, until it is told to go on: why.
+    Failed(String),
+}
+
+/// A partition of a source.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Partition {
+    pub end: Option<i64>,
+}
+
+/// What was moved since the start, and how it goes.
+#[derive(Debug, Default)]
+pub struct Activity {
+    condition: Mutex<Condition>,
+    messages: AtomicU64,
+    bytes: AtomicU64,
+    /// Batches that were handed over, or transactions that were committed.
+    batches: AtomicU64,
+    /// Attempts that failed.
+    failures: AtomicU64,
+    partitions: Mutex<BTreeMap<i32, Partition>>,
+}
+
+impl Activity {
+    /// It does something else now.
+    pub fn tell(&self, condition: Condition) {
+        let mut now = self.condition.lock().unwrap_or_else(PoisonError::into_inner);
+        if matches!(condition, Condition::Retrying(_) | Condition::Failed(_)) {
+            self.failures.fetch_add(1, Ordering::Relaxed);
+        }
+        *now = condition;
+    }
+
+    /// What it does now.
+    pub fn condition(&self) -> Condition {
+        self.condition.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// A batch, or transaction, of `messages` with together `bytes` has arrived.
+    pub fn moved(&self, messages: u64, bytes: u64) {
+        self.messages.fetch_add(messages, Ordering::Relaxed);
+        self.bytes.fetch_add(bytes, Ordering::Relaxed);
+        self.batches.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// The offset behind the last message that there is in `partition`; `None` once it is another's to read.
+    pub fn end(&self, partition: i32, end: Option<i64>) {
+        let mut partitions = self.partitions.lock().unwrap_or_else(PoisonError::into_inner);
+        match end {
+            Some(end) => partitions.entry(partition).or_default().end = Some(end),
+            None => drop(partitions.remove(&partition)),
+        }
+    }
+
+    /// Messages, bytes, batches and failures since the start.
+    pub(super) fn counts(&self) -> [u64; 4] {
+        [&self.messages, &self.bytes, &self.batches, &self.failures]
+            .map(|count| count.load(Ordering::Relaxed))
+    }
+
+    pub(super) fn partitions(&self) -> BTreeMap<i32, Partition> {
+        self.partitions.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
