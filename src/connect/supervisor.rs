@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::runtime::Handle;
 use tokio::sync::watch;
@@ -16,7 +16,10 @@ use crate::engine::{Condition, Connectors, DefinedSink, DefinedSource, Live, Swi
 const RETRY_MIN: Duration = Duration::from_millis(100);
 
 /// The longest that it takes.
-const RETRY_MAX: Duration = Duration::from_secs(10);
+const RETRY_MAX: Duration = Duration::from_secs(5);
+
+/// How long a source that cannot reach what it reads holds the stream clock back.
+pub(super) const HOLD_MAX: Duration = Duration::from_secs(300);
 
 /// All sources and sinks that run.
 pub struct Connections {
@@ -144,7 +147,12 @@ fn begin(one: Runnable, turn: u64, live: Live) -> Running {
 /// Runs `one`, again where it fails, until it is to end.
 fn keep_running(one: &Runnable, live: &Live, handle: &Handle, stop: &Stop) {
     let activity = &one.switch().activity;
-    let mut wait = RETRY_MIN;
+    let (mut wait, mut failing_since) = (RETRY_MIN, Instant::now());
+    // While a source fails the clock waits for what it would read.
+    let held = match one {
+        Runnable::Source(source) => Some(live.sender_of(source)),
+        Runnable::Sink(_) => None,
+    };
     activity.tell(Condition::Starting);
     while !stop.is_due() {
         let error = match one.run(live, handle, stop) {
@@ -153,16 +161,20 @@ fn keep_running(one: &Runnable, live: &Live, handle: &Handle, stop: &Stop) {
         };
         // What had worked is tried again soon.
         if activity.condition() == Condition::Running {
-            wait = RETRY_MIN;
+            (wait, failing_since) = (RETRY_MIN, Instant::now());
         }
         let name = one.name();
         if error.is_final() {
             tracing::error!(name, %error, "it stands still until it is told to go on");
+            let _ = held.as_ref().map(|held| handle.block_on(held.leave()));
             return activity.tell(Condition::Failed(error.to_string()));
         }
         tracing::warn!(name, %error, "it is tried again");
         activity.tell(Condition::Retrying(error.to_string()));
         handle.block_on(async {
+            if let Some(held) = held.as_ref().filter(|_| failing_since.elapsed() < HOLD_MAX) {
+                let _ = held.announce().await;
+            }
             let _ = tokio::time::timeout(wait, stop.due()).await;
         });
         wait = (2 * wait).min(RETRY_MAX);

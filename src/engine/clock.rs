@@ -74,6 +74,11 @@ impl StreamClock {
         self.observe(source, i64::MIN, seen, 0);
     }
 
+    /// Nothing comes of `source` any more.
+    pub fn forget(&mut self, source: SourceId) {
+        self.sources.remove(&source);
+    }
+
     /// The stream time at `at`, when the wall clock shows `wall_ms`; in milliseconds since 1970 UTC.
     pub fn now(&mut self, at: Instant, wall_ms: u64) -> u64 {
         let idle = self.options.idle;
@@ -144,7 +149,10 @@ mod tests {
         assert_eq!(clock.now(start, 200_000), 0);
         clock.observe(2, ns(90_000), start + SECOND, 201_000);
         assert_eq!(clock.now(start + SECOND, 201_000), 88_000);
-        // One of which nothing comes is idle one day.
+        // One that goes holds back nothing, and one of which nothing comes is idle one day.
+        clock.expect(4, start + SECOND);
+        clock.forget(4);
+        assert_eq!(clock.now(start + SECOND, 201_000), 88_000);
         clock.expect(3, start + SECOND);
         clock.observe(1, ns(150_000), start + 11 * SECOND, 211_000);
         assert_eq!(clock.now(start + 11 * SECOND, 211_000), 148_000);

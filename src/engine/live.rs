@@ -11,7 +11,6 @@ mod writes;
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use arrow::array::RecordBatch;
@@ -20,7 +19,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
 
 pub(super) use self::intake::Item;
 pub use self::intake::{Incoming, IntakeError, Receipt, Source};
-use self::intake::{Intake, append_joined};
+use self::intake::{Intake, Presence, append_joined};
 pub(super) use self::journal::Durable;
 use self::journal::Journalled;
 pub use self::journal::{Recovered, RecoveryError};
@@ -29,7 +28,7 @@ use super::collector::{IntakeCollector, JournalCollector};
 use super::limits::{Limits, PLANNING_STACK_BYTES, Rows};
 use super::reader::Reader;
 use super::writer::{Request, Written};
-use super::{Answer, Connectors, Database, EngineError, channels};
+use super::{Answer, Connectors, Database, DefinedSource, EngineError, channels};
 use crate::fault;
 use crate::journal::Health;
 use crate::observe::Metrics;
@@ -153,6 +152,10 @@ impl Live {
             journal: journal.map(Journalled::new),
             stopping: None,
         };
+        // What sources have to read since the last stop comes before the clock goes on.
+        for source in connectors.borrow().sources.values().filter(|source| source.switch.run().is_some()) {
+            owner.clock.expect(intake.sender_of(source), Instant::now());
+        }
         std::thread::Builder::new()
             .name("engine".to_owned())
             .stack_size(PLANNING_STACK_BYTES)
@@ -231,8 +234,12 @@ impl Live {
 
     /// A sender of telemetry that was not there before.
     pub fn source(&self) -> Source {
-        let id = self.intake.next_source.fetch_add(1, Ordering::Relaxed);
-        Source { id, intake: self.intake.clone() }
+        Source { id: self.intake.next_sender(), intake: self.intake.clone() }
+    }
+
+    /// The sender that `source` is as a whole, before it reads any partition.
+    pub fn sender_of(&self, source: &DefinedSource) -> Source {
+        Source { id: self.intake.sender_of(source), intake: self.intake.clone() }
     }
 
     /// Takes in what was accepted, closes a last tick and ends the owning thread. Whoever is still
@@ -406,8 +413,10 @@ impl Owner {
         self.behind = Some(item.received);
         self.held_bytes += item.space.num_permits() * intake::PERMIT_BYTES;
         self.held.push(item.space);
-        if item.rows.is_empty() && item.position.is_none() {
-            self.clock.expect(item.source, item.received);
+        match item.presence {
+            Presence::Sends => {}
+            Presence::Expected => self.clock.expect(item.source, item.received),
+            Presence::Gone => self.clock.forget(item.source),
         }
         for Incoming { relation, rows, latest_ns } in item.rows {
             if let Some(latest_ns) = latest_ns {

@@ -239,7 +239,9 @@ mod tests {
             for chunk in &delivery.chunks {
                 let updates = chunk.updates();
                 let values = updates.rows.column(0).as_primitive::<Int64Type>();
-                rows.extend((0..updates.len()).map(|row| format!("{}x{}", values.value(row), updates.diffs.get(row))));
+                rows.extend(
+                    (0..updates.len()).map(|row| format!("{}x{}", values.value(row), updates.diffs.get(row))),
+                );
             }
             rows.sort();
             format!("{}: {}", delivery.tick, rows.join(" "))
@@ -264,7 +266,11 @@ mod tests {
         assert_eq!((outbox.to_note(), outbox.to_note()), (Some(11), None));
         outbox.delivered(13);
         outbox.push(&change(14, &[]));
-        assert_eq!(outbox.progress().delivered, 14, "a tick without changes is delivered with those before it");
+        assert_eq!(
+            outbox.progress().delivered,
+            14,
+            "a tick without changes is delivered with those before it"
+        );
         assert_eq!(outbox.to_note(), Some(13));
     }
 

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use futures::FutureExt;
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer, ConsumerContext, Rebalance};
@@ -15,12 +16,15 @@ use super::decode::{Decoding, reject};
 use super::source::Fetched;
 use crate::connect::ConnectError;
 use crate::connect::error::kafka;
-use crate::connect::supervisor::Stop;
+use crate::connect::supervisor::{HOLD_MAX, Stop};
 use crate::engine::{DefinedSource, Incoming, IntakeError, Live, Position, Source};
 use crate::fault;
 
 /// What was handed over and may not be durable yet, at most.
 const UNDER_WAY_MAX: usize = 256;
+
+/// How long a broker may take to say where a partition ends, while others wait to be read.
+const LOOK_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Where a partition is read from, that nothing came from yet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,10 +68,11 @@ pub(super) struct Reader {
     state: Mutex<State>,
 }
 
-#[derive(Default)]
 struct State {
     partitions: BTreeMap<i32, Partition>,
     under_way: VecDeque<UnderWay>,
+    /// When the broker last said where the partitions end.
+    answered: Instant,
     /// What failed where nobody could be told.
     failure: Option<ConnectError>,
 }
@@ -78,8 +83,9 @@ struct Partition {
     sender: Source,
     /// Where the engine stands once it has taken all that was handed over.
     stands: Option<i64>,
-    /// The next offset to hand over.
+    /// The next offset to hand over, and the one behind the last that there is, as far as it is known.
     next: i64,
+    end: i64,
     /// What is durable and not committed to the group.
     to_commit: Option<i64>,
 }
@@ -104,7 +110,9 @@ impl Reader {
         start: Start,
     ) -> Self {
         let decoding = Decoding::of(&source);
-        Reader { source, live, handle, stop, topic, group, start, decoding, state: Mutex::default() }
+        let (partitions, under_way) = Default::default();
+        let state = State { partitions, under_way, answered: Instant::now(), failure: None };
+        Reader { source, live, handle, stop, topic, group, start, decoding, state: Mutex::new(state) }
     }
 
     pub fn topic(&self) -> &str {
@@ -120,19 +128,24 @@ impl Reader {
         self.state().failure.take().map_or(Ok(()), Err)
     }
 
-    /// Begins to read `partitions`, and no others; where each begins.
+    /// Begins to read `partitions`; where each begins.
     pub fn begin(
         &self,
         consumer: &BaseConsumer<Self>,
         partitions: &[i32],
     ) -> Result<Vec<(i32, i64)>, ConnectError> {
         let mut offsets = vec![];
-        self.state().partitions.retain(|partition, _| partitions.contains(partition));
         for &partition in partitions {
             offsets.push((partition, self.begin_one(consumer, partition)?));
         }
         self.settle_all()?;
+        self.begun()?;
         Ok(offsets)
+    }
+
+    /// From here on the stream clock waits for partitions, and no more for the source as a whole.
+    fn begun(&self) -> Result<(), ConnectError> {
+        Ok(self.handle.block_on(self.live.sender_of(&self.source).leave())?)
     }
 
     fn begin_one(&self, consumer: &BaseConsumer<Self>, partition: i32) -> Result<i64, ConnectError> {
@@ -158,11 +171,9 @@ impl Reader {
             rows = reject(&self.topic, partition, wanted, &reason);
         }
         let sender = self.live.source();
-        if begin < high {
-            // The clock is not to run ahead of a partition that is behind.
-            self.handle.block_on(sender.announce())?;
-        }
-        let state = Partition { sender, stands: own, next: begin, to_commit: None };
+        // The clock is not to run ahead of a partition that is behind, or falls behind while others are begun.
+        self.handle.block_on(sender.announce())?;
+        let state = Partition { sender, stands: own, next: begin, end: high, to_commit: None };
         self.state().partitions.insert(partition, state);
         self.source.switch.activity.end(partition, Some(high));
         if own != Some(begin) {
@@ -289,12 +300,28 @@ impl Reader {
         self.commit(consumer, false)?;
         let partitions: Vec<i32> = self.state().partitions.keys().copied().collect();
         for partition in partitions {
-            // Where the broker does not answer it is not known; the client says so elsewhere.
-            let watermarks = consumer.fetch_watermarks(&self.topic, partition, TIMEOUT);
-            let Ok((_, high)) = watermarks else { break };
+            let high = match consumer.fetch_watermarks(&self.topic, partition, LOOK_TIMEOUT) {
+                Ok((_, high)) => high,
+                // The client says elsewhere that the broker does not answer.
+                Err(_) => return self.hold(|_| true),
+            };
             self.source.switch.activity.end(partition, Some(high));
+            self.state().partitions.entry(partition).and_modify(|state| state.end = high);
         }
-        Ok(())
+        self.state().answered = Instant::now();
+        self.hold(|partition| partition.next < partition.end)
+    }
+
+    /// Has the stream clock wait for partitions that `is_behind`: they are not idle.
+    fn hold(&self, is_behind: impl Fn(&Partition) -> bool) -> Result<(), ConnectError> {
+        let state = self.state();
+        if state.answered.elapsed() > HOLD_MAX {
+            return Ok(());
+        }
+        let behind = state.partitions.values().filter(|partition| is_behind(partition));
+        let behind: Vec<Source> = behind.map(|partition| partition.sender.clone()).collect();
+        drop(state);
+        behind.iter().try_for_each(|sender| Ok(self.handle.block_on(sender.announce())?))
     }
 
     /// Tells the group what is durable.
@@ -326,7 +353,8 @@ impl Reader {
             let offset = self.begin_one(consumer, element.partition())?;
             element.set_offset(Offset::Offset(offset)).map_err(kafka("set a position"))?;
         }
-        self.settle_all()
+        self.settle_all()?;
+        self.begun()
     }
 
     /// The group takes `list` away: what is under way is finished first, so that others go on behind it.

@@ -7,13 +7,14 @@ mod stats;
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use arrow::datatypes::SchemaRef;
 use tokio::sync::watch;
 
 pub use self::activity::{Activity, Condition};
 pub(super) use self::stats::{SINK_STATS, SOURCE_STATS, relations};
+use super::clock::SourceId;
 use super::outbox::Outbox;
 use super::worker::Command;
 use super::{Engine, EngineError};
@@ -85,6 +86,8 @@ pub struct DefinedSource {
     pub definition: CreateSource,
     /// The columns of its table, where it has one of its own.
     pub schema: Option<SchemaRef>,
+    /// What the stream clock calls the source as a whole, while it has not begun to read partitions.
+    pub(super) sender: OnceLock<SourceId>,
     positions: Mutex<BTreeMap<i32, i64>>,
 }
 

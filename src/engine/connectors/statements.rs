@@ -1,7 +1,7 @@
 //! Statements about sources and sinks.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 
 use super::{CONNECTORS_MAX, Connectors, DefinedSink, DefinedSource, Switch};
 use crate::engine::database::texts;
@@ -31,8 +31,8 @@ impl Database {
             Box::pin(self.execute(Statement::CreateTable(table.clone()))).await?;
             schema = self.engine.table_definition(&source.name).map(|table| table.schema.clone());
         }
-        let (switch, positions) = (self.next_connector(), Mutex::default());
-        let defined = Arc::new(DefinedSource { switch, definition: source, schema, positions });
+        let (switch, sender, positions) = (self.next_connector(), OnceLock::new(), Mutex::default());
+        let defined = Arc::new(DefinedSource { switch, definition: source, schema, sender, positions });
         let name = defined.definition.name.clone();
         self.engine.edit_connectors(|all| drop(all.sources.insert(name, defined)));
         Ok(done)

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 use arrow::array::RecordBatch;
@@ -13,7 +13,7 @@ use super::record::Event;
 use crate::delta::row_store::bytes_of;
 use crate::engine::clock::SourceId;
 use crate::engine::connectors::Position;
-use crate::engine::{Engine, EngineError};
+use crate::engine::{DefinedSource, Engine, EngineError};
 use crate::journal::Record;
 use crate::telemetry::{Batch, Table};
 
@@ -104,9 +104,21 @@ pub struct Source {
     pub(super) intake: Intake,
 }
 
+/// What a request means to the stream clock.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Presence {
+    /// It brings rows.
+    Sends,
+    /// Rows will come: the clock is to wait for them, until the sender is idle.
+    Expected,
+    /// None will.
+    Gone,
+}
+
 /// What one request brought.
 pub struct Item {
     pub source: SourceId,
+    pub presence: Presence,
     pub rows: Vec<Incoming>,
     /// Where the source stands behind them, if they are from one.
     pub position: Option<Position>,
@@ -152,7 +164,29 @@ impl Source {
 
     /// Says that rows will come: the stream clock waits for them, until this is idle.
     pub async fn announce(&self) -> Result<(), IntakeError> {
-        self.hand_over(None, vec![]).await.map(drop)
+        self.say(Presence::Expected).await
+    }
+
+    /// Says that no rows will come.
+    pub async fn leave(&self) -> Result<(), IntakeError> {
+        self.say(Presence::Gone).await
+    }
+
+    async fn say(&self, presence: Presence) -> Result<(), IntakeError> {
+        let space =
+            self.intake.space.clone().acquire_many_owned(0).await.map_err(|_| IntakeError::Stopped)?;
+        let (source, received) = (self.id, Instant::now());
+        let item = Item {
+            source,
+            presence,
+            rows: vec![],
+            position: None,
+            received,
+            space,
+            record: None,
+            done: None,
+        };
+        self.intake.items.send(item).await.map_err(|_| IntakeError::Stopped)
     }
 
     async fn hand_over(
@@ -177,6 +211,7 @@ impl Source {
     ) -> Result<(Item, Receipt), IntakeError> {
         let mut item = Item {
             source: self.id,
+            presence: Presence::Sends,
             rows,
             position,
             received: Instant::now(),
@@ -184,7 +219,7 @@ impl Source {
             record: None,
             done: None,
         };
-        if self.intake.is_journalled && (position.is_some() || !item.rows.is_empty()) {
+        if self.intake.is_journalled {
             let event = Event::Accepted { position, rows: item.rows.clone() };
             item.record = Some(event.record().map_err(|_| IntakeError::NotDurable)?);
         }
@@ -199,6 +234,16 @@ impl Source {
 }
 
 impl Intake {
+    /// A number for a sender that was not there before.
+    pub fn next_sender(&self) -> SourceId {
+        self.next_source.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// The number of the sender that `source` is as a whole.
+    pub fn sender_of(&self, source: &DefinedSource) -> SourceId {
+        *source.sender.get_or_init(|| self.next_sender())
+    }
+
     /// The space that `rows` take, never more than there is at all.
     fn units(&self, rows: &[Incoming]) -> u32 {
         let bytes: usize = rows.iter().map(|b| bytes_of(&b.rows)).sum();

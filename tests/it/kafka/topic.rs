@@ -34,6 +34,14 @@ pub fn write(client: &ClientConfig, topic: &str, messages: &[(i32, Vec<u8>)]) {
     producer.flush(PATIENCE).expect("all are written");
 }
 
+/// How many messages were ever written to `topic`.
+pub fn ends(client: &ClientConfig, topic: &str) -> u64 {
+    let consumer: BaseConsumer = client.create().expect("a consumer");
+    let metadata = consumer.fetch_metadata(Some(topic), PATIENCE).expect("an answer");
+    let end = |partition| consumer.fetch_watermarks(topic, partition, PATIENCE).expect("an answer").1;
+    metadata.topics()[0].partitions().iter().map(|partition| end(partition.id()) as u64).sum()
+}
+
 /// All messages of `topic` that are committed, from its beginning to its end.
 pub fn read(client: &ClientConfig, topic: &str) -> Vec<Read> {
     let mut config = client.clone();
