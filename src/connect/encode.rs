@@ -139,13 +139,13 @@ fn debezium(
         (Some(_), None) => "d",
         (Some(_), Some(_)) => "u",
     };
-    let (before, after) = (before.map(raw).transpose()?, after.map(raw).transpose()?);
+    let (before, after) = (before.map(|row| raw(row)).transpose()?, after.map(|row| raw(row)).transpose()?);
     let value = serde_json::to_vec(&Event { before, after, op, ts_ms }).map_err(json)?;
     Ok(Message { key, value: Some(value) })
 }
 
 /// A row as it is in a larger object.
-fn raw(row: &Vec<u8>) -> Result<&RawValue, ConnectError> {
+fn raw(row: &[u8]) -> Result<&RawValue, ConnectError> {
     serde_json::from_slice(row).map_err(json)
 }
 

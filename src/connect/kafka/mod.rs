@@ -16,11 +16,16 @@ use crate::sql::connector::Options;
 /// How long a broker may take to answer.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
+/// How often the client asks who leads partitions.
+const METADATA_MS: &str = "5000";
+
 /// The settings of a client: the brokers, and the properties that were given.
 fn client(options: &Options) -> Result<ClientConfig, ConnectError> {
     let mut config = ClientConfig::new();
     config.set("bootstrap.servers", required(options, "brokers")?);
     config.set("client.id", "undercurrent");
+    // A partition that has no leader for a moment is looked for again in seconds, and not in five minutes.
+    config.set("topic.metadata.refresh.interval.ms", METADATA_MS);
     for (name, value) in options.properties() {
         config.set(name, resolved(name, value)?);
     }

@@ -301,8 +301,8 @@ mod tests {
 
     fn events() -> Vec<Event> {
         let parts = vec![(rows(), Run::Constant(-1)), (rows(), Run::from_vec(vec![2, -1, 1]))];
+        let own = vec![Incoming::new("clicks".to_owned(), rows(), None)];
         let rows: Vec<Incoming> = batches().into_iter().map(Incoming::from).collect();
-        let own = vec![Incoming::new("clicks".to_owned(), super::tests::rows(), None)];
         let first = Position { source: 1, partition: 0, after: None, through: 1 };
         let position = Position { source: u64::MAX, partition: 7, after: Some(0), through: i64::MAX };
         vec![

@@ -84,6 +84,19 @@ impl Broker {
         let _ = process.wait();
     }
 
+    /// Has it stand still for `time`, as a machine that swaps does.
+    pub fn pause(&self, time: Duration) {
+        let signal = |name: &str| {
+            let script = self.process.lock().unwrap_or_else(PoisonError::into_inner).id().to_string();
+            // The broker is the only child of the shell that guards it, beside what waits for the pipe.
+            let sent = Command::new("pkill").args(["-x", "-P", &script, "--signal", name, "java"]).status();
+            assert!(sent.expect("pkill").success(), "the broker runs");
+        };
+        signal("STOP");
+        std::thread::sleep(time);
+        signal("CONT");
+    }
+
     /// Starts it again, on what it had.
     pub fn restart(&self) {
         let launched = launch(&self.jars, self.folder.path(), self.port);

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
 
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
@@ -16,6 +17,9 @@ use crate::server::{PATIENCE, Server, eventually};
 
 const PARTITIONS: i32 = 4;
 const KEYS: u64 = 7;
+
+/// So long that a broker loses its partitions for a while.
+const PAUSE: Duration = Duration::from_secs(3);
 
 /// How often something is killed, unless a variable says otherwise.
 fn times(variable: &str, default: usize) -> usize {
@@ -49,7 +53,7 @@ fn produce(broker: &Broker, topic: &str, is_over: &AtomicBool, written: &AtomicU
                 Err(_) => break,
             }
         }
-        producer.poll(std::time::Duration::from_millis(20));
+        producer.poll(Duration::from_millis(20));
         written.store(id, Ordering::Relaxed);
     }
     producer.flush(PATIENCE).expect("all are written");
@@ -103,7 +107,8 @@ impl Pipeline<'_> {
         );
         let count = "SELECT count(*) AS n, count(DISTINCT id) AS ids, max(id) AS last FROM events";
         let all = format!("{{\"ids\":{written},\"last\":{},\"n\":{written}}}", written - 1);
-        eventually(|| (rows(server, count), self.debug(server, written)), |(rows, _)| *rows == [all.clone()]);
+        let told = || (rows(server, count), rows(server, "SELECT * FROM source_stats"));
+        eventually(told, |(rows, _)| *rows == [all.clone()]);
         let idle =
             "SELECT sum(waiting_rows) AS n FROM sink_stats WHERE state = 'running' HAVING count(*) = 3";
         eventually(|| rows(server, idle), |rows| *rows == ["{\"n\":0}"]);
@@ -114,24 +119,6 @@ impl Pipeline<'_> {
         self.check_sums(server);
         self.check_kept(written);
         self.check_windows(server);
-    }
-
-    fn debug(&self, server: &Server, written: u64) -> String {
-        let lag = rows(server, "SELECT sum(lag_messages) AS n FROM source_partition_stats");
-        if lag != ["{\"n\":0}"] {
-            return format!("{lag:?} {:?} {:?}", rows(server, "SELECT * FROM source_stats"), rows(server, "SELECT p.*, (SELECT count(*) FROM events e WHERE e.id % 4 = p.partition) AS n FROM source_partition_stats p"));
-        }
-        let ids: BTreeSet<u64> = rows(server, "SELECT id FROM events")
-            .iter()
-            .map(|r| r.trim_start_matches("{\"id\":").trim_end_matches('}').parse().unwrap())
-            .collect();
-        let missing: Vec<u64> = (0..written).filter(|id| !ids.contains(id)).collect();
-        format!(
-            "{missing:?} {:?} {:?} {:?}",
-            rows(server, "SELECT * FROM ingest_errors LIMIT 3"),
-            rows(server, "SELECT * FROM source_partition_stats"),
-            rows(server, "SELECT * FROM stream_stats")
-        )
     }
 
     /// Each change of a key begins with the row that the one before it ended with.
@@ -152,7 +139,7 @@ impl Pipeline<'_> {
 
     /// Each row that came is there once.
     fn check_kept(&self, written: u64) {
-        let expected: Vec<u64> = (0..written).filter(|id| event(*id).1 % 2 == 0).collect();
+        let expected: Vec<u64> = (0..written).filter(|id| event(*id).1.is_multiple_of(2)).collect();
         let messages = topic::read(&self.broker.client(), &self.topic("kept"));
         let id = |message: &topic::Read| -> u64 {
             let row: Value = serde_json::from_str(message.value.as_ref().expect("a row")).expect("JSON");
@@ -171,6 +158,7 @@ impl Pipeline<'_> {
         let there = rows(server, "SELECT * FROM windows");
         let distinct: BTreeSet<&String> = told.iter().collect();
         assert_eq!(told.len(), distinct.len(), "a window is told twice");
+        // Partitions hold the clock back, whatever is killed: no window is told before its last row is there.
         let others: Vec<&String> = told.iter().filter(|row| !there.contains(row)).collect();
         let corrected = rows(server, "SELECT corrected_rows FROM view_stats WHERE view = 'windows'");
         assert!(
@@ -281,13 +269,17 @@ fn exactly_once_from_topic_to_topic_however_often_the_broker_is_killed() {
     with_events(&broker, &pipeline, |_| {
         let server = start(folder.path(), None).expect("a server");
         pipeline.define(&server);
-        for _ in 0..faults {
+        for round in 0..faults {
             let read = messages(&server) + random.random_range(100..1500);
             eventually(|| messages(&server), |messages| *messages >= read);
-            broker.kill();
-            broker.restart();
+            if round % 3 == 2 {
+                broker.pause(PAUSE);
+            } else {
+                broker.kill();
+                broker.restart();
+            }
         }
         server
     });
-    println!("{faults} times the broker was killed");
+    println!("{faults} times the broker was killed or paused");
 }
