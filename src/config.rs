@@ -68,6 +68,8 @@ pub struct Config {
     pub tls_certificate: Option<PathBuf>,
     /// Its private key (PEM).
     pub tls_key: Option<PathBuf>,
+    /// The brokers and the topic of Kafka to which anomalies are published; `None`: nowhere.
+    pub kafka_anomalies: Option<(String, String)>,
     /// The most connections on each port.
     pub connections_max: usize,
     /// How long a client may take for its handshake, the head of a request, or a body.

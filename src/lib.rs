@@ -5,10 +5,11 @@
 //! operators that keep their results up to date change by change. Results are SQL tables.
 //!
 //! ```text
-//!  OTLP ── serve ──┐                                                                       ┌─► psql, Grafana, ADBC,
-//!  (gRPC, HTTP)    ├─ telemetry ──► engine ── delta: map · distinct · aggregate · join ──► views   HTTP (serve)
-//!  files ── ingest ┘  (OTLP to      (ticks,   ▲   (one operator a file, over Arrow)        └─► subscriptions
-//!  (in order of time)  Arrow)        workers) │
+//!  OTLP ── serve ───┐                                                                      ┌─► psql, Grafana, ADBC,
+//!  (gRPC, HTTP)     │                                                                      │   HTTP (serve)
+//!  Kafka ── connect ├─ telemetry ──► engine ── delta: map · distinct · aggregate · join ──► views ─► subscriptions
+//!  files ── ingest ─┘  (OTLP to      (ticks,   ▲   (one operator a file, over Arrow)       └─► Kafka, webhooks,
+//!  (in order of time)   Arrow)        workers) │                                                files (connect)
 //!                                             sql: SELECT ─► logical plan ─► dataflow
 //!                                                  (DataFusion; functions of detect)
 //! ```
@@ -19,6 +20,7 @@
 //!
 //! | module | what it is |
 //! |---|---|
+//! | [`fault`] | places at which a test ends the process |
 //! | [`telemetry`] | the nouns: Arrow schemas of spans, metrics and logs; OTLP decoded into them |
 //! | [`detect`] | pure numerics: quantile sketches, exact sums, isolation forests, change points, baselines, anomaly scores, log templates |
 //! | [`delta`] | Arrow-native differential dataflow; knows no SQL |
@@ -27,6 +29,7 @@
 //! | [`journal`] | what was accepted, on disk, in its order |
 //! | [`engine`] | workers, the clock, the lives of views, what readers see |
 //! | [`config`] | the settings of the server |
+//! | [`connect`] | what moves rows from and to other systems: sources from Kafka, sinks to Kafka, webhooks and files |
 //! | [`ingest`] | recorded telemetry, read in event-time order |
 //! | [`simulate`] | telemetry of a system that is simulated, with the truth about its faults |
 //! | [`built_in`] | the files of `queries/` and `models/` |
@@ -143,6 +146,17 @@
 //! function in its query draws anew. Streams keep what `engine.stored_bytes_max` lets them, after a restart as before it; a
 //! view that is created later is filled from that.
 //!
+//! Sources and sinks ([`engine::Connectors`]) are definitions to the engine; [`connect`] runs them. What a source read is
+//! accepted together with the position behind it ([`engine::Position`]), which names the position before as well: what comes
+//! behind something that was not taken is not taken either, live and when the journal is played again. The changes of a
+//! sink's view wait in its [`engine::Outbox`] until they have arrived. The journal has each tick as it was closed, so that
+//! they are there again at the same ticks after a crash, and, a tick late, how far a sink was; how far it really was says
+//! what it writes to. Of Kafka the tick is the position of a consumer group that is called as the sink's transactional id,
+//! committed in the transaction with the messages: no topic of progress has to be made, read to its end, or compacted, and if
+//! the broker forgets it after days without changes, the journal has known it for as long. The stream clock waits for
+//! partitions that are behind, for a while also for those that cannot be reached; the first of them to answer does not end
+//! the windows of the others.
+//!
 //! The journal only grows: history in columns, which takes over from it, is to come.
 //!
 //! # Limits
@@ -150,7 +164,7 @@
 //! Each has a name: [`engine::WORKERS_MAX`], `VIEWS_MAX` (1,000), [`engine::TABLES_MAX`], [`sql::table::COLUMNS_MAX`],
 //! [`sql::write::WRITE_ROWS_MAX`], [`sql::write::WRITE_BYTES_MAX`], [`ingest::BATCH_ROWS_MAX`],
 //! [`ingest::LINE_BYTES_MAX`], [`ingest::FILES_MAX`], the fields of [`telemetry::Limits`],
-//! [`engine::SOURCES_MAX`], [`engine::OPEN_ROWS_MAX`], and for a server the settings of [`config`]; a side of a join holds 2^32 - 1
+//! [`engine::SOURCES_MAX`], [`engine::OPEN_ROWS_MAX`], [`engine::CONNECTORS_MAX`], [`engine::WAITING_ROWS_MAX`], and for a server the settings of [`config`]; a side of a join holds 2^32 - 1
 //! rows on a worker, a recursion [`delta::recursion::ROWS_MAX`] in [`delta::recursion::ROUNDS_MAX`] rounds.
 
 pub mod built_in;

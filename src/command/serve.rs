@@ -8,10 +8,11 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
 use super::{CommandError, Outcome, player};
-use crate::config::{Config, SETTINGS};
+use crate::config::{Config, OpenError, SETTINGS};
 use crate::connect::Connections;
 use crate::engine::{Live, PLANNING_STACK_BYTES};
 use crate::serve::{Addresses, Servers};
+use crate::sql::statement::parse;
 
 /// The command with a flag for every setting.
 pub(super) fn command() -> Command {
@@ -71,6 +72,7 @@ pub(super) fn runtime() -> Result<tokio::runtime::Runtime, CommandError> {
 async fn serve(config: Config) -> Result<Outcome, CommandError> {
     let mut signals = Signals::new()?;
     let live = live(&config).await?;
+    publish_anomalies(&config, &live).await?;
     let servers = Servers::start(config, live.clone()).await?;
     let connections = Connections::start(live);
     let Addresses { otlp_grpc, otlp_http, postgres, flight_sql, http } = servers.addresses;
@@ -105,6 +107,21 @@ impl Signals {
             _ = self.terminate.recv() => "SIGTERM",
         }
     }
+}
+
+/// Has anomalies published where `config` says, unless they are already.
+async fn publish_anomalies(config: &Config, live: &Live) -> Result<(), CommandError> {
+    let Some((brokers, topic)) = &config.kafka_anomalies else { return Ok(()) };
+    let quoted = |text: &str| text.replace('\'', "''");
+    let sink = format!(
+        "CREATE SINK IF NOT EXISTS anomalies FROM anomalies INTO KAFKA (brokers = '{}', topic = '{}') KEY (id)",
+        quoted(brokers),
+        quoted(topic)
+    );
+    for statement in parse(&sink).map_err(OpenError::from)? {
+        live.execute(statement).await.map_err(OpenError::from)?;
+    }
+    Ok(())
 }
 
 /// A running database as `config` wants it.

@@ -74,3 +74,14 @@ pub fn path(text: &str) -> Option<PathBuf> {
 pub fn list(text: &str) -> Vec<String> {
     text.split(',').map(str::trim).filter(|s| !s.is_empty()).map(str::to_owned).collect()
 }
+
+/// `brokers/topic`; nothing for an empty text.
+pub(super) fn brokers_and_topic(text: &str) -> Result<Option<(String, String)>, String> {
+    match text.trim().rsplit_once('/') {
+        _ if text.trim().is_empty() => Ok(None),
+        Some((brokers, topic)) if !brokers.is_empty() && !topic.is_empty() => {
+            Ok(Some((brokers.to_owned(), topic.to_owned())))
+        }
+        _ => Err("brokers and a topic such as kafka:9092/anomalies are expected".to_owned()),
+    }
+}

@@ -1,6 +1,8 @@
 //! The list of all settings.
 
-use super::parse::{address, bytes, duration, list, number, optional_duration, path, switch};
+use super::parse::{
+    address, brokers_and_topic, bytes, duration, list, number, optional_duration, path, switch,
+};
 use super::{Config, ConfigError};
 use crate::engine::WORKERS_MAX;
 
@@ -192,6 +194,12 @@ pub const SETTINGS: &[Setting] = &[
         default: "",
         help: "Its private key, a PEM file.",
         set: set!(tls_key, |text| Ok::<_, String>(path(text))),
+    },
+    Setting {
+        key: "kafka.anomalies",
+        default: "",
+        help: "Where the table anomalies is published, as brokers/topic (\"kafka:9092/anomalies\"), by a sink of that name;\nempty: nowhere. CREATE SINK publishes any view.",
+        set: set!(kafka_anomalies, |text| brokers_and_topic(text)),
     },
     Setting {
         key: "limits.connections_max",

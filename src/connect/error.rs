@@ -54,6 +54,16 @@ pub enum ConnectError {
         /// Where it was read up to.
         position: i64,
     },
+    /// A partition has messages, and none of them come.
+    #[error(
+        "nothing comes of partition {partition} of topic \"{topic}\", which has more; the client is made anew"
+    )]
+    Stalled {
+        /// The topic.
+        topic: String,
+        /// The partition.
+        partition: i32,
+    },
     /// The topic has no partitions to read.
     #[error("topic \"{0}\" does not exist, or has no partition that is asked for")]
     NoPartition(String),
@@ -127,6 +137,7 @@ impl ConnectError {
                     )
             }
             ConnectError::NoPartition(_)
+            | ConnectError::Stalled { .. }
             | ConnectError::Intake(_)
             | ConnectError::File { .. }
             | ConnectError::Webhook { .. }

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use crate::in_process::{Got, curl};
 use crate::otlp::client::{JSON, connect, exchange, head};
-use crate::server::Server;
+use crate::server::{Server, eventually};
 
 /// What `sql` gives, or is refused with.
 fn sql(server: &Server, sql: &str) -> Got {
@@ -251,4 +251,37 @@ fn a_folder_is_for_one_server() {
     let error = String::from_utf8_lossy(&output.stderr).into_owned();
     assert_eq!(output.status.code(), Some(1));
     assert!(error.contains("is in use by another process"), "{error}");
+}
+
+#[test]
+fn a_model_has_the_versions_that_it_had() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut server = start(folder.path(), &[]);
+    for statement in [
+        "CREATE MODEL usual USING isolation_forest WITH (retrain = '2 seconds', window = '4 seconds', rows_min = 20, \
+         trees = 10, seed = 3) AS SELECT started_at, duration_ns, length(span_id) AS n FROM spans",
+        "CREATE MATERIALIZED VIEW scored AS \
+         SELECT span_id, anomaly_score(usual, duration_ns, length(span_id), at => started_at) AS score FROM spans",
+    ] {
+        rows(&server, statement);
+    }
+    // A span every 50 ms for half a minute.
+    for id in 1..=600 {
+        assert!(is_acknowledged(server.address("otlp_http"), id));
+    }
+    let versions = "SELECT valid_from, row_count, md5(model::text) AS forest FROM usual";
+    let shown = eventually(|| rows(&server, versions), |rows| rows.len() > 10);
+    let questions = [versions, "SELECT * FROM scored", "SHOW MODELS"];
+    let before = questions.map(|question| rows(&server, question));
+    assert!(before[1].iter().any(|row| !row.contains("null")), "nothing is scored with {shown:?}");
+    for signal in ["KILL", "TERM"] {
+        server.stop(signal);
+        server = start(folder.path(), &[]);
+        assert_eq!(questions.map(|question| rows(&server, question)), before, "after SIG{signal}");
+    }
+    // It goes on to be trained.
+    for id in 601..=800 {
+        assert!(is_acknowledged(server.address("otlp_http"), id));
+    }
+    eventually(|| rows(&server, versions), |rows| rows.len() > shown.len());
 }

@@ -26,6 +26,9 @@ const UNDER_WAY_MAX: usize = 256;
 /// How long a broker may take to say where a partition ends, while others wait to be read.
 const LOOK_TIMEOUT: Duration = Duration::from_secs(1);
 
+/// How long nothing may come of a partition that has more: then the client is made anew.
+const STALLED: Duration = Duration::from_secs(10);
+
 /// Where a partition is read from, that nothing came from yet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Start {
@@ -86,6 +89,9 @@ struct Partition {
     /// The next offset to hand over, and the one behind the last that there is, as far as it is known.
     next: i64,
     end: i64,
+    /// Whether all that there was had been fetched, and when something was last, or this was said.
+    is_at_end: bool,
+    moved: Instant,
     /// What is durable and not committed to the group.
     to_commit: Option<i64>,
 }
@@ -173,7 +179,15 @@ impl Reader {
         let sender = self.live.source();
         // The clock is not to run ahead of a partition that is behind, or falls behind while others are begun.
         self.handle.block_on(sender.announce())?;
-        let state = Partition { sender, stands: own, next: begin, end: high, to_commit: None };
+        let state = Partition {
+            sender,
+            stands: own,
+            next: begin,
+            end: high,
+            is_at_end: false,
+            moved: Instant::now(),
+            to_commit: None,
+        };
         self.state().partitions.insert(partition, state);
         self.source.switch.activity.end(partition, Some(high));
         if own != Some(begin) {
@@ -305,11 +319,35 @@ impl Reader {
                 // The client says elsewhere that the broker does not answer.
                 Err(_) => return self.hold(|_| true),
             };
-            self.source.switch.activity.end(partition, Some(high));
-            self.state().partitions.entry(partition).and_modify(|state| state.end = high);
+            self.ends_at(partition, high)?;
         }
         self.state().answered = Instant::now();
-        self.hold(|partition| partition.next < partition.end)
+        self.hold(|partition| !partition.is_at_end)
+    }
+
+    /// The broker says that `partition` ends at `high`.
+    fn ends_at(&self, partition: i32, high: i64) -> Result<(), ConnectError> {
+        let mut all = self.state();
+        let Some(state) = all.partitions.get_mut(&partition) else { return Ok(()) };
+        if high > std::mem::replace(&mut state.end, high) && state.is_at_end {
+            (state.is_at_end, state.moved) = (false, Instant::now());
+        }
+        // Behind the last message there may be marks of transactions, which are none.
+        let end = if state.is_at_end { state.next } else { high };
+        self.source.switch.activity.end(partition, Some(end));
+        match !state.is_at_end && state.moved.elapsed() > STALLED {
+            true => Err(ConnectError::Stalled { topic: self.topic.clone(), partition }),
+            false => Ok(()),
+        }
+    }
+
+    /// A message of `partition` was fetched, or, with `is_at_end`, the last that there is had been.
+    pub fn fetched(&self, partition: i32, is_at_end: bool) {
+        let mut state = self.state();
+        state
+            .partitions
+            .entry(partition)
+            .and_modify(|state| (state.is_at_end, state.moved) = (is_at_end, Instant::now()));
     }
 
     /// Has the stream clock wait for partitions that `is_behind`: they are not idle.

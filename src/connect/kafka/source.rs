@@ -51,6 +51,7 @@ pub(in crate::connect) fn run(
         Reader::new(source.clone(), live.clone(), handle.clone(), stop.clone(), topic, group.clone(), start);
     let mut config = client(options)?;
     config.set("enable.auto.commit", "false").set("enable.auto.offset.store", "false");
+    config.set("enable.partition.eof", "true");
     // Where a position is not there any more, what is lost is said before it is gone on from elsewhere.
     config.set("auto.offset.reset", "error");
     config.set("group.id", group.as_deref().unwrap_or(&format!("undercurrent-{}", source.definition.name)));
@@ -140,6 +141,7 @@ impl Fetcher {
             self.reader().failure()?;
             match polled {
                 Some(Ok((partition, message))) => self.add(partition, message),
+                Some(Err(KafkaError::PartitionEOF(partition))) => self.reader().fetched(partition, true),
                 Some(Err(error)) if is_passing(&error) => {
                     source.switch.activity.tell(Condition::Retrying(error.to_string()));
                 }
@@ -170,6 +172,7 @@ impl Fetcher {
     }
 
     fn add(&mut self, partition: i32, message: Fetched) {
+        self.reader().fetched(partition, false);
         self.bytes += message.payload.len();
         match self.fetched.iter_mut().find(|(of, _)| *of == partition) {
             Some((_, messages)) => messages.push(message),

@@ -21,7 +21,7 @@ const RESERVED: &[(&str, &str)] = &[
     ("transactional.id", "it is the option transactional_id"),
     ("enable.auto.commit", "positions are kept with the rows that came from them"),
     ("enable.auto.offset.store", "positions are kept with the rows that came from them"),
-    ("enable.partition.eof", "the end of a partition is asked for where it matters"),
+    ("enable.partition.eof", "a source needs to know where partitions end"),
     ("enable.idempotence", "a sink writes in transactions, which need it"),
 ];
 
