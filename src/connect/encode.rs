@@ -49,7 +49,7 @@ impl Encoder {
     /// Where the envelope has no word for a change.
     pub fn messages(&self, delivery: &Delivery) -> Result<Vec<Message>, ConnectError> {
         let mut changes: BTreeMap<Option<Vec<u8>>, Change> = BTreeMap::new();
-        for chunk in &delivery.chunks {
+        for chunk in &delivery.settled() {
             let updates = chunk.updates();
             let keys = match self.key.is_empty() {
                 true => None,

@@ -2,6 +2,7 @@
 
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 
+use crate::delta::updates::Tick;
 use crate::engine::IntakeError;
 use crate::sql::error::SqlError;
 
@@ -18,7 +19,7 @@ pub enum ConnectError {
     },
     /// Another producer has the same transactional id.
     #[error(
-        "another producer uses transactional_id \"{0}\" and has taken its place; drop one of the two, then ALTER SINK ... RESUME"
+        "another producer has taken the place of transactional_id \"{0}\": where it is another sink, drop one of the two, then ALTER SINK ... RESUME"
     )]
     Fenced(String),
     /// An option cannot be used.
@@ -73,6 +74,22 @@ pub enum ConnectError {
     /// Rows have no form as messages.
     #[error(transparent)]
     Rows(#[from] SqlError),
+    /// There is more than was ever told.
+    #[error(
+        "what is there ends with tick {0}, in milliseconds since 1970 UTC, which is still to come: something else wrote it; \
+         create the sink with another name or place"
+    )]
+    Ahead(Tick),
+    /// A file holds something else.
+    #[error(
+        "\"{path}\" holds at byte {at} what no sink wrote there; move it away, then ALTER SINK ... RESUME"
+    )]
+    Foreign {
+        /// The file.
+        path: String,
+        /// Where.
+        at: u64,
+    },
     /// A row went where rows only come.
     #[error("a row went, and ENVELOPE APPEND has no word for that: {0}")]
     Gone(String),
@@ -114,10 +131,11 @@ impl ConnectError {
     /// Whether trying again leads to the same, until somebody does something about it.
     pub fn is_final(&self) -> bool {
         match self {
-            ConnectError::Fenced(_)
-            | ConnectError::Option { .. }
+            ConnectError::Option { .. }
             | ConnectError::Variable { .. }
             | ConnectError::Shorter { .. }
+            | ConnectError::Ahead(_)
+            | ConnectError::Foreign { .. }
             | ConnectError::Gone(_)
             | ConnectError::Ambiguous(_)
             | ConnectError::Refused { .. }
@@ -136,7 +154,8 @@ impl ConnectError {
                         )
                     )
             }
-            ConnectError::NoPartition(_)
+            ConnectError::Fenced(_)
+            | ConnectError::NoPartition(_)
             | ConnectError::Stalled { .. }
             | ConnectError::Intake(_)
             | ConnectError::File { .. }

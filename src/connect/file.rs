@@ -1,8 +1,9 @@
 //! A sink that writes to a file of JSON lines.
 //!
-//! Each line is `{"tick_at":1767225600000,"change":...}`, where the change is the row, or what the envelope makes of it, and
-//! `key` the key where there is one. All lines of a tick are written and made durable together; lines of a tick that was cut off are taken away when the
-//! file is opened again.
+//! Each line is `{"tick_at":1767225600000,"more":0,"key":...,"change":...}`: the tick, in milliseconds since 1970 UTC, how many
+//! lines of the same tick follow, the key where there is one, and the row, or what the envelope makes of it. All lines of a
+//! tick are made durable together; those of a tick that was cut off are taken away when the file is opened again. A file that
+//! holds anything else is left alone.
 
 use std::fs::{File, OpenOptions};
 use std::io::{BufRead, BufReader, Seek, SeekFrom, Write};
@@ -14,6 +15,9 @@ use super::settings::required;
 use super::sink::{Destination, Told};
 use crate::delta::updates::Tick;
 use crate::sql::connector::CreateSink;
+
+/// How each line begins.
+const BEGIN: &[u8] = b"{\"tick_at\":";
 
 /// A line of the file.
 #[derive(serde::Serialize, serde::Deserialize)]
@@ -45,7 +49,7 @@ impl FileSink {
         };
         let opened = OpenOptions::new().create(true).truncate(false).read(true).write(true).open(&path);
         let mut file = opened.map_err(failed("open"))?;
-        let (length, last) = whole(&file).map_err(failed("read"))?;
+        let (length, last) = whole(&file, &path)?;
         file.set_len(length).map_err(failed("truncate"))?;
         file.seek(SeekFrom::End(0)).map_err(failed("seek in"))?;
         Ok(FileSink { path, file, last })
@@ -57,21 +61,31 @@ impl FileSink {
     }
 }
 
-/// How many bytes of `file` are whole ticks, and the last of these.
-fn whole(file: &File) -> std::io::Result<(u64, Option<Tick>)> {
+/// How many bytes of `file` are whole ticks, and the last of these; behind them there may be a part of one.
+fn whole(file: &File, path: &str) -> Result<(u64, Option<Tick>), ConnectError> {
     let (mut read, mut length, mut last) = (0, 0, None);
     let mut reader = BufReader::new(file);
     let mut line = vec![];
     loop {
         line.clear();
-        let bytes = reader.read_until(b'\n', &mut line)?;
+        let bytes = reader.read_until(b'\n', &mut line);
+        let bytes =
+            bytes.map_err(|reason| ConnectError::File { action: "read", path: path.to_owned(), reason })?;
+        let Some(text) = line.strip_suffix(b"\n") else {
+            // A line that was cut off begins as all do.
+            let is_own = BEGIN.starts_with(&line[..line.len().min(BEGIN.len())]) || line.starts_with(BEGIN);
+            return if is_own { Ok((length, last)) } else { Err(foreign(path, read)) };
+        };
+        let parsed = serde_json::from_slice::<Line<'_>>(text).map_err(|_| foreign(path, read))?;
         read += bytes as u64;
-        let Some(text) = line.strip_suffix(b"\n") else { return Ok((length, last)) };
-        let Ok(parsed) = serde_json::from_slice::<Line<'_>>(text) else { return Ok((length, last)) };
         if parsed.more == 0 {
             (length, last) = (read, Some(parsed.tick_at));
         }
     }
+}
+
+fn foreign(path: &str, at: u64) -> ConnectError {
+    ConnectError::Foreign { path: path.to_owned(), at }
 }
 
 impl Destination for FileSink {

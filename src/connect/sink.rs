@@ -49,9 +49,7 @@ pub(super) fn run(sink: &DefinedSink, handle: &Handle, stop: &Stop) -> Result<()
         Target::File => Box::new(FileSink::open(definition)?),
         Target::Webhook => Box::new(Webhook::new(definition, handle, stop)?),
     };
-    if let Some(tick) = destination.last()? {
-        outbox.delivered(tick);
-    }
+    outbox.begin(destination.last()?).map_err(ConnectError::Ahead)?;
     sink.switch.activity.tell(Condition::Running);
     while !stop.is_due() {
         let deliveries = outbox.next(destination.rows_max());

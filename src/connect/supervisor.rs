@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use futures::future::join_all;
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -17,6 +18,12 @@ const RETRY_MIN: Duration = Duration::from_millis(100);
 
 /// The longest that it takes.
 const RETRY_MAX: Duration = Duration::from_secs(5);
+
+/// How long something has to work until it counts as working.
+const WORKED: Duration = Duration::from_secs(30);
+
+/// A producer that is fenced twice in this time has a rival.
+const FENCED_AGAIN: Duration = Duration::from_secs(120);
 
 /// How long a source that cannot reach what it reads holds the stream clock back.
 pub(super) const HOLD_MAX: Duration = Duration::from_secs(300);
@@ -96,16 +103,11 @@ struct Running {
     thread: JoinHandle<()>,
 }
 
-impl Running {
-    async fn end(self) {
-        let _ = self.stop.send(true);
-        let _ = self.thread.await;
-    }
-}
-
 async fn supervise(live: Live, mut stopped: watch::Receiver<bool>) {
     let mut connectors = live.connectors();
     let mut running: HashMap<u64, Running> = HashMap::new();
+    // Those that were told to end, and may wait for a broker before they do.
+    let mut ending: HashMap<u64, JoinHandle<()>> = HashMap::new();
     loop {
         let wanted = runnable(&connectors.borrow_and_update());
         let is_wanted = |id: &u64, turn: u64| {
@@ -113,23 +115,27 @@ async fn supervise(live: Live, mut stopped: watch::Receiver<bool>) {
         };
         let over: Vec<u64> =
             running.iter().filter(|(id, r)| !is_wanted(id, r.turn)).map(|(id, _)| *id).collect();
+        ending.retain(|_, thread| !thread.is_finished());
         for id in over {
             if let Some(one) = running.remove(&id) {
-                one.end().await;
+                let _ = one.stop.send(true);
+                ending.insert(id, one.thread);
             }
         }
         for one in wanted {
             let (id, Some(turn)) = (one.switch().id, one.switch().run()) else { continue };
-            running.entry(id).or_insert_with(|| begin(one, turn, live.clone()));
+            running.entry(id).or_insert_with(|| begin(one, turn, live.clone(), ending.remove(&id)));
         }
         tokio::select! {
             changed = connectors.changed() => if changed.is_err() { break },
             _ = stopped.wait_for(|is_stopped| *is_stopped) => break,
         }
     }
-    for (_, one) in running {
-        one.end().await;
-    }
+    let threads = running.into_values().map(|one| {
+        let _ = one.stop.send(true);
+        one.thread
+    });
+    join_all(threads.chain(ending.into_values()).collect::<Vec<_>>()).await;
 }
 
 fn runnable(connectors: &Connectors) -> Vec<Runnable> {
@@ -137,10 +143,17 @@ fn runnable(connectors: &Connectors) -> Vec<Runnable> {
     sources.chain(connectors.sinks.values().cloned().map(Runnable::Sink)).collect()
 }
 
-fn begin(one: Runnable, turn: u64, live: Live) -> Running {
+/// Runs `one`, once what ran before in its place has ended.
+fn begin(one: Runnable, turn: u64, live: Live, before: Option<JoinHandle<()>>) -> Running {
     let (stop, told) = watch::channel(false);
-    let handle = Handle::current();
-    let thread = tokio::task::spawn_blocking(move || keep_running(&one, &live, &handle, &Stop(told)));
+    let thread = tokio::spawn(async move {
+        if let Some(before) = before {
+            let _ = before.await;
+        }
+        let handle = Handle::current();
+        let run = tokio::task::spawn_blocking(move || keep_running(&one, &live, &handle, &Stop(told)));
+        let _ = run.await;
+    });
     Running { turn, stop, thread }
 }
 
@@ -154,17 +167,23 @@ fn keep_running(one: &Runnable, live: &Live, handle: &Handle, stop: &Stop) {
         Runnable::Sink(_) => None,
     };
     activity.tell(Condition::Starting);
+    let mut fenced_at: Option<Instant> = None;
     while !stop.is_due() {
+        let (begun, moved) = (Instant::now(), activity.batches());
         let error = match one.run(live, handle, stop) {
             Ok(()) | Err(ConnectError::Ended) => return,
             Err(error) => error,
         };
-        // What had worked is tried again soon.
-        if activity.condition() == Condition::Running {
+        // What had worked for a while, or moved something, is tried again soon.
+        if activity.batches() > moved || begun.elapsed() > WORKED {
             (wait, failing_since) = (RETRY_MIN, Instant::now());
         }
         let name = one.name();
-        if error.is_final() {
+        // A transaction that took too long looks as if another had taken its place: once, and not again and again.
+        let is_fenced = matches!(error, ConnectError::Fenced(_));
+        let is_fenced_again = is_fenced && fenced_at.is_some_and(|at| at.elapsed() < FENCED_AGAIN);
+        fenced_at = if is_fenced { Some(Instant::now()) } else { fenced_at };
+        if error.is_final() || is_fenced_again {
             tracing::error!(name, %error, "it stands still until it is told to go on");
             let _ = held.as_ref().map(|held| handle.block_on(held.leave()));
             return activity.tell(Condition::Failed(error.to_string()));

@@ -7,6 +7,7 @@
 use std::time::Duration;
 
 use reqwest::header::{AUTHORIZATION, CONTENT_TYPE};
+use reqwest::redirect::Policy;
 use reqwest::{Client, StatusCode};
 use serde_json::value::RawValue;
 use tokio::runtime::Handle;
@@ -56,7 +57,8 @@ impl Webhook {
         }
         // There may be another that is the default already.
         let _ = tokio_rustls::rustls::crypto::ring::default_provider().install_default();
-        let client = Client::builder().timeout(TIMEOUT).user_agent("undercurrent").build();
+        let client =
+            Client::builder().redirect(Policy::none()).timeout(TIMEOUT).user_agent("undercurrent").build();
         Ok(Webhook {
             client: client
                 .map_err(|error| ConnectError::Webhook { url: url.clone(), reason: error.to_string() })?,
@@ -101,7 +103,8 @@ impl Webhook {
             StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_MANY_REQUESTS => {
                 Err(failed(answer.status().to_string()))
             }
-            status if status.is_client_error() => {
+            // What is moved elsewhere is not posted there unasked.
+            status if status.is_client_error() || status.is_redirection() => {
                 Err(ConnectError::Refused { url: self.url.clone(), status: status.to_string() })
             }
             status => Err(failed(status.to_string())),

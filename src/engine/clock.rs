@@ -71,7 +71,9 @@ impl StreamClock {
 
     /// `source`, which has rows that are not here yet, holds the clock where it is until they come, or it is idle.
     pub fn expect(&mut self, source: SourceId, seen: Instant) {
-        self.observe(source, i64::MIN, seen, 0);
+        let is_known = self.sources.contains_key(&source);
+        let source = if is_known || self.sources.len() < SOURCES_MAX { source } else { SHARED };
+        self.sources.entry(source).or_insert(Latest { event_ms: 0, seen }).seen = seen;
     }
 
     /// Nothing comes of `source` any more.

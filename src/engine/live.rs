@@ -359,7 +359,7 @@ impl Owner {
         self.flush()?;
         match control {
             Control::Execute(statement, reply) => {
-                let answer = match self.note_statement(&statement) {
+                let answer = match self.note_statement(&statement).await {
                     Ok(()) => self.database.execute(statement.as_ref().clone()).await,
                     Err(error) => {
                         let _ = reply.send(Err(error));
@@ -372,10 +372,7 @@ impl Owner {
                 let _ = reply.send(answer);
             }
             Control::Prepare(statement, reply) => {
-                let _ = reply.send(match self.note_named(&statement) {
-                    Ok(()) => self.database.prepare(&statement).await,
-                    Err(error) => Err(error),
-                });
+                let _ = reply.send(self.create_named(&statement).await);
             }
             Control::Write(..) | Control::Show(_) | Control::Stop(_) => {}
         }
@@ -439,7 +436,9 @@ impl Owner {
             return Ok(());
         }
         let now = self.now();
-        self.note_flush(now);
+        // What was taken back may have opened the tick before.
+        self.database.engine.advance(now);
+        self.note_flush(self.database.engine.open_tick());
         self.give(now)?;
         fault::point("engine.flushed");
         Ok(())

@@ -16,6 +16,9 @@ use crate::sql::error::SqlError;
 /// where they are still too many, the sink fails.
 pub const WAITING_ROWS_MAX: usize = 2_000_000;
 
+/// How many times as many may wait while it is not known how much has arrived, after a restart.
+const RECOVERED: usize = 4;
+
 /// Changes of one tick.
 #[derive(Clone)]
 pub struct Delivery {
@@ -26,10 +29,24 @@ pub struct Delivery {
 }
 
 impl Delivery {
-    /// How many changes it has.
+    /// How many changes it has: a row that comes ten times is ten.
     pub fn rows(&self) -> usize {
-        self.chunks.iter().map(|chunk| chunk.updates().len()).sum()
+        let changes = |chunk: &ArrowChunk| -> u64 {
+            let updates = chunk.updates();
+            (0..updates.len()).map(|row| updates.diffs.get(row).unsigned_abs()).sum()
+        };
+        self.chunks.iter().map(changes).sum::<u64>() as usize
     }
+
+    /// The changes summed up by row, as if all had come at the tick: a row that came and went within it did neither.
+    pub fn settled(&self) -> Vec<ArrowChunk> {
+        settled(self.chunks.iter(), self.tick)
+    }
+}
+
+fn settled<'a>(chunks: impl Iterator<Item = &'a ArrowChunk>, tick: Tick) -> Vec<ArrowChunk> {
+    let dated = |chunk: &ArrowChunk| Updates { times: Run::Constant(tick), ..chunk.updates().clone() };
+    ArrowChunk::form(&chunks.map(dated).collect::<Vec<_>>())
 }
 
 /// How far a sink is.
@@ -65,6 +82,10 @@ struct Waiting {
     /// The last tick that was told to have arrived, and the last of which the journal knows that.
     arrived: Tick,
     noted: Tick,
+    /// The last tick that somebody delivers now: what is behind it alone may be summed up.
+    handed_out: Tick,
+    /// Whether it is known how much has arrived. Until then more may have than the journal knows, tick by tick.
+    has_begun: bool,
     /// Why the view has no answer at the last tick.
     unanswered: Option<String>,
     /// Why changes were lost: nothing can be delivered any more.
@@ -89,6 +110,8 @@ impl Outbox {
             delivered,
             arrived: delivered,
             noted: delivered,
+            handed_out: delivered,
+            has_begun: false,
             unanswered: None,
             failure: None,
         };
@@ -111,10 +134,28 @@ impl Outbox {
 
     /// The tick that arrived last, if the journal does not know of it yet.
     pub(super) fn to_note(&self) -> Option<Tick> {
-        let mut waiting = self.waiting();
-        let arrived = waiting.arrived;
-        let is_new = arrived > std::mem::replace(&mut waiting.noted, arrived);
-        is_new.then_some(arrived)
+        let waiting = self.waiting();
+        Some(waiting.arrived).filter(|arrived| *arrived > waiting.noted)
+    }
+
+    /// The journal knows that what came up to `tick` has arrived.
+    pub(super) fn noted(&self, tick: Tick) {
+        self.waiting().noted = tick;
+    }
+
+    /// Somebody begins to deliver, where all has arrived up to `last`, as far as that can be told.
+    ///
+    /// # Errors
+    ///
+    /// `last` where that tick is still to come.
+    pub fn begin(&self, last: Option<Tick>) -> Result<(), Tick> {
+        let last = last.unwrap_or(0);
+        if last > self.waiting().closed {
+            return Err(last);
+        }
+        self.delivered(last);
+        self.waiting().has_begun = true;
+        Ok(())
     }
 
     /// How far the sink is.
@@ -131,7 +172,7 @@ impl Outbox {
     /// The first ticks that wait: one, and more while all together have at most `rows_max` changes. They stay until they
     /// are [`delivered`](Self::delivered). Nothing while the view has no answer.
     pub fn next(&self, rows_max: usize) -> Vec<Delivery> {
-        let waiting = self.waiting();
+        let mut waiting = self.waiting();
         if waiting.unanswered.is_some() || waiting.failure.is_some() {
             return vec![];
         }
@@ -141,7 +182,9 @@ impl Outbox {
             rows += delivery.rows();
             is_first || rows <= rows_max
         };
-        waiting.ticks.iter().take_while(fits).cloned().collect()
+        let next: Vec<Delivery> = waiting.ticks.iter().take_while(fits).cloned().collect();
+        waiting.handed_out = next.last().map_or(waiting.handed_out, |last| last.tick);
+        next
     }
 
     /// Waits until something may have changed.
@@ -174,6 +217,7 @@ impl Waiting {
         if self.failure.is_none() && rows > 0 && change.tick > self.delivered {
             self.rows += rows;
             self.ticks.push_back(delivery);
+            let rows_max = if self.has_begun { rows_max } else { rows_max.saturating_mul(RECOVERED) };
             if self.rows > rows_max {
                 self.join(rows_max);
             }
@@ -183,6 +227,9 @@ impl Waiting {
 
     /// Ticks without changes are delivered when those before them are.
     fn settle(&mut self, tick: Tick) {
+        if self.failure.is_some() {
+            return;
+        }
         let idle = if self.ticks.is_empty() { self.closed } else { 0 };
         self.delivered = self.delivered.max(tick).max(idle);
     }
@@ -190,11 +237,11 @@ impl Waiting {
     /// Sums up what waits as if all had come at the last tick.
     fn join(&mut self, rows_max: usize) {
         let Some(tick) = self.ticks.back().map(|last| last.tick) else { return };
-        let dated = |chunk: &ArrowChunk| Updates { times: Run::Constant(tick), ..chunk.updates().clone() };
-        let all: Vec<Updates> = self.ticks.iter().flat_map(|d| d.chunks.iter().map(dated)).collect();
-        let joined = Delivery { tick, chunks: ArrowChunk::form(&all) };
-        self.rows = joined.rows();
-        self.ticks = VecDeque::from([joined]);
+        let first = self.ticks.iter().take_while(|delivery| delivery.tick <= self.handed_out).count();
+        let behind = self.ticks.split_off(first);
+        let chunks = settled(behind.iter().flat_map(|delivery| &delivery.chunks), tick);
+        self.ticks.push_back(Delivery { tick, chunks });
+        self.rows = self.ticks.iter().map(Delivery::rows).sum();
         if self.rows > rows_max {
             self.fail(&SqlError::Limit {
                 what: "changes that wait for the sink are more than",
@@ -263,7 +310,9 @@ mod tests {
         assert_eq!((outbox.progress().delivered, outbox.progress().waiting_rows), (9, 5));
         outbox.delivered(11);
         assert_eq!(told(&outbox, 100), all[2..]);
-        assert_eq!((outbox.to_note(), outbox.to_note()), (Some(11), None));
+        assert_eq!(outbox.to_note(), Some(11));
+        outbox.noted(11);
+        assert_eq!(outbox.to_note(), None);
         outbox.delivered(13);
         outbox.push(&change(14, &[]));
         assert_eq!(
@@ -281,23 +330,32 @@ mod tests {
         outbox.delivered(12);
         outbox.push(&change(12, &[(2, 1)]));
         outbox.push(&change(13, &[(3, 1)]));
-        assert_eq!(told(&outbox, 100), ["13: 3x1"]);
+        outbox.push(&change(14, &[(4, 1)]));
+        assert_eq!(outbox.begin(Some(15)), Err(15), "it cannot have arrived");
+        outbox.begin(Some(13)).unwrap();
+        assert_eq!(told(&outbox, 100), ["14: 4x1"]);
     }
 
     #[test]
     fn what_is_too_much_becomes_one_tick_and_then_an_error() {
         let outbox = outbox(None, 3);
+        outbox.begin(None).unwrap();
         outbox.push(&change(11, &[(1, 1), (2, 1)]));
         outbox.push(&change(12, &[(1, -1), (3, 1)]));
         assert_eq!(told(&outbox, 100), ["12: 2x1 3x1"]);
-        outbox.push(&change(13, &[(4, 1), (5, 1)]));
+        // That is on its way, and stays what it is.
+        outbox.push(&change(13, &[(2, -1), (4, 1)]));
+        outbox.delivered(12);
+        assert_eq!(told(&outbox, 100), ["13: 2x-1 4x1"]);
+        outbox.push(&change(14, &[(5, 3)]));
         let progress = outbox.progress();
         assert_eq!((progress.waiting_ticks, progress.waiting_rows), (0, 0));
         assert_eq!(
             progress.error.unwrap(),
             "changes that wait for the sink are more than 3: what it writes to takes too little; drop the sink, and create it again"
         );
-        outbox.push(&change(14, &[(6, 1)]));
+        outbox.push(&change(15, &[(6, 1)]));
+        assert_eq!(outbox.progress().delivered, 12);
         assert!(told(&outbox, 100).is_empty(), "nothing is told behind what is lost");
     }
 

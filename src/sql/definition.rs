@@ -164,7 +164,7 @@ mod tests {
             "DROP TABLE t, u",
             "TRUNCATE t, u",
             "CREATE SOURCE s FROM KAFKA (brokers = 'a:1,b:2', topic 't''s', sasl.password = 'x', start 'latest') FORMAT otlp_proto",
-            "CREATE SOURCE IF NOT EXISTS \"S\" (a bigint NOT NULL, \"B\" numeric(10, 2), at timestamptz) \
+            "CREATE SOURCE IF NOT EXISTS \"S\" (a bigint NOT NULL, \"B\" numeric(10, 2), at timestamptz, t text DEFAULT 'it''s') \
              FROM KAFKA (brokers = 'a:1', topic = 't', partitions = '0, 2', event_time = 'at') FORMAT JSON",
             "CREATE SINK k FROM v INTO KAFKA (brokers = 'a:1', topic = 't', transactional_id = 'i')",
             "CREATE SINK k FROM v INTO KAFKA (brokers = 'a:1', topic = 't', transactional_id = 'i') KEY (a, \"B\") \

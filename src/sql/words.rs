@@ -157,7 +157,7 @@ impl Words {
             self.next += 1;
         }
         let tokens = self.tokens[begin..self.next - 1].iter();
-        Ok(Some(tokens.map(Token::to_string).collect::<Vec<_>>().join(" ")))
+        Ok(Some(tokens.map(written).collect::<Vec<_>>().join(" ")))
     }
 
     /// What comes after DROP and a kind: `[IF EXISTS] name, ...`.
@@ -183,6 +183,17 @@ impl Words {
             None => Ok(()),
             other => Err(SqlError::Syntax(format!("syntax error: {} not expected", found(other)))),
         }
+    }
+}
+
+/// A token as it may stand in a text.
+fn written(token: &Token) -> String {
+    match token {
+        Token::SingleQuotedString(text) => format!("'{}'", text.replace('\'', "''")),
+        Token::Word(Word { value, quote_style: Some('"'), .. }) => {
+            format!("\"{}\"", value.replace('"', "\"\""))
+        }
+        other => other.to_string(),
     }
 }
 

@@ -285,3 +285,23 @@ fn a_model_has_the_versions_that_it_had() {
     }
     eventually(|| rows(&server, versions), |rows| rows.len() > shown.len());
 }
+
+#[test]
+fn a_statement_that_fails_and_of_which_nobody_was_told_does_not_stand_in_the_way() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let data = folder.path().to_str().expect("a path").to_owned();
+    let flags = ["--data-dir", &data];
+    let create = "CREATE VIEW early AS SELECT * FROM later";
+    for count in 2..12 {
+        // It ends somewhere between noting the statement and noting that it failed, or around that.
+        let place = format!("journal.synced:{count}");
+        let environment = [(undercurrent::fault::VARIABLE, place.as_str())];
+        let Some(server) = Server::start_with(&flags, &environment) else { continue };
+        let url = format!("http://{}/api/v1/sql", server.address("http"));
+        let _ = std::process::Command::new("curl").args(["-s", "--data-binary", create, &url]).output();
+    }
+    for _ in 0..2 {
+        let server = start(folder.path(), &[]);
+        assert_eq!(rows(&server, "SELECT 1 AS n"), ["{\"n\":1}"]);
+    }
+}

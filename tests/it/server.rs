@@ -36,7 +36,9 @@ impl Server {
         ];
         let mut command = Command::new(env!("CARGO_BIN_EXE_undercurrent"));
         command.arg("serve").args(["--log-format", "json", "--engine-tick", "50ms"]);
-        command.args(["--clock-follows-wall", "false", "--clock-ahead-max", "none"]);
+        let clock = [("--clock-follows-wall", "false"), ("--clock-ahead-max", "none")];
+        let unsaid = clock.iter().filter(|(flag, _)| !flags.contains(flag));
+        command.args(unsaid.flat_map(|(flag, value)| [flag, value]));
         command.args(ports.iter().flat_map(|port| [port, "127.0.0.1:0"])).args(flags);
         command.envs(environment.iter().copied());
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());

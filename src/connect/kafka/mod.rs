@@ -7,9 +7,10 @@ pub(super) mod source;
 
 use std::time::Duration;
 
-use rdkafka::ClientConfig;
+use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 
 use super::ConnectError;
+use super::error::kafka;
 use super::settings::{required, resolved};
 use crate::sql::connector::Options;
 
@@ -18,6 +19,17 @@ const TIMEOUT: Duration = Duration::from_secs(10);
 
 /// How often the client asks who leads partitions.
 const METADATA_MS: &str = "5000";
+
+/// The position that the only partition in `list` has, if it has one; `action` asked for it.
+fn position_of(list: &TopicPartitionList, action: &'static str) -> Result<Option<i64>, ConnectError> {
+    let elements = list.elements();
+    let Some(element) = elements.first() else { return Ok(None) };
+    element.error().map_err(kafka(action))?;
+    Ok(match element.offset() {
+        Offset::Offset(position) => Some(position),
+        _ => None,
+    })
+}
 
 /// The settings of a client: the brokers, and the properties that were given.
 fn client(options: &Options) -> Result<ClientConfig, ConnectError> {

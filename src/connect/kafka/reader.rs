@@ -11,9 +11,9 @@ use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer, ConsumerContext, Reb
 use rdkafka::{ClientContext, Offset, TopicPartitionList};
 use tokio::runtime::Handle;
 
-use super::TIMEOUT;
 use super::decode::{Decoding, reject};
 use super::source::Fetched;
+use super::{TIMEOUT, position_of};
 use crate::connect::ConnectError;
 use crate::connect::error::kafka;
 use crate::connect::supervisor::{HOLD_MAX, Stop};
@@ -67,6 +67,8 @@ pub(super) struct Reader {
     /// The consumer group, where one deals the partitions out.
     group: Option<String>,
     start: Start,
+    /// Whether it has read before.
+    is_known: bool,
     decoding: Decoding,
     state: Mutex<State>,
 }
@@ -118,7 +120,19 @@ impl Reader {
         let decoding = Decoding::of(&source);
         let (partitions, under_way) = Default::default();
         let state = State { partitions, under_way, answered: Instant::now(), failure: None };
-        Reader { source, live, handle, stop, topic, group, start, decoding, state: Mutex::new(state) }
+        let is_known = !source.positions().is_empty();
+        Reader {
+            source,
+            live,
+            handle,
+            stop,
+            topic,
+            group,
+            start,
+            is_known,
+            decoding,
+            state: Mutex::new(state),
+        }
     }
 
     pub fn topic(&self) -> &str {
@@ -178,7 +192,9 @@ impl Reader {
         }
         let sender = self.live.source();
         // The clock is not to run ahead of a partition that is behind, or falls behind while others are begun.
-        self.handle.block_on(sender.announce())?;
+        if self.decoding.tells_time() {
+            self.handle.block_on(sender.announce())?;
+        }
         let state = Partition {
             sender,
             stands: own,
@@ -201,10 +217,7 @@ impl Reader {
         list.add_partition(&self.topic, partition);
         let committed =
             consumer.committed_offsets(list, TIMEOUT).map_err(kafka("ask for the group's positions"))?;
-        Ok(committed.elements().first().and_then(|element| match element.offset() {
-            Offset::Offset(offset) => Some(offset),
-            _ => None,
-        }))
+        position_of(&committed, "ask for the group's positions")
     }
 
     fn start_in(
@@ -215,6 +228,8 @@ impl Reader {
     ) -> Result<i64, ConnectError> {
         let at_ms = match self.start {
             Start::Earliest => return Ok(low),
+            // A partition that the topic has got since begins with its first message.
+            Start::Latest if self.is_known => return Ok(low),
             Start::Latest => return Ok(high),
             Start::At(at_ms) => at_ms,
         };
@@ -223,19 +238,20 @@ impl Reader {
         added.map_err(kafka("set a time"))?;
         let found =
             consumer.offsets_for_times(list, TIMEOUT).map_err(kafka("ask for the offset of a time"))?;
-        Ok(found.elements().first().map_or(high, |element| match element.offset() {
-            Offset::Offset(offset) => offset,
-            _ => high,
-        }))
+        Ok(position_of(&found, "ask for the offset of a time")?.unwrap_or(high))
     }
 
     /// Decodes `messages` of a partition and hands their rows over, with the position behind them.
     pub fn hand_over(&self, partition: i32, mut messages: Vec<Fetched>) -> Result<(), ConnectError> {
-        let Some(next) = self.state().partitions.get(&partition).map(|state| state.next) else {
+        let Some(mut next) = self.state().partitions.get(&partition).map(|state| state.next) else {
             // It was taken away: whoever has it now reads them.
             return Ok(());
         };
-        messages.retain(|message| message.offset >= next);
+        messages.retain(|message| {
+            let is_new = message.offset >= next;
+            next = next.max(message.offset + 1);
+            is_new
+        });
         let Some(last) = messages.last() else { return Ok(()) };
         let through = last.offset + 1;
         let bytes = messages.iter().map(|message| message.payload.len() as u64).sum();
@@ -266,6 +282,8 @@ impl Reader {
         let mut state = self.state();
         if let Some(state) = state.partitions.get_mut(&partition) {
             (state.stands, state.next) = (Some(through), through);
+            // It may have waited for space.
+            state.moved = Instant::now();
         }
         let outcome = Box::pin(receipt.durable());
         state.under_way.push_back(UnderWay { partition, through, messages, bytes, outcome });
@@ -353,7 +371,7 @@ impl Reader {
     /// Has the stream clock wait for partitions that `is_behind`: they are not idle.
     fn hold(&self, is_behind: impl Fn(&Partition) -> bool) -> Result<(), ConnectError> {
         let state = self.state();
-        if state.answered.elapsed() > HOLD_MAX {
+        if state.answered.elapsed() > HOLD_MAX || !self.decoding.tells_time() {
             return Ok(());
         }
         let behind = state.partitions.values().filter(|partition| is_behind(partition));

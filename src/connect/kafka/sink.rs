@@ -1,5 +1,7 @@
 //! A sink that writes to a topic, in transactions.
 
+use std::time::Duration;
+
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::consumer::{BaseConsumer, Consumer};
@@ -9,7 +11,7 @@ use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 use tokio::runtime::Handle;
 
-use super::{TIMEOUT, client};
+use super::{TIMEOUT, client, position_of};
 use crate::connect::ConnectError;
 use crate::connect::encode::Message;
 use crate::connect::error::kafka;
@@ -52,6 +54,8 @@ impl KafkaSink {
         let producer: BaseProducer = producing.create().map_err(kafka("make a producer"))?;
         let mut grouped = config;
         grouped.set("group.id", &id).set("enable.auto.commit", "false");
+        // A position of a transaction that is being committed is waited for.
+        grouped.set("isolation.level", "read_committed");
         let group: BaseConsumer = grouped.create().map_err(kafka("make a consumer"))?;
         let connected = KafkaSink { topic, id, producer, group };
         connected.producer.init_transactions(TIMEOUT).map_err(connected.failed("begin as a producer"))?;
@@ -106,13 +110,27 @@ impl Destination for KafkaSink {
         let asked = self.position(Offset::Invalid)?;
         let committed =
             self.group.committed_offsets(asked, TIMEOUT).map_err(kafka("ask up to where it has written"))?;
-        Ok(committed.elements().first().and_then(|element| match element.offset() {
-            Offset::Offset(tick) => Tick::try_from(tick).ok(),
-            _ => None,
-        }))
+        Ok(position_of(&committed, "ask up to where it has written")?
+            .and_then(|tick| Tick::try_from(tick).ok()))
     }
 
     fn deliver(&mut self, ticks: &[Told]) -> Result<(), ConnectError> {
+        let outcome = self.transact(ticks);
+        if outcome.is_err() {
+            // Readers need not wait until the broker gives it up. Where that fails it is done when it connects again.
+            let _ = self.producer.abort_transaction(TIMEOUT / 10);
+        }
+        outcome
+    }
+
+    fn idle(&mut self) {
+        self.producer.poll(Duration::ZERO);
+    }
+}
+
+impl KafkaSink {
+    /// Writes `ticks` in one transaction, with the position behind them.
+    fn transact(&self, ticks: &[Told]) -> Result<(), ConnectError> {
         let Some(last) = ticks.last() else { return Ok(()) };
         let position = self.position(Offset::Offset(last.tick as i64))?;
         let group = self.group.group_metadata().ok_or(ConnectError::Ended)?;
@@ -120,7 +138,7 @@ impl Destination for KafkaSink {
         fault::point("sink.begun");
         for told in ticks {
             told.messages.iter().try_for_each(|message| self.produce(told.tick, message))?;
-            self.producer.poll(std::time::Duration::ZERO);
+            self.producer.poll(Duration::ZERO);
         }
         fault::point("sink.produced");
         let positioned = self.producer.send_offsets_to_transaction(&position, &group, TIMEOUT);
@@ -130,10 +148,6 @@ impl Destination for KafkaSink {
         self.producer.commit_transaction(3 * TIMEOUT).map_err(self.failed("commit a transaction"))?;
         fault::point("sink.committed");
         Ok(())
-    }
-
-    fn idle(&mut self) {
-        self.producer.poll(std::time::Duration::ZERO);
     }
 }
 

@@ -18,12 +18,6 @@ pub enum Condition {
     Failed(String),
 }
 
-/// A partition of a source.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Partition {
-    pub end: Option<i64>,
-}
-
 /// What was moved since the start, and how it goes.
 #[derive(Debug, Default)]
 pub struct Activity {
@@ -34,7 +28,8 @@ pub struct Activity {
     batches: AtomicU64,
     /// Attempts that failed.
     failures: AtomicU64,
-    partitions: Mutex<BTreeMap<i32, Partition>>,
+    /// By partition of a source, the offset behind its last message.
+    ends: Mutex<BTreeMap<i32, i64>>,
 }
 
 impl Activity {
@@ -59,12 +54,17 @@ impl Activity {
         self.batches.fetch_add(1, Ordering::Relaxed);
     }
 
+    /// Batches, or transactions, that have arrived.
+    pub fn batches(&self) -> u64 {
+        self.batches.load(Ordering::Relaxed)
+    }
+
     /// The offset behind the last message that there is in `partition`; `None` once it is another's to read.
     pub fn end(&self, partition: i32, end: Option<i64>) {
-        let mut partitions = self.partitions.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut ends = self.ends.lock().unwrap_or_else(PoisonError::into_inner);
         match end {
-            Some(end) => partitions.entry(partition).or_default().end = Some(end),
-            None => drop(partitions.remove(&partition)),
+            Some(end) => drop(ends.insert(partition, end)),
+            None => drop(ends.remove(&partition)),
         }
     }
 
@@ -74,7 +74,7 @@ impl Activity {
             .map(|count| count.load(Ordering::Relaxed))
     }
 
-    pub(super) fn partitions(&self) -> BTreeMap<i32, Partition> {
-        self.partitions.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    pub(super) fn ends(&self) -> BTreeMap<i32, i64> {
+        self.ends.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }

@@ -83,6 +83,8 @@ impl Database {
                 ),
             });
         }
+        // A tick of its own: what an earlier sink has told there ended before.
+        self.engine.close(self.engine.closed() + 1)?;
         let options = Subscribe {
             relation: sink.relation.clone(),
             snapshot: sink.snapshot,

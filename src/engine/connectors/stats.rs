@@ -117,10 +117,9 @@ fn sources(connectors: &Connectors) -> Vec<(&'static str, Column)> {
 /// The messages that are there and were not taken in, as far as it is known.
 fn lag(source: &DefinedSource) -> Option<i64> {
     let positions = source.positions();
-    let behind = |(partition, p): (i32, super::activity::Partition)| {
-        Some((p.end? - positions.get(&partition).copied().unwrap_or(0)).max(0))
-    };
-    source.switch.activity.partitions().into_iter().filter_map(behind).reduce(|a, b| a + b)
+    let behind =
+        |(partition, end): (i32, i64)| (end - positions.get(&partition).copied().unwrap_or(0)).max(0);
+    source.switch.activity.ends().into_iter().map(behind).reduce(|a, b| a + b)
 }
 
 /// Per partition of a source: the offset of the first message that was not taken in, and that behind the last there is.
@@ -128,13 +127,13 @@ fn partitions(connectors: &Connectors) -> Vec<(&'static str, Column)> {
     let (mut names, mut topics, mut numbers, mut at, mut ends, mut lags) =
         (vec![], vec![], vec![], vec![], vec![], vec![]);
     for (name, source) in &connectors.sources {
-        let (positions, known) = (source.positions(), source.switch.activity.partitions());
+        let (positions, known) = (source.positions(), source.switch.activity.ends());
         let mut all: Vec<i32> = positions.keys().chain(known.keys()).copied().collect();
         all.sort_unstable();
         all.dedup();
         for partition in all {
             let position = positions.get(&partition).copied();
-            let end = known.get(&partition).and_then(|p| p.end);
+            let end = known.get(&partition).copied();
             names.push(Some(name.clone()));
             topics.push(source.definition.options.get("topic").map(str::to_owned));
             numbers.push(Some(i64::from(partition)));

@@ -110,8 +110,8 @@ struct Player<'a> {
     pending: VecDeque<(Option<Position>, Vec<Incoming>)>,
     accepted: u64,
     flushed: u64,
-    /// The last of the ticks that were closed after each other with nothing between: the others leave nothing that it
-    /// does not.
+    /// The last of the ticks that were closed after each other with nothing between. The others leave nothing that it does
+    /// not, but where a sink tells what changed at each.
     idle: Option<Tick>,
     /// A statement of which the next event says whether it failed.
     defined: Option<String>,
@@ -137,7 +137,7 @@ impl<'a> Player<'a> {
                 self.pending.push_back((position, rows));
             }
             Event::Flushed { clock_ms, through } => self.flush(clock_ms, through)?,
-            Event::Closed { tick } if self.pending.is_empty() && self.database.engine.open_rows() == 0 => {
+            Event::Closed { tick } if self.is_idle() => {
                 self.idle = Some(tick);
             }
             Event::Closed { tick } => {
@@ -171,6 +171,12 @@ impl<'a> Player<'a> {
         }
         self.database.engine.check()?;
         Ok(())
+    }
+
+    /// Whether a tick that is closed now needs not be closed if the next is.
+    fn is_idle(&self) -> bool {
+        let engine = &self.database.engine;
+        self.pending.is_empty() && engine.open_rows() == 0 && engine.connectors().sinks.is_empty()
     }
 
     /// Carries out a statement that did not fail.
@@ -210,6 +216,7 @@ impl<'a> Player<'a> {
     async fn finish(mut self, committer: &Committer) -> Result<u64, RecoveryError> {
         // Nobody was told what became of the last statement, if it is the last event.
         if let Err(error) = self.define().await {
+            committer.append_and_wait(vec![Event::Failed.record()?])?;
             tracing::warn!(%error, "the last statement, which nobody was told of, is not carried out");
         }
         self.close_idle()?;
@@ -283,8 +290,8 @@ impl Owner {
         }
     }
 
-    /// Notes that the workers are given what is pending.
-    pub(super) fn note_flush(&self, clock_ms: u64) {
+    /// Notes that the workers are given what is pending, at the tick that is open.
+    pub(super) fn note_flush(&self, clock_ms: Tick) {
         let Some(journal) = &self.journal else { return };
         let event = Event::Flushed { clock_ms, through: journal.accepted };
         // Where it fails the tick is not closed, and what closes it later says as much.
@@ -297,31 +304,38 @@ impl Owner {
         let connectors = self.database.engine.connectors();
         let delivered = |sink: &Arc<DefinedSink>| {
             let tick = sink.outbox.to_note()?;
-            Some(Event::Delivered { sink: sink.switch.id, tick })
+            Some((sink.clone(), tick))
         };
-        let mut events: Vec<Event> = connectors.sinks.values().filter_map(delivered).collect();
+        let noted: Vec<(Arc<DefinedSink>, Tick)> = connectors.sinks.values().filter_map(delivered).collect();
         drop(connectors);
-        events.push(Event::Closed { tick });
+        let delivered =
+            noted.iter().map(|(sink, tick)| Event::Delivered { sink: sink.switch.id, tick: *tick });
+        let events: Vec<Event> = delivered.chain([Event::Closed { tick }]).collect();
         if journal.commit(&events).is_err() {
             return false;
         }
+        noted.iter().for_each(|(sink, tick)| sink.outbox.noted(*tick));
         while let Some(durable) = self.journal.as_mut().and_then(|journal| journal.told.try_recv().ok()) {
             self.settle(durable);
         }
         true
     }
 
-    /// Notes what `statement` names for the first time, which is created for it.
-    pub(super) fn note_named(&self, statement: &Statement) -> Result<(), SqlError> {
-        let Some(journal) = &self.journal else { return Ok(()) };
-        let names = self.database.idle_built_ins(statement)?;
-        let open = self.database.engine.next_tick(0);
-        names.into_iter().try_for_each(|name| journal.commit(&[Event::Named { open, name }]))
+    /// Creates what `statement` names for the first time of what comes with the engine, each noted before.
+    pub(super) async fn create_named(&mut self, statement: &Statement) -> Result<(), SqlError> {
+        for name in self.database.idle_built_ins(statement)? {
+            if let Some(journal) = &self.journal {
+                let open = self.database.engine.next_tick(0);
+                journal.commit(&[Event::Named { open, name: name.clone() }])?;
+            }
+            self.database.prepare(&Statement::ShowColumns(name)).await?;
+        }
+        Ok(())
     }
 
     /// Notes that `statement` is about to be carried out.
-    pub(super) fn note_statement(&self, statement: &Statement) -> Result<(), SqlError> {
-        self.note_named(statement)?;
+    pub(super) async fn note_statement(&mut self, statement: &Statement) -> Result<(), SqlError> {
+        self.create_named(statement).await?;
         match (&self.journal, statement.definition()) {
             (Some(journal), Some(text)) => {
                 journal.commit(&[Event::Defined { open: self.database.engine.next_tick(0), text }])

@@ -121,6 +121,7 @@ impl Owner {
     ) -> Result<Option<Control>, EngineError> {
         let now = self.now();
         self.database.engine.advance(now);
+        let open = self.database.engine.open_tick();
         let (mut written, mut other) = (vec![], None);
         let mut next = Some((request, reply));
         while let Some((request, reply)) = next.take() {
@@ -136,7 +137,7 @@ impl Owner {
                 Err(_) => {}
             }
         }
-        self.commit_writes(now, written)?;
+        self.commit_writes(open, written)?;
         self.database.engine.check()?;
         if self.database.engine.open_rows() >= self.options.tick_rows_max {
             self.close()?;
@@ -157,8 +158,8 @@ impl Owner {
     }
 
     /// Makes `written` durable, with one sync, or takes all of it back: nobody has seen it yet.
-    fn commit_writes(&mut self, now: u64, written: Vec<(Done, WriteReply)>) -> Result<(), EngineError> {
-        let noted = self.note_writes(now, written.iter().map(|(done, _)| done.evaluated.as_slice()));
+    fn commit_writes(&mut self, open: Tick, written: Vec<(Done, WriteReply)>) -> Result<(), EngineError> {
+        let noted = self.note_writes(open, written.iter().map(|(done, _)| done.evaluated.as_slice()));
         let Err(error) = noted else {
             for (done, reply) in written {
                 let _ = reply.send(Ok(self.database.written(done)));

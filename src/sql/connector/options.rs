@@ -20,7 +20,10 @@ impl Options {
     pub(super) fn set(&mut self, name: String, value: String) -> Result<(), SqlError> {
         match self.0.insert(name.clone(), value.clone()) {
             None => Ok(()),
-            Some(_) => Err(SqlError::Option { name, value, expected: "it is there twice".to_owned() }),
+            Some(_) => {
+                let value = shown(&name, &value);
+                Err(SqlError::Option { name, value, expected: "it is there twice".to_owned() })
+            }
         }
     }
 
@@ -75,8 +78,9 @@ impl Options {
 
 /// The value of an option as anybody may see it. What stands in an environment variable is named only.
 fn shown(name: &str, value: &str) -> String {
-    let is_secret =
-        ["password", "secret", "token", "key.pem", "authorization"].iter().any(|word| name.contains(word));
+    let is_secret = ["password", "secret", "token", "key.pem", "authorization", "oauthbearer.config"]
+        .iter()
+        .any(|word| name.contains(word));
     let is_named = value.starts_with("${") && value.ends_with('}');
     if is_secret && !is_named { HIDDEN.to_owned() } else { value.to_owned() }
 }

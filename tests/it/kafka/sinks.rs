@@ -247,7 +247,7 @@ fn hook(statuses: Vec<u16>) -> (String, std::sync::mpsc::Receiver<(String, Value
 fn a_webhook_is_asked_again_until_it_takes_a_request() {
     let server = Server::start(&[]);
     stock(&server);
-    let (url, requests) = hook(vec![503, 500, 200, 404]);
+    let (url, requests) = hook(vec![503, 500, 200, 302]);
     run(
         &server,
         &format!(
@@ -307,4 +307,80 @@ fn a_file_holds_each_tick_once_across_kills() {
         }
     }
     assert_eq!(now.to_string(), "{\"item\":\"a\",\"n\":309}");
+}
+
+/// The changes of `key` in a file, as `c` for a row that came and `d` for one that went.
+fn changes(file: &std::path::Path) -> BTreeMap<String, String> {
+    let mut all: BTreeMap<String, String> = BTreeMap::new();
+    for line in std::fs::read_to_string(file).expect("the file").lines() {
+        let line: Value = serde_json::from_str(line).expect("JSON");
+        let key = line["key"].to_string();
+        *all.entry(key).or_default() += line["change"]["op"].as_str().expect("a word");
+    }
+    all
+}
+
+#[test]
+fn rows_that_go_as_time_passes_are_told_once_across_kills() {
+    let (folder, file) =
+        (tempfile::tempdir().expect("a folder"), tempfile::NamedTempFile::new().expect("a file"));
+    let flags = ["--data-dir", folder.path().to_str().expect("a path"), "--clock-follows-wall", "true"];
+    let mut server = Server::start(&flags);
+    run(&server, "CREATE TABLE leases (id bigint PRIMARY KEY, until timestamptz)");
+    run(&server, "CREATE MATERIALIZED VIEW held AS SELECT id FROM leases WHERE until > now()");
+    let path = file.path().display();
+    run(&server, &format!("CREATE SINK k FROM held INTO FILE (path = '{path}') KEY (id) ENVELOPE DEBEZIUM"));
+    let lease =
+        "SELECT n, now() + (500 + 10 * n || ' milliseconds')::interval FROM generate_series(1, 300) AS g(n)";
+    run(&server, &format!("INSERT INTO leases {lease}"));
+    for part in [20, 120, 220] {
+        let gone = || changes(file.path()).values().filter(|ops| ops.as_str() == "cd").count();
+        eventually(gone, |gone| *gone >= part);
+        server.stop("KILL");
+        server = Server::start(&flags);
+    }
+    wait_for(&server, "SELECT count(*) AS n FROM held", &["{\"n\":0}"]);
+    drained(&server, "k");
+    let told = changes(file.path());
+    assert_eq!(told.len(), 300);
+    assert!(told.values().all(|ops| ops == "cd"), "{told:?}");
+}
+
+#[test]
+fn a_row_that_came_and_went_within_a_tick_is_not_told() {
+    let server = Server::start(&["--clock-follows-wall", "true"]);
+    run(&server, "CREATE TABLE points (k bigint, at timestamptz) WITH (append_only = true)");
+    run(
+        &server,
+        "CREATE MATERIALIZED VIEW recent AS SELECT k, count(*) AS n FROM points \
+         WHERE at > now() - INTERVAL '300 milliseconds' GROUP BY k",
+    );
+    let file = tempfile::NamedTempFile::new().expect("a file");
+    run(
+        &server,
+        &format!("CREATE SINK k FROM recent INTO FILE (path = '{}') KEY (k)", file.path().display()),
+    );
+    for _ in 0..40 {
+        run(&server, "INSERT INTO points SELECT n % 3, now() FROM generate_series(1, 9) AS g(n)");
+    }
+    wait_for(&server, "SELECT count(*) AS n FROM recent", &["{\"n\":0}"]);
+    drained(&server, "k");
+}
+
+#[test]
+fn a_file_of_something_else_is_left_alone() {
+    let file = tempfile::NamedTempFile::new().expect("a file");
+    let server = Server::start(&[]);
+    stock(&server);
+    for text in ["dear diary\n", "no line", "{\"tick_at\":1,\"more\":0,\"change\":null}\n[]\n"] {
+        std::fs::write(file.path(), text).expect("the file");
+        run(
+            &server,
+            &format!("CREATE SINK k FROM stock INTO FILE (path = '{}') KEY (item)", file.path().display()),
+        );
+        let failed = |rows: &Vec<String>| rows[0].contains("failed") && rows[0].contains("holds at byte");
+        eventually(|| rows(&server, "SELECT state, error FROM sink_stats"), failed);
+        assert_eq!(std::fs::read_to_string(file.path()).expect("the file"), text);
+        run(&server, "DROP SINK k");
+    }
 }
