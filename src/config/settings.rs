@@ -199,7 +199,7 @@ pub const SETTINGS: &[Setting] = &[
         key: "kafka.anomalies",
         default: "",
         help: "Where the table anomalies is published, as brokers/topic (\"kafka:9092/anomalies\"), by a sink of that name;\nempty: nowhere. CREATE SINK publishes any view.",
-        set: set!(kafka_anomalies, |text| brokers_and_topic(text)),
+        set: set!(kafka_anomalies, brokers_and_topic),
     },
     Setting {
         key: "limits.connections_max",
