@@ -156,3 +156,80 @@ fn json(error: serde_json::Error) -> ConnectError {
 fn shown(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use arrow::array::{ArrayRef, Int64Array, StringArray};
+
+    use super::*;
+    use crate::delta::chunk::ArrowChunk;
+    use crate::delta::updates::{Run, Updates};
+    use crate::sql::statement::{Statement, parse};
+
+    /// What a sink with the envelope `how` tells of `changes` (key, number, diff) of one tick, some of which are dated
+    /// before its end.
+    fn told(how: &str, changes: &[(&str, i64, Diff)]) -> Result<Vec<String>, String> {
+        let sql = format!("CREATE SINK k FROM v INTO FILE (path = 'f') {how}");
+        let Statement::CreateSink(sink) = parse(&sql).unwrap().remove(0) else { panic!("no sink") };
+        let keys: ArrayRef = Arc::new(StringArray::from_iter_values(changes.iter().map(|change| change.0)));
+        let numbers: ArrayRef = Arc::new(Int64Array::from_iter_values(changes.iter().map(|change| change.1)));
+        let rows = RecordBatch::try_from_iter([("k", keys), ("n", numbers)]).unwrap();
+        let times = Run::from_vec((0..changes.len()).map(|place| 7 + place as Tick / 2).collect());
+        let diffs = Run::from_vec(changes.iter().map(|change| change.2).collect());
+        let encoder = Encoder::new(&sink, &rows.schema());
+        let delivery = Delivery { tick: 9, chunks: ArrowChunk::form(&[Updates { rows, times, diffs }]) };
+        let text = |bytes: Option<Vec<u8>>| bytes.map_or("-".to_owned(), |bytes| shown(&bytes));
+        let messages = encoder.messages(&delivery).map_err(|error| error.to_string())?;
+        let mut lines: Vec<String> = messages
+            .into_iter()
+            .map(|message| format!("{} {}", text(message.key), text(message.value)))
+            .collect();
+        lines.sort();
+        Ok(lines)
+    }
+
+    #[test]
+    fn append_tells_rows_that_came() {
+        let rows = [("a", 1, 2), ("b", 2, 1)];
+        let expected = ["- {\"k\":\"a\",\"n\":1}", "- {\"k\":\"a\",\"n\":1}", "- {\"k\":\"b\",\"n\":2}"];
+        assert_eq!(told("", &rows).unwrap(), expected);
+        let gone = told("", &[("a", 1, -1)]).unwrap_err();
+        assert_eq!(gone, "a row went, and ENVELOPE APPEND has no word for that: {\"k\":\"a\",\"n\":1}");
+    }
+
+    #[test]
+    fn upsert_tells_the_row_of_a_key_or_that_there_is_none() {
+        let changes =
+            [("a", 1, -1), ("a", 2, 1), ("a", 2, -1), ("a", 3, 1), ("b", 5, -1), ("c", 6, 1), ("c", 6, -1)];
+        let expected = ["{\"k\":\"a\"} {\"k\":\"a\",\"n\":3}", "{\"k\":\"b\"} -"];
+        assert_eq!(told("KEY (k)", &changes).unwrap(), expected);
+        let two = told("KEY (k)", &[("a", 1, 1), ("a", 2, 1)]).unwrap_err();
+        assert_eq!(two, "key {\"k\":\"a\"} has more than one row at a tick: it is no key of the view");
+    }
+
+    #[test]
+    fn debezium_tells_before_and_after() {
+        let changes = [("a", 1, -1), ("a", 2, 1), ("b", 5, -1), ("c", 6, 1)];
+        let event = |before: &str, after: &str, op: &str| {
+            format!("{{\"before\":{before},\"after\":{after},\"op\":\"{op}\",\"ts_ms\":9}}")
+        };
+        let row = |key: &str, n: i64| format!("{{\"k\":\"{key}\",\"n\":{n}}}");
+        let keyed = |key: &str, event: String| format!("{{\"k\":\"{key}\"}} {event}");
+        let expected = [
+            keyed("a", event(&row("a", 1), &row("a", 2), "u")),
+            keyed("b", event(&row("b", 5), "null", "d")),
+            keyed("c", event("null", &row("c", 6), "c")),
+        ];
+        assert_eq!(told("KEY (k) ENVELOPE DEBEZIUM", &changes).unwrap(), expected);
+        // Without a key nothing says which row became which.
+        let expected = [
+            format!("- {}", event("null", &row("a", 2), "c")),
+            format!("- {}", event("null", &row("c", 6), "c")),
+            format!("- {}", event(&row("a", 1), "null", "d")),
+            format!("- {}", event(&row("b", 5), "null", "d")),
+        ];
+        assert_eq!(told("ENVELOPE DEBEZIUM", &changes).unwrap(), expected);
+    }
+}

@@ -38,20 +38,34 @@ impl Limits {
 
     /// Waits until a query may run.
     pub async fn begin(&self) -> Result<Turn, SqlError> {
-        let deadline = self.timeout.map(|timeout| Instant::now() + timeout);
-        let place = self.running.clone().acquire_owned();
-        let place = match deadline {
-            None => place.await,
-            Some(deadline) => match tokio::time::timeout_at(deadline, place).await {
-                Ok(place) => place,
-                Err(_) => return Err(self.too_long()),
-            },
-        };
-        let place = place.map_err(|_| SqlError::Engine("it takes no more statements".to_owned()))?;
+        let deadline = self.deadline();
+        let stopped = |_| SqlError::Engine("it takes no more statements".to_owned());
+        let place = async { self.running.clone().acquire_owned().await.map_err(stopped) };
+        let place = self.by(deadline, place).await?;
         Ok(Turn { limits: self.clone(), deadline, _place: place })
     }
 
-    pub(super) fn too_long(&self) -> SqlError {
+    /// When a statement that begins now has to be done; `None`: any time.
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        self.timeout.map(|time| Instant::now() + time)
+    }
+
+    /// What `work` gives, or an error once it is past `deadline`.
+    pub(super) async fn by<T>(
+        &self,
+        deadline: Option<Instant>,
+        work: impl Future<Output = Result<T, SqlError>>,
+    ) -> Result<T, SqlError> {
+        match deadline {
+            None => work.await,
+            Some(deadline) => match tokio::time::timeout_at(deadline, work).await {
+                Ok(result) => result,
+                Err(_) => Err(self.too_long()),
+            },
+        }
+    }
+
+    fn too_long(&self) -> SqlError {
         SqlError::Timeout {
             limit: format!("{:?} (limits.statement_timeout)", self.timeout.unwrap_or_default()),
             hint: "narrow it down, or make a materialized view of it",
@@ -76,13 +90,7 @@ pub struct Turn {
 impl Turn {
     /// Waits for `work`, at most until the query's time is over.
     pub async fn within<T>(&self, work: impl Future<Output = Result<T, SqlError>>) -> Result<T, SqlError> {
-        match self.deadline {
-            None => work.await,
-            Some(deadline) => match tokio::time::timeout_at(deadline, work).await {
-                Ok(result) => result,
-                Err(_) => Err(self.limits.too_long()),
-            },
-        }
+        self.limits.by(self.deadline, work).await
     }
 
     /// The rows of `stream`, as long as they keep the limits.

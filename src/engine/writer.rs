@@ -5,7 +5,7 @@ use std::sync::Arc;
 use arrow::array::RecordBatch;
 use arrow::datatypes::{Field, Schema, SchemaRef};
 
-use super::{Answer, Database, TABLES_MAX};
+use super::{Answer, Database, Limits, TABLES_MAX};
 use crate::delta::keys::Keys;
 use crate::delta::updates::{Run, Tick};
 use crate::sql::catalog::{Catalog, Kind, recast};
@@ -69,14 +69,16 @@ pub(super) enum Request {
 }
 
 impl Database {
-    /// Does all that `request` asks for at the open tick, or nothing.
-    pub(super) async fn carry_out(&mut self, request: Request) -> Result<Done, SqlError> {
+    /// Does all that `request` asks for at the open tick, or nothing; the time that it may take is one of `limits`.
+    pub(super) async fn carry_out(&mut self, request: Request, limits: &Limits) -> Result<Done, SqlError> {
+        let deadline = limits.deadline();
         let (command, evaluated) = match request {
             Request::Commit(command, evaluated) => (command, evaluated),
             Request::Evaluate(write, parameters) => {
                 let mut done: Vec<Evaluated> = vec![];
                 for parameters in parameters {
-                    match self.evaluate_and_apply(&write, &parameters).await {
+                    let evaluated = limits.by(deadline, self.evaluate_now(&write, &parameters)).await;
+                    match evaluated.and_then(|evaluated| self.apply(evaluated)) {
                         Ok(evaluated) => done.push(evaluated),
                         Err(error) => {
                             self.undo(done)?;
@@ -107,13 +109,13 @@ impl Database {
         Written::of(done.command, done.evaluated, self.engine.open_tick())
     }
 
-    async fn evaluate_and_apply(
-        &mut self,
-        write: &Write,
-        parameters: &[Parameter],
-    ) -> Result<Evaluated, SqlError> {
+    /// What `write` comes to over the tables as they are at the open tick.
+    async fn evaluate_now(&self, write: &Write, parameters: &[Parameter]) -> Result<Evaluated, SqlError> {
         let (tick, catalog) = self.catalog_for_writes();
-        let evaluated = Box::pin(self.session.evaluate(write, parameters, &catalog, tick)).await?;
+        Box::pin(self.session.evaluate(write, parameters, &catalog, tick)).await
+    }
+
+    fn apply(&mut self, evaluated: Evaluated) -> Result<Evaluated, SqlError> {
         self.engine.apply(&evaluated.table, evaluated.parts.clone())?;
         Ok(evaluated)
     }
@@ -142,7 +144,7 @@ impl Database {
 
     /// Carries out `write` and closes a tick, so that queries see it.
     pub async fn write(&mut self, write: Write, parameters: Vec<Parameter>) -> Result<Written, SqlError> {
-        let done = self.carry_out(Request::Evaluate(write, vec![parameters])).await?;
+        let done = self.carry_out(Request::Evaluate(write, vec![parameters]), &Limits::default()).await?;
         let written = self.written(done);
         self.engine.close(self.engine.closed() + 1)?;
         Ok(written)

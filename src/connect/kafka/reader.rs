@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use futures::FutureExt;
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer, ConsumerContext, Rebalance};
+use rdkafka::error::KafkaError;
 use rdkafka::{ClientContext, Offset, TopicPartitionList};
 use tokio::runtime::Handle;
 
@@ -425,7 +426,14 @@ impl Reader {
     }
 }
 
-impl ClientContext for Reader {}
+impl ClientContext for Reader {
+    fn error(&self, error: KafkaError, reason: &str) {
+        // The end of a partition is no error, and is told to whoever polls.
+        if !matches!(error, KafkaError::PartitionEOF(_)) {
+            tracing::warn!(%error, reason, topic = self.topic, "the client of a source");
+        }
+    }
+}
 
 impl ConsumerContext for Reader {
     fn pre_rebalance(&self, consumer: &BaseConsumer<Self>, rebalance: &Rebalance<'_>) {

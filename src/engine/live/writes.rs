@@ -125,7 +125,7 @@ impl Owner {
         let (mut written, mut other) = (vec![], None);
         let mut next = Some((request, reply));
         while let Some((request, reply)) = next.take() {
-            match self.write_one(*request).await {
+            match self.database.carry_out(*request, &self.options.queries).await {
                 Ok(done) => written.push((done, reply)),
                 Err(error) => drop(reply.send(Err(error))),
             }
@@ -143,18 +143,6 @@ impl Owner {
             self.close()?;
         }
         Ok(other)
-    }
-
-    /// Changes tables at the open tick.
-    async fn write_one(&mut self, request: Request) -> Result<Done, SqlError> {
-        let done = self.database.carry_out(request);
-        match self.options.queries.timeout {
-            None => done.await,
-            Some(time) => match tokio::time::timeout(time, done).await {
-                Ok(done) => done,
-                Err(_) => Err(self.options.queries.too_long()),
-            },
-        }
     }
 
     /// Makes `written` durable, with one sync, or takes all of it back: nobody has seen it yet.
