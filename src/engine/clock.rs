@@ -76,6 +76,15 @@ impl StreamClock {
         self.sources.entry(source).or_insert(Latest { event_ms: 0, seen }).seen = seen;
     }
 
+    /// Whether the clock has not moved yet, since sources are expected that were not heard of. What comes meanwhile should
+    /// wait: dated before the clock moves, it would be as old as the clock goes far.
+    pub fn is_waiting(&mut self, at: Instant) -> bool {
+        let idle = self.options.idle;
+        let is_expected =
+            |latest: &Latest| latest.event_ms == 0 && at.saturating_duration_since(latest.seen) < idle;
+        self.now_ms == 0 && self.sources.values().any(is_expected)
+    }
+
     /// Nothing comes of `source` any more.
     pub fn forget(&mut self, source: SourceId) {
         self.sources.remove(&source);
@@ -148,9 +157,11 @@ mod tests {
         let (mut clock, start) = (clock(true, None), Instant::now());
         clock.expect(2, start);
         clock.observe(1, ns(100_000), start, 200_000);
+        assert!(clock.is_waiting(start) && !clock.is_waiting(start + 10 * SECOND));
         assert_eq!(clock.now(start, 200_000), 0);
         clock.observe(2, ns(90_000), start + SECOND, 201_000);
         assert_eq!(clock.now(start + SECOND, 201_000), 88_000);
+        assert!(!clock.is_waiting(start + SECOND));
         // One that goes holds back nothing, and one of which nothing comes is idle one day.
         clock.expect(4, start + SECOND);
         clock.forget(4);

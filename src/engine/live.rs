@@ -46,9 +46,6 @@ const WRITE_TICK: Duration = Duration::from_millis(1);
 /// How long it takes until a journal that could not be written is tried again for a write alone.
 const JOURNAL_RETRY: Duration = Duration::from_millis(500);
 
-/// Writes that become durable together.
-const WRITES_MAX: usize = 256;
-
 /// Who may wait for the same tick.
 const WAITING_MAX: usize = 256;
 
@@ -293,7 +290,7 @@ impl Owner {
                 biased;
                 _ = ticks.tick() => {
                     self.behind = self.behind.filter(|_| !items.is_empty());
-                    self.close()
+                    if self.clock.is_waiting(Instant::now()) { Ok(()) } else { self.close() }
                 }
                 Some(control) = controls.recv() => self.carry_out(control, &mut controls).await,
                 // Behind the statements that are there already: they share the tick.
@@ -390,10 +387,13 @@ impl Owner {
 
     /// Gives the workers what is pending, and closes the tick, where there is enough of it.
     fn relieve(&mut self) -> Result<(), EngineError> {
+        let is_full = self.held_bytes >= self.options.intake_bytes_max / 2;
+        if !is_full && self.clock.is_waiting(Instant::now()) {
+            return Ok(());
+        }
         if self.pending_rows >= JOINED_ROWS {
             self.flush()?;
         }
-        let is_full = self.held_bytes >= self.options.intake_bytes_max / 2;
         match is_full || self.database.engine.open_rows() >= self.options.tick_rows_max {
             true => self.close(),
             false => Ok(()),

@@ -240,9 +240,11 @@ impl Waiting {
         let first = self.ticks.iter().take_while(|delivery| delivery.tick <= self.handed_out).count();
         let behind = self.ticks.split_off(first);
         let chunks = settled(behind.iter().flat_map(|delivery| &delivery.chunks), tick);
-        self.ticks.push_back(Delivery { tick, chunks });
+        let joined = Delivery { tick, chunks };
+        let joined_rows = joined.rows();
+        self.ticks.push_back(joined);
         self.rows = self.ticks.iter().map(Delivery::rows).sum();
-        if self.rows > rows_max {
+        if joined_rows > rows_max {
             self.fail(&SqlError::Limit {
                 what: "changes that wait for the sink are more than",
                 limit: rows_max.to_string(),
@@ -307,7 +309,7 @@ mod tests {
         // One tick is whole, however large.
         assert_eq!(told(&outbox, 1), all[..1]);
         assert_eq!(told(&outbox, 4), all[..2]);
-        assert_eq!((outbox.progress().delivered, outbox.progress().waiting_rows), (9, 5));
+        assert_eq!((outbox.progress().delivered, outbox.progress().waiting_rows), (9, 6));
         outbox.delivered(11);
         assert_eq!(told(&outbox, 100), all[2..]);
         assert_eq!(outbox.to_note(), Some(11));
@@ -347,7 +349,7 @@ mod tests {
         outbox.push(&change(13, &[(2, -1), (4, 1)]));
         outbox.delivered(12);
         assert_eq!(told(&outbox, 100), ["13: 2x-1 4x1"]);
-        outbox.push(&change(14, &[(5, 3)]));
+        outbox.push(&change(14, &[(5, 4)]));
         let progress = outbox.progress();
         assert_eq!((progress.waiting_ticks, progress.waiting_rows), (0, 0));
         assert_eq!(

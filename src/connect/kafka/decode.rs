@@ -196,7 +196,7 @@ mod tests {
             r#" {"id": 2} "#,
             "",
         ]);
-        assert_eq!(all, ["own Some(1767225600000000000) |1|a|2026-01-01T00:00:00Z| |2||||"]);
+        assert_eq!(all, ["own Some(1767225600000000000) |1|a|2026-01-01T00:00:00Z| |2|||"]);
         assert!(decoded(&[]).is_empty());
     }
 
@@ -211,7 +211,7 @@ mod tests {
         ] {
             let all = decoded(&["{\"id\": 1}", poison, "{\"id\": 4}"]);
             assert_eq!(all.len(), 3, "{poison}: {all:?}");
-            assert_eq!(all[..2], ["own None |1||||", "own None |4||||"], "{poison}");
+            assert_eq!(all[..2], ["own None |1|||", "own None |4|||"], "{poison}");
             assert!(all[2].contains("kafka t/3:1|message|"), "{poison}: {}", all[2]);
             assert!(all[2].contains(reason), "{poison}: {}", all[2]);
         }

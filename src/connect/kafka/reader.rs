@@ -329,11 +329,15 @@ impl Reader {
     }
 
     /// Tells the group what is durable, and learns where the partitions end.
-    pub fn look_around(&self, consumer: &BaseConsumer<Self>) -> Result<(), ConnectError> {
+    pub fn look_around(
+        &self,
+        consumer: &BaseConsumer<Self>,
+        asker: &BaseConsumer,
+    ) -> Result<(), ConnectError> {
         self.commit(consumer, false)?;
         let partitions: Vec<i32> = self.state().partitions.keys().copied().collect();
         for partition in partitions {
-            let high = match consumer.fetch_watermarks(&self.topic, partition, LOOK_TIMEOUT) {
+            let high = match asker.fetch_watermarks(&self.topic, partition, LOOK_TIMEOUT) {
                 Ok((_, high)) => high,
                 // The client says elsewhere that the broker does not answer.
                 Err(_) => return self.hold(|_| true),

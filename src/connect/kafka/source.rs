@@ -49,7 +49,8 @@ pub(in crate::connect) fn run(
     let start = Start::parse(value(options, "start")?.as_deref().unwrap_or("earliest"))?;
     let reader =
         Reader::new(source.clone(), live.clone(), handle.clone(), stop.clone(), topic, group.clone(), start);
-    let mut config = client(options)?;
+    let asking = client(options)?;
+    let mut config = asking.clone();
     config.set("enable.auto.commit", "false").set("enable.auto.offset.store", "false");
     config.set("enable.partition.eof", "true");
     // Where a position is not there any more, what is lost is said before it is gone on from elsewhere.
@@ -57,8 +58,9 @@ pub(in crate::connect) fn run(
     config.set("group.id", group.as_deref().unwrap_or(&format!("undercurrent-{}", source.definition.name)));
     let consumer: BaseConsumer<Reader> =
         config.create_with_context(reader).map_err(kafka("make a consumer"))?;
+    let asker = asking.create().map_err(kafka("make a consumer"))?;
     let mut fetcher =
-        Fetcher { consumer, is_grouped: group.is_some(), assigned: vec![], fetched: vec![], bytes: 0 };
+        Fetcher { consumer, asker, is_grouped: group.is_some(), assigned: vec![], fetched: vec![], bytes: 0 };
     fetcher.begin(options)?;
     source.switch.activity.tell(Condition::Running);
     fetcher.read(source, options, stop)
@@ -66,6 +68,8 @@ pub(in crate::connect) fn run(
 
 struct Fetcher {
     consumer: BaseConsumer<Reader>,
+    /// Asks where partitions end: on the connection of the other, answers wait behind messages that are still to come.
+    asker: BaseConsumer,
     is_grouped: bool,
     /// The partitions that are read, where no group deals them out.
     assigned: Vec<i32>,
@@ -158,8 +162,8 @@ impl Fetcher {
             }
             self.reader().settle()?;
             if looked.is_none_or(|at: Instant| at.elapsed() >= LOOK_AROUND) {
+                self.reader().look_around(&self.consumer, &self.asker)?;
                 looked = Some(Instant::now());
-                self.reader().look_around(&self.consumer)?;
             }
             if !self.is_grouped && looked_for_partitions.elapsed() >= LOOK_FOR_PARTITIONS {
                 looked_for_partitions = Instant::now();

@@ -3,7 +3,7 @@
 use arrow::datatypes::DataType;
 use tokio::sync::{mpsc, oneshot};
 
-use super::{Control, Live, Owner, WAITING_MAX, WRITES_MAX, WriteReply};
+use super::{Control, Live, Owner, WAITING_MAX, WriteReply};
 use crate::delta::updates::Tick;
 use crate::engine::limits::Rows;
 use crate::engine::writer::{Done, Request, Written};
@@ -12,6 +12,9 @@ use crate::sql::error::SqlError;
 use crate::sql::question::{Description, Parameter, Question};
 use crate::sql::statement::Statement;
 use crate::sql::write::Write;
+
+/// Writes that become durable together.
+const WRITES_MAX: usize = 256;
 
 impl Live {
     /// Carries out `write` with `parameters`. Once this returns every query sees what it did; writes that many

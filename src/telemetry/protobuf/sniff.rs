@@ -42,9 +42,12 @@ fn messages(message: &[u8], field: u32) -> impl Iterator<Item = &[u8]> {
 /// any field is none.
 fn fits(signal: Signal, record: &[u8]) -> bool {
     let mut fields = Fields::new(record);
-    let mut any = false;
+    // A span says when it was, and so do no metrics: by name and description alone they may look like ids.
+    let mut has_time = signal != Signal::Traces;
+    let mut is_empty = true;
     while let Ok(Some((number, value))) = fields.next() {
-        any = true;
+        is_empty = false;
+        has_time |= matches!((number, value), (7 | 8, Value::Fixed64(_)));
         let known = match signal {
             Signal::Traces => span_field(number, value),
             Signal::Metrics => metric_field(number, value),
@@ -54,7 +57,7 @@ fn fits(signal: Signal, record: &[u8]) -> bool {
             return false;
         }
     }
-    any
+    has_time && !is_empty
 }
 
 fn span_field(number: u32, value: Value<'_>) -> bool {

@@ -43,12 +43,18 @@ fn grpc<B: WithExportConfig + WithTonicConfig>(
     }
 }
 
+/// The client of exporters has no TLS of its own, where the server's is built with it.
+fn has_tls() {
+    let _ = tokio_rustls::rustls::crypto::ring::default_provider().install_default();
+}
+
 fn http<B: WithExportConfig + WithHttpConfig>(
     builder: B,
     service: &InProcess,
     path: &str,
     compression: Option<Compression>,
 ) -> B {
+    has_tls();
     let builder = builder.with_endpoint(format!("http://{}{path}", service.otlp_http()));
     let builder = builder.with_protocol(Protocol::HttpBinary);
     match compression {
