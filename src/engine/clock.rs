@@ -44,6 +44,8 @@ pub struct StreamClock {
     sources: HashMap<SourceId, Latest>,
     /// Milliseconds since 1970 UTC.
     now_ms: u64,
+    /// When a source was first expected.
+    expected_since: Option<Instant>,
 }
 
 struct Latest {
@@ -54,7 +56,7 @@ struct Latest {
 impl StreamClock {
     /// A clock at 1970.
     pub fn new(options: ClockOptions) -> Self {
-        StreamClock { options, sources: HashMap::new(), now_ms: 0 }
+        StreamClock { options, sources: HashMap::new(), now_ms: 0, expected_since: None }
     }
 
     /// Takes note of an event of `source` at `event_ns`, received at `seen`, when the wall clock showed
@@ -71,6 +73,7 @@ impl StreamClock {
 
     /// `source`, which has rows that are not here yet, holds the clock where it is until they come, or it is idle.
     pub fn expect(&mut self, source: SourceId, seen: Instant) {
+        self.expected_since = self.expected_since.or(Some(seen));
         let is_known = self.sources.contains_key(&source);
         let source = if is_known || self.sources.len() < SOURCES_MAX { source } else { SHARED };
         self.sources.entry(source).or_insert(Latest { event_ms: 0, seen }).seen = seen;
@@ -78,11 +81,12 @@ impl StreamClock {
 
     /// Whether the clock has not moved yet, since sources are expected that were not heard of. What comes meanwhile should
     /// wait: dated before the clock moves, it would be as old as the clock goes far.
-    pub fn is_waiting(&mut self, at: Instant) -> bool {
-        let idle = self.options.idle;
-        let is_expected =
-            |latest: &Latest| latest.event_ms == 0 && at.saturating_duration_since(latest.seen) < idle;
-        self.now_ms == 0 && self.sources.values().any(is_expected)
+    pub fn is_waiting(&self, at: Instant) -> bool {
+        let is_recent = |since: Instant| at.saturating_duration_since(since) < self.options.idle;
+        // Not for longer than anybody is waited for: a source that cannot be reached hides nothing.
+        self.now_ms == 0
+            && self.expected_since.is_some_and(is_recent)
+            && self.sources.values().any(|latest| latest.event_ms == 0 && is_recent(latest.seen))
     }
 
     /// Nothing comes of `source` any more.

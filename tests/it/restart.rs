@@ -269,6 +269,7 @@ fn a_model_has_the_versions_that_it_had() {
     for id in 1..=600 {
         assert!(is_acknowledged(server.address("otlp_http"), id));
     }
+    eventually(|| rows(&server, "SELECT count(*) AS n FROM spans"), |rows| *rows == ["{\"n\":600}"]);
     let versions = "SELECT valid_from, row_count, md5(model::text) AS forest FROM usual";
     let shown = eventually(|| rows(&server, versions), |rows| rows.len() > 10);
     let questions = [versions, "SELECT * FROM scored", "SHOW MODELS"];

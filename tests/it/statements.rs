@@ -96,6 +96,9 @@ fn what_there_is_can_be_asked() {
         metrics | stream
         operator_stats | system table
         q | view
+        sink_stats | system table
+        source_partition_stats | system table
+        source_stats | system table
         span_events | stream
         span_links | stream
         spans | stream
