@@ -20,6 +20,9 @@ const TIMEOUT: Duration = Duration::from_secs(10);
 /// How often the client asks who leads partitions.
 const METADATA_MS: &str = "5000";
 
+/// The longest that the client waits before it connects again.
+const RECONNECT_MS: &str = "2000";
+
 /// The position that the only partition in `list` has, if it has one; `action` asked for it.
 fn position_of(list: &TopicPartitionList, action: &'static str) -> Result<Option<i64>, ConnectError> {
     let elements = list.elements();
@@ -38,6 +41,7 @@ fn client(options: &Options) -> Result<ClientConfig, ConnectError> {
     config.set("client.id", "undercurrent");
     // A partition that has no leader for a moment is looked for again in seconds, and not in five minutes.
     config.set("topic.metadata.refresh.interval.ms", METADATA_MS);
+    config.set("reconnect.backoff.max.ms", RECONNECT_MS);
     for (name, value) in options.properties() {
         config.set(name, resolved(name, value)?);
     }

@@ -70,8 +70,9 @@ fn protobuf_tells_its_signal() {
         Metric { name: "sixteen letters.".into(), description: "and 8 ..".into(), ..Metric::default() };
     let scope_metrics = vec![ScopeMetrics { metrics: vec![metric], ..ScopeMetrics::default() }];
     let resource_metrics = vec![ResourceMetrics { scope_metrics, ..ResourceMetrics::default() }];
-    let either = ExportMetricsServiceRequest { resource_metrics };
-    assert_eq!(sniff_protobuf(&either.encode_to_vec()), None, "a span may look so too");
+    let like_ids = ExportMetricsServiceRequest { resource_metrics };
+    // A span would say when it was.
+    assert_eq!(sniff_protobuf(&like_ids.encode_to_vec()), Some(Signal::Metrics));
 }
 
 /// One request of one scope with the spans.

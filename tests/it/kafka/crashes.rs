@@ -111,7 +111,8 @@ impl Pipeline<'_> {
         eventually(told, |(rows, _)| *rows == [all.clone()]);
         let idle =
             "SELECT sum(waiting_rows) AS n FROM sink_stats WHERE state = 'running' HAVING count(*) = 3";
-        eventually(|| rows(server, idle), |rows| *rows == ["{\"n\":0}"]);
+        let told = || (rows(server, idle), rows(server, "SELECT * FROM sink_stats"));
+        eventually(told, |(rows, _)| *rows == ["{\"n\":0}"]);
         assert_eq!(rows(server, "SELECT * FROM ingest_errors"), [""; 0]);
         for (view, query) in QUERIES {
             assert_eq!(rows(server, &format!("SELECT * FROM {view}")), rows(server, query), "{view}");
