@@ -21,6 +21,24 @@ pub(super) struct Message {
     pub value: Option<Vec<u8>>,
 }
 
+impl Message {
+    /// The message as members of a JSON object.
+    pub fn json(&self) -> Result<Members<'_>, ConnectError> {
+        let key = self.key.as_deref().map(raw).transpose()?;
+        Ok(Members { key, change: self.value.as_deref().map(raw).transpose()? })
+    }
+}
+
+/// What a message says, as JSON.
+#[derive(serde::Serialize)]
+pub(super) struct Members<'a> {
+    /// The key, where there is one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub key: Option<&'a RawValue>,
+    /// The row, or what the envelope makes of it; null for a key that has none any more.
+    pub change: Option<&'a RawValue>,
+}
+
 /// Makes messages of the changes of one view.
 pub(super) struct Encoder {
     envelope: Envelope,

@@ -11,6 +11,7 @@ use std::io::{BufRead, BufReader, Seek, SeekFrom, Write};
 use serde_json::value::RawValue;
 
 use super::ConnectError;
+use super::encode::Members;
 use super::settings::required;
 use super::sink::{Destination, Told};
 use crate::delta::updates::Tick;
@@ -94,15 +95,11 @@ impl Destination for FileSink {
     }
 
     fn deliver(&mut self, ticks: &[Told]) -> Result<(), ConnectError> {
-        let raw = |text: &Option<Vec<u8>>| -> Result<Option<Box<RawValue>>, serde_json::Error> {
-            text.as_ref().map(|text| serde_json::from_slice(text)).transpose()
-        };
         let json = |error: serde_json::Error| self.failed("write")(error.into());
         let mut bytes = vec![];
         for told in ticks {
             for (place, message) in told.messages.iter().enumerate() {
-                let (key, change) = (raw(&message.key).map_err(json)?, raw(&message.value).map_err(json)?);
-                let (key, change) = (key.as_deref(), change.as_deref());
+                let Members { key, change } = message.json()?;
                 let line = Line { tick_at: told.tick, more: told.messages.len() - place - 1, key, change };
                 serde_json::to_writer(&mut bytes, &line).map_err(json)?;
                 bytes.push(b'\n');

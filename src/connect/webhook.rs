@@ -1,7 +1,7 @@
 //! A sink that posts to an address.
 //!
-//! Each request is `{"sink": "name", "tick_at": 1767225600000, "part": 0, "parts": 1, "changes": [...]}`, where a change is a
-//! row, or what the envelope makes of it. The header `Idempotency-Key` is the same when a request is sent again, which it is
+//! Each request is `{"sink": "name", "tick_at": 1767225600000, "part": 0, "parts": 1, "changes": [...]}`, where each change is
+//! `{"key": ..., "change": ...}`: the key where there is one, and the row, or what the envelope makes of it. The header `Idempotency-Key` is the same when a request is sent again, which it is
 //! until it is answered with 2xx: whoever receives it can tell.
 
 use std::time::Duration;
@@ -9,11 +9,10 @@ use std::time::Duration;
 use reqwest::header::{AUTHORIZATION, CONTENT_TYPE};
 use reqwest::redirect::Policy;
 use reqwest::{Client, StatusCode};
-use serde_json::value::RawValue;
 use tokio::runtime::Handle;
 
 use super::ConnectError;
-use super::encode::Message;
+use super::encode::{Members, Message};
 use super::settings::{number, required, value};
 use super::sink::{Destination, Told};
 use super::supervisor::Stop;
@@ -44,7 +43,7 @@ struct Body<'a> {
     tick_at: Tick,
     part: usize,
     parts: usize,
-    changes: Vec<Option<&'a RawValue>>,
+    changes: Vec<Members<'a>>,
 }
 
 impl Webhook {
@@ -79,12 +78,7 @@ impl Webhook {
         messages: &[Message],
     ) -> Result<(), ConnectError> {
         let failed = |reason: String| ConnectError::Webhook { url: self.url.clone(), reason };
-        let raw = |message: &'_ Message| {
-            message.value.as_ref().map(|text| serde_json::from_slice(text)).transpose()
-        };
-        let changes: Vec<Option<Box<RawValue>>> =
-            messages.iter().map(raw).collect::<Result<_, _>>().map_err(|error| failed(error.to_string()))?;
-        let changes = changes.iter().map(Option::as_deref).collect();
+        let changes = messages.iter().map(Message::json).collect::<Result<_, _>>()?;
         let body = Body { sink: &self.sink, tick_at: tick, part, parts, changes };
         let body = serde_json::to_vec(&body).map_err(|error| failed(error.to_string()))?;
         let mut request = self.client.post(&self.url).header(CONTENT_TYPE, "application/json").body(body);

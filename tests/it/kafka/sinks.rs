@@ -123,6 +123,8 @@ fn what_a_sink_cannot_say_is_refused_or_stops_it() {
     // The column is no key: two rows have one.
     run(&server, "INSERT INTO stock VALUES ('d', 2)");
     run(&server, &sink("stock", "KEY (n)"));
+    let twice = crate::in_process::curl(&["--data-binary", &sink("stock", "KEY (item)"), &url]);
+    assert!(twice.text().contains("sink \\\"k\\\" already exists; drop it first"), "{}", twice.text());
     let state = "SELECT state, error, waiting_rows FROM sink_stats";
     wait_for(
         &server,
@@ -251,13 +253,18 @@ fn a_webhook_is_asked_again_until_it_takes_a_request() {
     run(
         &server,
         &format!(
-            "CREATE SINK k FROM stock INTO WEBHOOK (url = '{url}', authorization = 'Bearer t') ENVELOPE DEBEZIUM"
+            "CREATE SINK k FROM stock INTO WEBHOOK (url = '{url}', authorization = 'Bearer t') KEY (item) ENVELOPE DEBEZIUM"
         ),
     );
     assert!(!run(&server, "SHOW SINKS").to_string().contains("Bearer"), "a secret is shown");
     let first: Vec<(String, Value)> = requests.iter().take(3).collect();
     assert!(first.iter().all(|request| *request == first[0]), "the same again: {first:?}");
-    assert_eq!(first[0].1["changes"].as_array().expect("changes").len(), 2);
+    let changes = first[0].1["changes"].as_array().expect("changes");
+    let told = |change: &Value| format!("{} {}", change["key"], change["change"]["after"]);
+    assert_eq!(
+        changes.iter().map(told).collect::<Vec<_>>(),
+        ["{\"item\":\"a\"} {\"item\":\"a\",\"n\":1}", "{\"item\":\"b\"} {\"item\":\"b\",\"n\":2}",]
+    );
     drained(&server, "k");
     // It says that it will never take the next.
     run(&server, "UPDATE stock SET n = 5 WHERE item = 'a'");
