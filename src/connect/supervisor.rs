@@ -161,10 +161,12 @@ fn begin(one: Runnable, turn: u64, live: Live, before: Option<JoinHandle<()>>) -
 fn keep_running(one: &Runnable, live: &Live, handle: &Handle, stop: &Stop) {
     let activity = &one.switch().activity;
     let (mut wait, mut failing_since) = (RETRY_MIN, Instant::now());
-    // While a source fails the clock waits for what it would read.
+    // While a source fails that has read before, the clock waits for what it would read.
     let held = match one {
-        Runnable::Source(source) => Some(live.sender_of(source)),
-        Runnable::Sink(_) => None,
+        Runnable::Source(source) if source.tells_time() && !source.positions().is_empty() => {
+            Some(live.sender_of(source))
+        }
+        _ => None,
     };
     activity.tell(Condition::Starting);
     let mut fenced_at: Option<Instant> = None;

@@ -240,7 +240,11 @@ impl Database {
             return Err(SqlError::Exists(view.name));
         }
         if self.queries.load().len() + self.engine.views().len() >= VIEWS_MAX {
-            return Err(SqlError::Engine(format!("{VIEWS_MAX} views exist, no more are allowed; drop one")));
+            return Err(SqlError::Limit {
+                what: "there are as many views as there may be:",
+                limit: VIEWS_MAX.to_string(),
+                hint: "drop one",
+            });
         }
         // Planned before anything is dropped: a view that cannot be replaced stays.
         if !view.is_materialized {

@@ -150,7 +150,7 @@ impl Live {
             stopping: None,
         };
         // What sources have to read since the last stop comes before the clock goes on.
-        for source in connectors.borrow().sources.values().filter(|source| source.switch.run().is_some()) {
+        for source in connectors.borrow().sources.values().filter(|source| source.is_awaited()) {
             owner.clock.expect(intake.sender_of(source), Instant::now());
         }
         std::thread::Builder::new()

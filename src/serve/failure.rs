@@ -55,7 +55,7 @@ impl Failure {
             SqlError::Syntax(_) => Failure::Syntax,
             SqlError::Unsupported { .. } => Failure::Unsupported,
             SqlError::Missing { .. } => Failure::Missing,
-            SqlError::Exists(_) => Failure::Exists,
+            SqlError::Exists(_) | SqlError::Taken { .. } => Failure::Exists,
             SqlError::HasReaders { .. } => Failure::InUse,
             SqlError::Option { .. } => Failure::Value,
             SqlError::View { .. } => Failure::Data,

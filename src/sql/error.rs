@@ -36,6 +36,14 @@ pub enum SqlError {
     /// The name is taken.
     #[error("relation \"{0}\" already exists; use CREATE OR REPLACE, or drop it first")]
     Exists(String),
+    /// The name is taken by something that cannot be replaced.
+    #[error("{kind} \"{name}\" already exists; drop it first")]
+    Taken {
+        /// What it is: a source, a sink.
+        kind: &'static str,
+        /// Its name.
+        name: String,
+    },
     /// Others read it.
     #[error("cannot drop \"{name}\": {} read{} it; drop {} first", .readers.join(", "), if .readers.len() == 1 { "s" } else { "" }, if .readers.len() == 1 { "it" } else { "them" })]
     HasReaders {

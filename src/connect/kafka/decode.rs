@@ -56,11 +56,6 @@ impl Decoding {
         }
     }
 
-    /// Whether its rows say when they happened, so that the stream clock can follow them.
-    pub fn tells_time(&self) -> bool {
-        !matches!(self, Decoding::Rows { event_time: None, .. })
-    }
-
     /// The rows of `messages`. What cannot be read becomes a row of `ingest_errors`.
     pub fn rows(&self, topic: &str, partition: i32, messages: &[Fetched]) -> Vec<Incoming> {
         let mut decoder = decoder();

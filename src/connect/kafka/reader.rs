@@ -193,7 +193,7 @@ impl Reader {
         }
         let sender = self.live.source();
         // The clock is not to run ahead of a partition that is behind, or falls behind while others are begun.
-        if self.decoding.tells_time() {
+        if self.source.tells_time() {
             self.handle.block_on(sender.announce())?;
         }
         let state = Partition {
@@ -345,6 +345,7 @@ impl Reader {
             self.ends_at(partition, high)?;
         }
         self.state().answered = Instant::now();
+        self.source.switch.activity.goes_on();
         self.hold(|partition| !partition.is_at_end)
     }
 
@@ -376,7 +377,7 @@ impl Reader {
     /// Has the stream clock wait for partitions that `is_behind`: they are not idle.
     fn hold(&self, is_behind: impl Fn(&Partition) -> bool) -> Result<(), ConnectError> {
         let state = self.state();
-        if state.answered.elapsed() > HOLD_MAX || !self.decoding.tells_time() {
+        if state.answered.elapsed() > HOLD_MAX || !self.source.tells_time() {
             return Ok(());
         }
         let behind = state.partitions.values().filter(|partition| is_behind(partition));

@@ -1,6 +1,5 @@
 //! A source that reads a topic.
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -156,9 +155,7 @@ impl Fetcher {
             let is_full = count >= FETCH_MESSAGES_MAX || self.bytes >= FETCH_BYTES_MAX;
             if count > 0 && (is_full || began.elapsed() >= LINGER) {
                 self.flush()?;
-                if source.switch.activity.condition() != Condition::Running {
-                    source.switch.activity.tell(Condition::Running);
-                }
+                source.switch.activity.goes_on();
             }
             self.reader().settle()?;
             if looked.is_none_or(|at: Instant| at.elapsed() >= LOOK_AROUND) {
@@ -187,8 +184,7 @@ impl Fetcher {
     /// Decodes what was fetched and hands it over.
     fn flush(&mut self) -> Result<(), ConnectError> {
         self.bytes = 0;
-        let fetched: VecDeque<_> = std::mem::take(&mut self.fetched).into();
-        for (partition, messages) in fetched {
+        for (partition, messages) in std::mem::take(&mut self.fetched) {
             fault::point("source.read");
             self.reader().hand_over(partition, messages)?;
             fault::point("source.sent");

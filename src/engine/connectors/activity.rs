@@ -42,6 +42,14 @@ impl Activity {
         *now = condition;
     }
 
+    /// What it got over by itself is over.
+    pub fn goes_on(&self) {
+        let mut now = self.condition.lock().unwrap_or_else(PoisonError::into_inner);
+        if matches!(*now, Condition::Retrying(_)) {
+            *now = Condition::Running;
+        }
+    }
+
     /// What it does now.
     pub fn condition(&self) -> Condition {
         self.condition.lock().unwrap_or_else(PoisonError::into_inner).clone()

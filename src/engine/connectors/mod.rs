@@ -18,7 +18,7 @@ use super::clock::SourceId;
 use super::outbox::Outbox;
 use super::worker::Command;
 use super::{Engine, EngineError};
-use crate::sql::connector::{CreateSink, CreateSource};
+use crate::sql::connector::{CreateSink, CreateSource, Direction, Format};
 
 /// The most sources, and the most sinks.
 pub const CONNECTORS_MAX: usize = 100;
@@ -65,7 +65,7 @@ impl Switch {
     }
 }
 
-/// Where a source stands in one partition, and what came from there since it last said so.
+/// A step of a source in one partition: what it read between two offsets is handed over with it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Position {
     /// The source.
@@ -95,6 +95,16 @@ impl DefinedSource {
     /// By partition, the offset of the first message that was not taken in: with a journal, what is before is durable.
     pub fn positions(&self) -> BTreeMap<i32, i64> {
         self.locked().clone()
+    }
+
+    /// Whether its rows say when they happened, so that the stream clock follows them, and waits for them.
+    pub fn tells_time(&self) -> bool {
+        self.definition.format != Format::Json || self.definition.options.get("event_time").is_some()
+    }
+
+    /// Whether the stream clock is to wait until it has begun to read.
+    pub(super) fn is_awaited(&self) -> bool {
+        self.switch.run().is_some() && self.tells_time()
     }
 
     /// Goes on to `position`; whether what came from there is to be taken in. It is not where something before it was
@@ -145,6 +155,21 @@ impl Engine {
 }
 
 impl Connectors {
+    /// The source or the sink called `name`.
+    fn switch(&self, direction: Direction, name: &str) -> Option<&Switch> {
+        match direction {
+            Direction::Source => self.sources.get(name).map(|source| &source.switch),
+            Direction::Sink => self.sinks.get(name).map(|sink| &sink.switch),
+        }
+    }
+
+    fn count(&self, direction: Direction) -> usize {
+        match direction {
+            Direction::Source => self.sources.len(),
+            Direction::Sink => self.sinks.len(),
+        }
+    }
+
     /// Whether what came with `position` is to be taken in. Nothing is of a source that was dropped.
     pub(super) fn take(&self, position: &Position) -> bool {
         let source = self.sources.values().find(|source| source.switch.id == position.source);

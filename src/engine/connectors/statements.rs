@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, OnceLock};
 
-use super::{CONNECTORS_MAX, Connectors, DefinedSink, DefinedSource, Switch};
+use super::{CONNECTORS_MAX, DefinedSink, DefinedSource, Switch};
 use crate::engine::database::texts;
 use crate::engine::outbox::{Outbox, WAITING_ROWS_MAX};
 use crate::engine::{Answer, Database};
@@ -23,7 +23,7 @@ impl Database {
         source: CreateSource,
     ) -> Result<Answer, SqlError> {
         let done = Answer::Done("CREATE SOURCE");
-        if self.is_taken(&source.name, source.if_not_exists, |all| all.sources.contains_key(&source.name))? {
+        if self.is_taken(Direction::Source, &source.name, source.if_not_exists)? {
             return Ok(done);
         }
         let mut schema = None;
@@ -39,29 +39,24 @@ impl Database {
     }
 
     /// Whether what is to be created is there already, which is an error unless it may be.
-    fn is_taken(
-        &self,
-        name: &str,
-        if_not_exists: bool,
-        is_there: impl Fn(&Connectors) -> bool,
-    ) -> Result<bool, SqlError> {
+    fn is_taken(&self, direction: Direction, name: &str, if_not_exists: bool) -> Result<bool, SqlError> {
         let connectors = self.engine.connectors();
-        match is_there(&connectors) {
-            true if if_not_exists => Ok(true),
-            true => Err(SqlError::Exists(name.to_owned())),
-            false if connectors.sources.len().max(connectors.sinks.len()) >= CONNECTORS_MAX => {
-                let reason =
-                    format!("{CONNECTORS_MAX} sources or sinks exist, no more are allowed; drop one");
-                Err(SqlError::Engine(reason))
-            }
-            false => Ok(false),
+        match connectors.switch(direction, name) {
+            Some(_) if if_not_exists => Ok(true),
+            Some(_) => Err(SqlError::Taken { kind: direction.word(), name: name.to_owned() }),
+            None if connectors.count(direction) >= CONNECTORS_MAX => Err(SqlError::Limit {
+                what: "there are as many sources, or sinks, as there may be:",
+                limit: CONNECTORS_MAX.to_string(),
+                hint: "drop one",
+            }),
+            None => Ok(false),
         }
     }
 
     /// Defines a sink, for which all changes of its view wait from now on.
     pub(in crate::engine) async fn create_sink(&mut self, sink: CreateSink) -> Result<Answer, SqlError> {
         let done = Answer::Done("CREATE SINK");
-        if self.is_taken(&sink.name, sink.if_not_exists, |all| all.sinks.contains_key(&sink.name))? {
+        if self.is_taken(Direction::Sink, &sink.name, sink.if_not_exists)? {
             return Ok(done);
         }
         let schema = self.watchable(&sink.relation)?;
@@ -108,10 +103,7 @@ impl Database {
         if_exists: bool,
     ) -> Result<Answer, SqlError> {
         let connectors = self.engine.connectors().clone();
-        let is_there = |name: &String| match direction {
-            Direction::Source => connectors.sources.contains_key(name),
-            Direction::Sink => connectors.sinks.contains_key(name),
-        };
+        let is_there = |name: &String| connectors.switch(direction, name).is_some();
         if let Some(name) = names.iter().find(|name| !is_there(name) && !if_exists) {
             return Err(missing(direction, name));
         }
@@ -136,11 +128,7 @@ impl Database {
     pub(in crate::engine) fn alter(&mut self, alter: &Alter) -> Result<Answer, SqlError> {
         let Alter { direction, name, is_paused } = alter;
         let connectors = self.engine.connectors().clone();
-        let switch = match direction {
-            Direction::Source => connectors.sources.get(name).map(|source| &source.switch),
-            Direction::Sink => connectors.sinks.get(name).map(|sink| &sink.switch),
-        };
-        switch.ok_or_else(|| missing(*direction, name))?.turn(*is_paused);
+        connectors.switch(*direction, name).ok_or_else(|| missing(*direction, name))?.turn(*is_paused);
         // Whoever runs them looks again.
         self.engine.edit_connectors(|_| ());
         Ok(Answer::Done(if *direction == Direction::Source { "ALTER SOURCE" } else { "ALTER SINK" }))
@@ -161,6 +149,5 @@ impl Database {
 }
 
 fn missing(direction: Direction, name: &str) -> SqlError {
-    let kind = if direction == Direction::Source { "source" } else { "sink" };
-    SqlError::Missing { kind, name: name.to_owned(), hint: String::new() }
+    SqlError::Missing { kind: direction.word(), name: name.to_owned(), hint: String::new() }
 }

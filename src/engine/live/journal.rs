@@ -136,7 +136,7 @@ impl<'a> Player<'a> {
                 self.accepted += 1;
                 self.pending.push_back((position, rows));
             }
-            Event::Flushed { clock_ms, through } => self.flush(clock_ms, through)?,
+            Event::Flushed { open, through } => self.flush(open, through)?,
             Event::Closed { tick } if self.is_idle() => {
                 self.idle = Some(tick);
             }
@@ -161,8 +161,8 @@ impl<'a> Player<'a> {
                     tracing::warn!(%error, name, "what came with the engine and was there cannot be created");
                 }
             }
-            Event::Written { clock_ms, tables } => {
-                self.database.engine.advance(clock_ms);
+            Event::Written { open, tables } => {
+                self.database.engine.advance(open);
                 for (table, parts) in tables {
                     let applied = self.database.engine.apply(&table, parts);
                     applied.map_err(|reason| RecoveryError::Rows { table, reason })?;
@@ -196,8 +196,8 @@ impl<'a> Player<'a> {
         }
     }
 
-    fn flush(&mut self, clock_ms: u64, through: u64) -> Result<(), EngineError> {
-        self.database.engine.advance(clock_ms);
+    fn flush(&mut self, open: Tick, through: u64) -> Result<(), EngineError> {
+        self.database.engine.advance(open);
         let mut rows: BTreeMap<Cow<'static, str>, Vec<RecordBatch>> = BTreeMap::new();
         while self.flushed < through
             && let Some((position, all)) = self.pending.pop_front()
@@ -291,9 +291,9 @@ impl Owner {
     }
 
     /// Notes that the workers are given what is pending, at the tick that is open.
-    pub(super) fn note_flush(&self, clock_ms: Tick) {
+    pub(super) fn note_flush(&self, open: Tick) {
         let Some(journal) = &self.journal else { return };
-        let event = Event::Flushed { clock_ms, through: journal.accepted };
+        let event = Event::Flushed { open, through: journal.accepted };
         // Where it fails the tick is not closed, and what closes it later says as much.
         event.record().into_iter().for_each(|record| journal.committer.append(vec![record], drop));
     }
@@ -358,7 +358,7 @@ impl Owner {
     /// Notes what statements did to tables, which stands once this returns.
     pub(super) fn note_writes<'a>(
         &self,
-        clock_ms: u64,
+        open: Tick,
         statements: impl Iterator<Item = &'a [Evaluated]>,
     ) -> Result<(), SqlError> {
         let Some(journal) = &self.journal else { return Ok(()) };
@@ -366,8 +366,7 @@ impl Owner {
             done.iter().map(|evaluated| (evaluated.table.clone(), evaluated.parts.clone())).collect()
         };
         let changing = statements.filter(|done| done.iter().any(|d| !d.parts.is_empty()));
-        let events: Vec<Event> =
-            changing.map(|done| Event::Written { clock_ms, tables: tables(done) }).collect();
+        let events: Vec<Event> = changing.map(|done| Event::Written { open, tables: tables(done) }).collect();
         if events.is_empty() { Ok(()) } else { journal.commit(&events) }
     }
 }

@@ -24,8 +24,9 @@ const COMPRESSION_LEVEL: i32 = 1;
 pub(super) enum Event {
     /// Rows of streams were accepted, from a sender or from where a source stands.
     Accepted { position: Option<Position>, rows: Vec<Incoming> },
-    /// Of what was accepted since the journal began, the workers were given the first `through`, at the stream clock.
-    Flushed { clock_ms: u64, through: u64 },
+    /// Of what was accepted since the journal began, the workers were given the first `through` at
+    /// tick `open`, if nothing was before that.
+    Flushed { open: Tick, through: u64 },
     /// A tick was closed, with all that was accepted before.
     Closed { tick: Tick },
     /// A statement that defines something was carried out when the open tick was `open`, unless the next event is that
@@ -35,8 +36,8 @@ pub(super) enum Event {
     Failed,
     /// Something that comes with the engine was created, if it was not there, because it was named.
     Named { open: Tick, name: String },
-    /// Rows of tables came and went, at the stream clock.
-    Written { clock_ms: u64, tables: Vec<(String, Vec<Part>)> },
+    /// Rows of tables came and went at tick `open`, if nothing did before that.
+    Written { open: Tick, tables: Vec<(String, Vec<Part>)> },
     /// All changes up to `tick` have arrived where sink `sink` writes to.
     Delivered { sink: u64, tick: Tick },
 }
@@ -79,8 +80,8 @@ impl Event {
                 }
                 kind
             }
-            Event::Flushed { clock_ms, through } => {
-                put_number(&mut bytes, *clock_ms);
+            Event::Flushed { open, through } => {
+                put_number(&mut bytes, *open);
                 put_number(&mut bytes, *through);
                 FLUSHED
             }
@@ -104,8 +105,8 @@ impl Event {
                 put_number(&mut bytes, *tick);
                 DELIVERED
             }
-            Event::Written { clock_ms, tables } => {
-                put_number(&mut bytes, *clock_ms);
+            Event::Written { open, tables } => {
+                put_number(&mut bytes, *open);
                 for (table, parts) in tables {
                     put_text(&mut bytes, table);
                     put_number(&mut bytes, parts.len() as u64);
@@ -135,8 +136,8 @@ impl Event {
                 Some(Event::Accepted { position, rows: take_incoming(&mut bytes)? })
             }
             FLUSHED => {
-                let clock_ms = take_number(&mut bytes)?;
-                Some(Event::Flushed { clock_ms, through: take_number(&mut bytes)? })
+                let open = take_number(&mut bytes)?;
+                Some(Event::Flushed { open, through: take_number(&mut bytes)? })
             }
             CLOSED => Some(Event::Closed { tick: take_number(&mut bytes)? }),
             DEFINED => {
@@ -153,7 +154,7 @@ impl Event {
                 Some(Event::Delivered { sink, tick: take_number(&mut bytes)? })
             }
             WRITTEN => {
-                let clock_ms = take_number(&mut bytes)?;
+                let open = take_number(&mut bytes)?;
                 let mut tables = vec![];
                 while !bytes.is_empty() {
                     let table = take_text(&mut bytes)?;
@@ -165,7 +166,7 @@ impl Event {
                     };
                     tables.push((table, (0..count).map(part).collect::<Option<Vec<Part>>>()?));
                 }
-                Some(Event::Written { clock_ms, tables })
+                Some(Event::Written { open, tables })
             }
             _ => None,
         }
@@ -310,13 +311,13 @@ mod tests {
             Event::Accepted { position: Some(first), rows },
             Event::Accepted { position: Some(position), rows: own },
             Event::Accepted { position: None, rows: vec![] },
-            Event::Flushed { clock_ms: 7, through: u64::MAX },
+            Event::Flushed { open: 7, through: u64::MAX },
             Event::Closed { tick: u64::MAX },
             Event::Defined { open: 8, text: "CREATE VIEW v AS SELECT 1".to_owned() },
             Event::Failed,
             Event::Named { open: 9, name: "service_health".to_owned() },
             Event::Delivered { sink: 2, tick: 10 },
-            Event::Written { clock_ms: 0, tables: vec![("t".to_owned(), parts), ("u".to_owned(), vec![])] },
+            Event::Written { open: 0, tables: vec![("t".to_owned(), parts), ("u".to_owned(), vec![])] },
         ]
     }
 
@@ -327,7 +328,7 @@ mod tests {
                 let rows = rows.iter().map(|rows| format!("{} {:?}\n", rows.relation, rows.rows));
                 format!("{position:?} {}", rows.collect::<String>())
             }
-            Event::Written { clock_ms, tables } => {
+            Event::Written { open, tables } => {
                 let diffs = |(rows, diffs): &Part| -> String {
                     (0..rows.num_rows()).map(|row| format!("{} ", diffs.get(row))).collect()
                 };
@@ -335,7 +336,7 @@ mod tests {
                     let parts = parts.iter().map(|part| format!("{:?} {}", part.0, diffs(part)));
                     format!("{name} {}", parts.collect::<String>())
                 };
-                format!("{clock_ms} {}", tables.iter().map(table).collect::<String>())
+                format!("{open} {}", tables.iter().map(table).collect::<String>())
             }
             other => format!("{other:?}"),
         }

@@ -110,6 +110,7 @@ impl Fault {
                 };
             }
             SqlError::Exists(_) => ("42P07", None),
+            SqlError::Taken { .. } => ("42710", None),
             SqlError::HasReaders { .. } => ("2BP01", None),
             SqlError::Option { .. } => ("22023", None),
             SqlError::View { .. } | SqlError::Ended { .. } => ("55000", None),

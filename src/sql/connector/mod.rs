@@ -140,6 +140,14 @@ impl Direction {
             Direction::Sink => "SINK",
         }
     }
+
+    /// What a sentence calls it.
+    pub fn word(self) -> &'static str {
+        match self {
+            Direction::Source => "source",
+            Direction::Sink => "sink",
+        }
+    }
 }
 
 /// `ALTER SOURCE name PAUSE`, and RESUME; the same of a sink.
