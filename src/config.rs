@@ -12,7 +12,7 @@ use crate::engine::{
     BuiltIns, ClockOptions, Database, Engine, EngineError, Limits, Live, LiveOptions, Recovered,
     RecoveryError,
 };
-use crate::journal::{Folder, Options, Recovery};
+use crate::journal::Options;
 use crate::sql::error::SqlError;
 
 pub use self::settings::{SETTINGS, Setting};
@@ -217,8 +217,7 @@ impl Config {
             segment_bytes_max: self.journal_segment_bytes_max as u64,
             bytes_max: self.journal_bytes_max as u64,
         };
-        let files = Folder::open(&folder.join("journal"))?;
-        Recovered::play(Recovery::open(Box::new(files), options)?, database).await
+        Recovered::open(folder, options, database).await
     }
 
     fn read(&mut self, path: &Path) -> Result<(), ConfigError> {

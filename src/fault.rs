@@ -11,10 +11,14 @@ use std::sync::atomic::{AtomicU64, Ordering};
 pub const VARIABLE: &str = "UNDERCURRENT_CRASH_AT";
 
 /// All places.
-pub const POINTS: [&str; 13] = [
+pub const POINTS: [&str; 17] = [
     "journal.taken",
     "journal.written",
     "journal.synced",
+    "journal.shortening",
+    "journal.shortened",
+    "history.writing",
+    "history.written",
     "engine.flushed",
     "engine.closing",
     "engine.closed",

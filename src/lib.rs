@@ -175,6 +175,7 @@ pub mod delta;
 pub mod detect;
 pub mod engine;
 pub mod fault;
+pub mod history;
 pub mod ingest;
 pub mod journal;
 pub mod observe;

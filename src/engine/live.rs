@@ -459,17 +459,17 @@ impl Owner {
         self.flush()?;
         let begin = Instant::now();
         let now = self.now();
-        if !self.note_close(self.database.engine.next_tick(now)) {
+        let Some(closed) = self.note_close(self.database.engine.next_tick(now)) else {
             // The journal has said why, and so does /ready: the tick stays open.
             self.last_close = Instant::now() + JOURNAL_RETRY;
             return Ok(());
-        }
+        };
         fault::point("engine.closing");
         self.give(now)?;
         let tick = self.database.engine.close(now)?;
         fault::point("engine.closed");
-        self.held.clear();
-        self.held_bytes = 0;
+        self.tend_journal(closed);
+        self.release();
         self.last_close = Instant::now();
         for reply in self.waiting.drain(..) {
             let _ = reply.send(());

@@ -15,6 +15,7 @@ mod connectors;
 mod contents;
 mod database;
 mod explain;
+mod history;
 mod limits;
 mod live;
 mod models;
@@ -51,6 +52,7 @@ pub use self::connectors::{
 };
 use self::contents::ViewContents;
 pub use self::database::{Answer, Database};
+use self::history::History;
 pub use self::limits::{Limits, PLANNING_STACK_BYTES, Rows, Turn};
 pub use self::live::{Incoming, IntakeError, Live, LiveOptions, Receipt, Recovered, RecoveryError, Source};
 use self::operators::{Operators, Rate};
@@ -59,7 +61,7 @@ pub use self::reader::{NamedQueries, Reader};
 use self::sharing::Dataflows;
 use self::state::StreamState;
 pub use self::state::{State, View};
-use self::stream::Stream;
+use self::stream::{Kept, Stream};
 pub use self::subscription::{Change, Subscription, change_schema};
 pub use self::tables::TABLES_MAX;
 use self::tables::UserTable;
@@ -140,6 +142,10 @@ pub struct Engine {
     open_rows: usize,
     published: Arc<ArcSwap<State>>,
     stored_bytes_max: usize,
+    /// What keeps streams on disk, if anything does.
+    history: Option<History>,
+    /// Statements that ever defined something, or failed to.
+    definitions: u64,
 }
 
 impl Engine {
@@ -149,7 +155,7 @@ impl Engine {
         let (senders, receivers): (Vec<_>, Vec<_>) = (0..workers).map(|_| channels::commands()).unzip();
         let threads = worker::start(receivers, is_lost.clone())
             .map_err(|reason| EngineError::Start { workers, reason })?;
-        let stream = |table: Table| (table.name().to_owned(), Stream::new(table.schema(), None));
+        let stream = |table: Table| (table.name().to_owned(), Stream::new(table.schema(), None, None));
         let mut engine = Engine {
             workers: senders,
             threads: Some(threads),
@@ -168,6 +174,8 @@ impl Engine {
             open_rows: 0,
             published: Arc::default(),
             stored_bytes_max: usize::MAX,
+            history: None,
+            definitions: 0,
         };
         engine.publish(vec![]);
         Ok(engine)
@@ -197,8 +205,8 @@ impl Engine {
         }
     }
 
-    /// Keeps at most about `bytes` of each stream table: the oldest rows go first, and are counted.
-    /// Views that are there have seen them; queries, and views to come, do not.
+    /// Keeps at most about `bytes` of each stream table in memory: the oldest rows go first. Where they are not on disk they
+    /// are counted: views that are there have seen them; queries, and views to come, do not.
     pub fn store_at_most(&mut self, bytes: usize) {
         self.stored_bytes_max = bytes;
     }
@@ -230,11 +238,8 @@ impl Engine {
     fn append_rows(&mut self, name: &str, rows: &RecordBatch) -> Result<(), EngineError> {
         let count = rows.num_rows();
         let Some(stream) = self.streams.get_mut(name).filter(|_| count > 0) else { return Ok(()) };
-        stream.rows += count as u64;
+        stream.add(rows);
         self.open_rows += count;
-        if stream.is_stored {
-            stream.open.push(rows.clone());
-        }
         match self.views.values().any(|v| v.plan.relations().contains(&name)) {
             true => self.send_rows(name, rows.clone(), Run::Constant(1)),
             false => Ok(()),
@@ -259,9 +264,7 @@ impl Engine {
         let closed = self.gather(receiver)?;
         self.closed = tick;
         self.open_rows = 0;
-        for stream in self.streams.values_mut() {
-            stream.store(self.stored_bytes_max);
-        }
+        self.store();
         for table in self.tables.values_mut() {
             table.open.clear();
         }
@@ -285,7 +288,7 @@ impl Engine {
         &mut self,
         name: &str,
         plan: Arc<Plan>,
-        streams: BTreeMap<String, (SchemaRef, Vec<RecordBatch>)>,
+        streams: BTreeMap<String, (SchemaRef, Kept)>,
     ) -> Result<(), EngineError> {
         let is_stored = |relation: &str| match self.streams.get(relation) {
             Some(stream) => stream.is_whole(),

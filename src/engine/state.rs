@@ -15,7 +15,8 @@ use super::tables::UserTable;
 use super::view_stats::{Figures, OPERATOR_STATS, VIEW_STATS, operator_stats, view_stats};
 use crate::delta::plan::Plan;
 use crate::delta::updates::Tick;
-use crate::sql::catalog::{Catalog, Contents, Kind, Relation};
+use crate::history::{HistoryFile, Past};
+use crate::sql::catalog::{Catalog, Contents, Kind, OnDisk, Relation};
 use crate::sql::error::SqlError;
 use crate::sql::model::Model;
 use crate::sql::table::TableDefinition;
@@ -62,6 +63,8 @@ pub(super) struct StreamState {
     pub rows: u64,
     /// Rows stored once and dropped since.
     pub evicted_rows: u64,
+    /// The rows that are to be read from disk, and the first stored batch behind them.
+    pub past: (Past, usize),
 }
 
 impl StreamState {
@@ -75,16 +78,38 @@ impl StreamState {
             stored_bytes: stream.stored_bytes,
             rows: stream.rows,
             evicted_rows: stream.evicted_rows,
+            past: stream.past(),
         }
+    }
+
+    /// Its files on disk.
+    pub fn files(&self) -> &[Arc<HistoryFile>] {
+        &self.past.0.files
     }
 }
 
 /// The rows of a stream table that are kept.
-struct Stored(Arc<Vec<RecordBatch>>);
+struct Stored {
+    past: Past,
+    stored: Arc<Vec<RecordBatch>>,
+    /// The first batch in memory that is behind those on disk.
+    from: usize,
+}
 
 impl Contents for Stored {
     fn read(&self) -> Result<Vec<RecordBatch>, SqlError> {
-        Ok(self.0.to_vec())
+        let mut rows = vec![];
+        for (file, count) in self.past.parts() {
+            let all = file.as_they_came().map_err(|error| SqlError::Engine(error.to_string()))?;
+            rows.push(all.slice(0, count as usize));
+        }
+        rows.extend(self.stored[self.from..].iter().cloned());
+        Ok(rows)
+    }
+
+    fn parts(&self) -> Option<(Arc<dyn OnDisk>, Vec<RecordBatch>)> {
+        let memory = || self.stored[self.from..].to_vec();
+        (self.past.rows > 0).then(|| (Arc::new(self.past.clone()) as Arc<dyn OnDisk>, memory()))
     }
 }
 
@@ -110,7 +135,10 @@ impl State {
         let mut catalog = Catalog::new();
         for stream in &streams {
             let contents: Arc<dyn Contents> = match stream.is_stored {
-                true => Arc::new(Stored(stream.stored.clone())),
+                true => {
+                    let ((past, from), stored) = (stream.past.clone(), stream.stored.clone());
+                    Arc::new(Stored { past, stored, from })
+                }
                 false => Arc::new(NotStored(stream.name.clone())),
             };
             let kind = match &stream.definition {

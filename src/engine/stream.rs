@@ -6,11 +6,17 @@ use arrow::array::RecordBatch;
 use arrow::compute::concat_batches;
 use arrow::datatypes::SchemaRef;
 
+use super::history::StreamHistory;
 use crate::delta::row_store::bytes_of;
+use crate::history::Past;
 use crate::sql::table::TableDefinition;
 
 /// Stored batches are joined up to this many rows.
 const STORED_BATCH_ROWS: usize = 65_536;
+
+/// Rows in memory after which they are given to history, and bytes.
+const SEALED_ROWS: u64 = 131_072;
+const SEALED_BYTES: usize = 64 << 20;
 
 /// A stream of telemetry, or a table that a user created append-only.
 pub(super) struct Stream {
@@ -19,19 +25,40 @@ pub(super) struct Stream {
     pub definition: Option<Arc<TableDefinition>>,
     /// Whether rows are kept for queries and for views to come.
     pub is_stored: bool,
+    /// The latest rows of closed ticks.
     pub stored: Arc<Vec<RecordBatch>>,
     pub open: Vec<RecordBatch>,
     /// All rows that ever came.
     pub rows: u64,
-    /// Bytes of the stored rows, and rows that were stored once and had to go.
+    /// Bytes of the stored rows, and rows that were stored once and can be read no more.
     pub stored_bytes: usize,
     pub evicted_rows: u64,
+    /// Its rows on disk, if it has any there.
+    pub history: Option<StreamHistory>,
+    /// The number of the first stored row.
+    first: u64,
+    /// The first stored batches, whose rows were given to history: they are joined with no others.
+    sealed_batches: usize,
+}
+
+/// The rows of a stream that can be read.
+#[derive(Clone, Default)]
+pub(super) struct Kept {
+    /// The first, on disk.
+    pub past: Past,
+    /// All that come after them.
+    pub memory: Vec<RecordBatch>,
 }
 
 impl Stream {
-    /// No rows yet.
-    pub fn new(schema: SchemaRef, definition: Option<Arc<TableDefinition>>) -> Self {
+    /// No rows yet, but those that its `history` has: they are on their way.
+    pub fn new(
+        schema: SchemaRef,
+        definition: Option<Arc<TableDefinition>>,
+        history: Option<StreamHistory>,
+    ) -> Self {
         let (stored, open) = Default::default();
+        let first = history.as_ref().map_or(0, StreamHistory::rows);
         Stream {
             schema,
             definition,
@@ -41,29 +68,71 @@ impl Stream {
             rows: 0,
             stored_bytes: 0,
             evicted_rows: 0,
+            history,
+            first,
+            sealed_batches: 0,
         }
     }
 
+    /// Takes `rows` in at the open tick. Those that are on disk already are not stored.
+    pub fn add(&mut self, rows: &RecordBatch) {
+        let count = rows.num_rows();
+        // What is stored begins at the first row that is not on disk.
+        let on_disk = self.first.saturating_sub(self.rows).min(count as u64) as usize;
+        self.rows += count as u64;
+        if self.is_stored && on_disk < count {
+            self.open.push(rows.slice(on_disk, count - on_disk));
+        }
+    }
+
+    /// Takes `count` rows in that are on disk.
+    pub fn skip(&mut self, count: u64) {
+        self.rows += count;
+    }
+
     /// All rows that are kept, those of the open tick too.
-    pub fn kept(&self) -> Vec<RecordBatch> {
-        self.stored.iter().chain(&self.open).cloned().collect()
+    pub fn kept(&self) -> Kept {
+        let (past, from) = self.past();
+        let memory = self.stored[from..].iter().chain(&self.open).cloned().collect();
+        Kept { past, memory }
+    }
+
+    /// The rows that are to be read from disk, and the first stored batch behind them. What is in memory is read there, as
+    /// far as files end where batches do.
+    pub fn past(&self) -> (Past, usize) {
+        let Some(history) = &self.history else { return Default::default() };
+        let files = history.files.clone();
+        if self.first >= history.rows() {
+            let rows = history.rows().min(self.rows);
+            return (Past { files, rows }, 0);
+        }
+        let later = files.partition_point(|file| file.rows().end < self.first);
+        let rows =
+            if self.first == 0 { 0 } else { files.get(later).map_or(self.first, |file| file.rows().end) };
+        let (mut end, mut from) = (self.first, 0);
+        while end < rows && from < self.stored.len() {
+            end += self.stored[from].num_rows() as u64;
+            from += 1;
+        }
+        (Past { files, rows }, from)
     }
 
     /// Whether all rows that ever came can be read still.
     pub fn is_whole(&self) -> bool {
-        self.rows == 0 || (self.is_stored && self.evicted_rows == 0)
+        let is_dropped = self.history.as_ref().is_some_and(|history| history.is_dropped);
+        self.rows == 0 || (self.is_stored && self.evicted_rows == 0 && !is_dropped)
     }
 
-    /// Moves the rows of the tick just closed behind the others; small batches are joined, and the
-    /// oldest dropped while all together take more than `bytes_max`.
-    pub fn store(&mut self, bytes_max: usize) {
+    /// Moves the rows of the tick just closed behind the others; small batches are joined.
+    pub fn store(&mut self) {
         if self.open.is_empty() {
             return;
         }
         let stored = Arc::make_mut(&mut self.stored);
         for batch in self.open.drain(..) {
             self.stored_bytes += bytes_of(&batch);
-            match stored.last_mut() {
+            let is_alone = stored.len() <= self.sealed_batches;
+            match stored.last_mut().filter(|_| !is_alone) {
                 // Joined to its predecessor while both are small, each row is copied but a few times.
                 Some(last)
                     if last.num_rows() <= batch.num_rows()
@@ -81,12 +150,46 @@ impl Stream {
                 _ => stored.push(batch),
             }
         }
-        let mut evicted = 0;
-        while self.stored_bytes > bytes_max && evicted < stored.len() {
-            self.stored_bytes -= bytes_of(&stored[evicted]);
-            self.evicted_rows += stored[evicted].num_rows() as u64;
-            evicted += 1;
+    }
+
+    /// The stored rows that history is to be given: if they are enough, or all of them. The number of the first, and the
+    /// rows.
+    pub fn unsealed(&self, all: bool) -> Option<(u64, Vec<RecordBatch>)> {
+        self.history.as_ref().filter(|history| !history.is_dropped)?;
+        let batches = &self.stored[self.sealed_batches..];
+        let rows: u64 = batches.iter().map(|batch| batch.num_rows() as u64).sum();
+        let is_enough =
+            all || rows >= SEALED_ROWS || batches.iter().map(bytes_of).sum::<usize>() >= SEALED_BYTES;
+        let open: u64 = self.open.iter().map(|batch| batch.num_rows() as u64).sum();
+        (rows > 0 && is_enough).then(|| (self.rows - open - rows, batches.to_vec()))
+    }
+
+    /// Takes note that history was given all stored rows.
+    pub fn sealed(&mut self) {
+        self.sealed_batches = self.stored.len();
+    }
+
+    /// Drops the oldest stored rows while all together take more than `bytes_max`: those that are on disk, where the stream
+    /// has history.
+    pub fn evict(&mut self, bytes_max: usize) {
+        let kept_to = self.history.as_ref().map(StreamHistory::rows);
+        let (mut evicted, mut first) = (0, self.first);
+        while self.stored_bytes > bytes_max
+            && let Some(batch) = self.stored.get(evicted)
+        {
+            let end = first + batch.num_rows() as u64;
+            match kept_to {
+                Some(kept_to) if end > kept_to => break,
+                Some(_) => {}
+                None => self.evicted_rows += batch.num_rows() as u64,
+            }
+            self.stored_bytes -= bytes_of(batch);
+            (first, evicted) = (end, evicted + 1);
         }
-        stored.drain(..evicted);
+        if evicted > 0 {
+            Arc::make_mut(&mut self.stored).drain(..evicted);
+            self.first = first;
+            self.sealed_batches = self.sealed_batches.saturating_sub(evicted);
+        }
     }
 }

@@ -12,9 +12,18 @@ use crate::sql::catalog::{Kind, Relation, Rows};
 pub(super) const STREAM_STATS: &str = "stream_stats";
 
 /// The relation `stream_stats`: how many rows each stream and each append-only table has taken in, how many of them are
-/// stored for queries, in how many bytes, and how many were stored and had to go.
+/// stored in memory, in how many bytes, how many were stored and can be read no more, and how many are on disk, in how many
+/// files and bytes.
 pub(super) fn stream_stats(streams: &[StreamState]) -> Relation {
-    const COUNTS: [&str; 4] = ["row_count", "stored_rows", "stored_bytes", "evicted_rows"];
+    const COUNTS: [&str; 7] = [
+        "row_count",
+        "stored_rows",
+        "stored_bytes",
+        "evicted_rows",
+        "history_rows",
+        "history_files",
+        "history_bytes",
+    ];
     let mut fields = vec![Field::new("stream", DataType::Utf8, false)];
     fields.extend(COUNTS.map(|name| Field::new(name, DataType::Int64, false)));
     let schema = Arc::new(Schema::new(fields));
@@ -27,6 +36,9 @@ pub(super) fn stream_stats(streams: &[StreamState]) -> Relation {
         number(&|s| s.stored.iter().map(|b| b.num_rows() as u64).sum()),
         number(&|s| s.stored_bytes as u64),
         number(&|s| s.evicted_rows),
+        number(&|s| s.files().last().map_or(0, |file| file.rows().end)),
+        number(&|s| s.files().len() as u64),
+        number(&|s| s.files().iter().map(|file| file.bytes()).sum()),
     ];
     let batch = RecordBatch::try_new(schema.clone(), columns).expect("columns of one length");
     Relation { schema, kind: Kind::System(Arc::new(Rows(vec![batch]))) }

@@ -10,11 +10,12 @@ use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 
 use super::contents::ViewContents;
-use super::stream::Stream;
+use super::stream::{Kept, Stream};
 use super::{Engine, EngineError};
 use crate::delta::plan::{Node, Plan};
 use crate::delta::row_store::bytes_of;
 use crate::delta::updates::{Diff, Run, Tick};
+use crate::history::HistoryError;
 use crate::sql::catalog::Contents;
 use crate::sql::error::{SqlError, WriteError};
 use crate::sql::table::TableDefinition;
@@ -44,7 +45,9 @@ impl Engine {
     pub fn create_table(&mut self, name: &str, definition: Arc<TableDefinition>) -> Result<(), SqlError> {
         let keys = KeyIndex::new(name, &definition)?;
         if definition.is_append_only {
-            let stream = Stream::new(definition.schema.clone(), Some(definition));
+            let failed = |error: HistoryError| SqlError::Engine(error.to_string());
+            let history = self.open_history(name, &definition.schema, self.definitions).map_err(failed)?;
+            let stream = Stream::new(definition.schema.clone(), Some(definition), history);
             self.streams.insert(name.to_owned(), stream);
         } else {
             self.install_table(name, &definition.schema)?;
@@ -61,12 +64,13 @@ impl Engine {
         let source = plan.push(Node::Source { relation: name.to_owned(), columns }, schema.clone());
         // A row goes where its equals went, so that those that cancel out meet.
         plan.push(Node::Consolidate(source), schema.clone());
-        let streams = BTreeMap::from([(name.to_owned(), (schema.clone(), vec![]))]);
+        let streams = BTreeMap::from([(name.to_owned(), (schema.clone(), Kept::default()))]);
         self.install(name, Arc::new(plan), streams)
     }
 
     /// Takes the table `name` away, with its rows, and closes a tick. No view may read it.
     pub fn drop_table(&mut self, name: &str) -> Result<(), EngineError> {
+        self.drop_history(name);
         self.streams.remove(name);
         if self.tables.remove(name).is_some() {
             self.subscriptions.remove(name);

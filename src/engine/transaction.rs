@@ -7,7 +7,7 @@ use arrow::array::RecordBatch;
 
 use crate::delta::row_store::bytes_of;
 use crate::delta::updates::Tick;
-use crate::sql::catalog::Contents;
+use crate::sql::catalog::{Contents, OnDisk};
 use crate::sql::error::SqlError;
 use crate::sql::write::{Evaluated, Part, WRITE_BYTES_MAX};
 
@@ -98,5 +98,11 @@ impl Contents for Grown {
         let mut rows = self.base.read()?;
         rows.extend(self.added.iter().cloned());
         Ok(rows)
+    }
+
+    fn parts(&self) -> Option<(Arc<dyn OnDisk>, Vec<RecordBatch>)> {
+        let (on_disk, mut others) = self.base.parts()?;
+        others.extend(self.added.iter().cloned());
+        Some((on_disk, others))
     }
 }

@@ -18,6 +18,7 @@ use timely::worker::Worker;
 
 use super::operators::{Import, OperatorId, Operators};
 use super::sharing::Needed;
+use super::stream::Kept;
 use crate::delta::arrange::Arrangement;
 use crate::delta::chunk::ArrowChunk;
 use crate::delta::collection::Collection;
@@ -25,6 +26,7 @@ use crate::delta::outlet::Outlet;
 use crate::delta::plan::{Environment, NodeId};
 use crate::delta::stats::Counters;
 use crate::delta::updates::{Diff, Run, Tick, Updates};
+use crate::history::HistoryError;
 
 /// How long a worker with nothing to do sleeps between looks at its spines.
 const IDLE: Duration = Duration::from_millis(100);
@@ -58,7 +60,7 @@ pub(super) struct Install {
     /// Its plan, and what each operator counts.
     pub operators: Arc<Operators>,
     /// The streams that it reads: their columns, and what is stored of them, the open tick included.
-    pub streams: BTreeMap<String, (SchemaRef, Vec<RecordBatch>)>,
+    pub streams: BTreeMap<String, (SchemaRef, Kept)>,
     /// The open tick: history counts as its input.
     pub start: Tick,
     /// The closed tick, at which other views are imported.
@@ -262,19 +264,39 @@ impl Dataflow {
     }
 
     /// Takes in the constants, on the first worker, and this worker's share of the history.
-    fn fill(&mut self, worker: &mut Worker, install: &Install, constants: Vec<(RecordBatch, TableInput)>) {
+    fn fill(
+        &mut self,
+        worker: &mut Worker,
+        install: &Install,
+        constants: Vec<(RecordBatch, TableInput)>,
+    ) -> Result<(), HistoryError> {
         for (rows, mut input) in constants {
             if worker.index() == 0 && rows.num_rows() > 0 {
                 input.send(rows, Run::Constant(1), install.start);
             }
             self.inputs.push(input);
         }
-        for (relation, (_, batches)) in &install.streams {
-            for rows in batches.iter().skip(worker.index()).step_by(worker.peers()) {
+        for (relation, (_, kept)) in &install.streams {
+            let names = self.columns_of(relation);
+            for (file, count) in kept.past.parts().skip(worker.index()).step_by(worker.peers()) {
+                for rows in file.some_columns(count, &names)? {
+                    self.append(relation, &rows?, &Run::Constant(1), install.start);
+                    worker.step();
+                }
+            }
+            for rows in kept.memory.iter().skip(worker.index()).step_by(worker.peers()) {
                 self.append(relation, rows, &Run::Constant(1), install.start);
                 worker.step();
             }
         }
+        Ok(())
+    }
+
+    /// The columns of `relation` that are used.
+    fn columns_of(&self, relation: &str) -> Vec<String> {
+        let inputs = self.inputs.iter().filter(|input| input.relation == relation);
+        let names: BTreeSet<&String> = inputs.flat_map(|input| &input.columns).collect();
+        names.into_iter().cloned().collect()
     }
 }
 
@@ -361,7 +383,12 @@ fn build(worker: &mut Worker, install: &Install, dataflows: &mut Dataflows) -> R
     };
     let number = install.operators.dataflow();
     let mut dataflow = Dataflow { number, index: dataflow, inputs, counters, outlets };
-    dataflow.fill(worker, install, constants);
+    if let Err(error) = dataflow.fill(worker, install, constants) {
+        let index = dataflow.index;
+        drop(dataflow);
+        worker.drop_dataflow(index);
+        return Err(error.to_string());
+    }
     Ok(Running { dataflow, probe, arrangement, is_watched: false })
 }
 

@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
+use crossbeam_channel::{Receiver, SendError, Sender, bounded, unbounded};
 
 use super::{Journal, JournalError, Record, Sequence};
 
@@ -12,6 +12,13 @@ const COMMIT_BYTES_MAX: usize = 16 << 20;
 
 /// What is done when a group is durable, with the number of its last record, or has failed.
 type Done = Box<dyn FnOnce(Result<Sequence, JournalError>) + Send>;
+
+/// What the thread is told.
+enum Order {
+    Append(Waiting),
+    /// Segments that have ended are so many bytes shorter.
+    Shortened(u64),
+}
 
 struct Waiting {
     records: Vec<Record>,
@@ -80,7 +87,7 @@ impl Health {
 /// those who hand them over.
 #[derive(Clone)]
 pub struct Committer {
-    sender: Sender<Waiting>,
+    sender: Sender<Order>,
     health: Arc<Health>,
 }
 
@@ -102,9 +109,16 @@ impl Committer {
         records: Vec<Record>,
         done: impl FnOnce(Result<Sequence, JournalError>) + Send + 'static,
     ) {
-        if let Err(refused) = self.sender.send(Waiting { records, done: Box::new(done) }) {
-            (refused.0.done)(Err(JournalError::Closed));
+        let waiting = Waiting { records, done: Box::new(done) };
+        if let Err(SendError(Order::Append(refused))) = self.sender.send(Order::Append(waiting)) {
+            (refused.done)(Err(JournalError::Closed));
         }
+    }
+
+    /// Takes note that the segments that have ended are `bytes` shorter.
+    pub fn shortened(&self, bytes: u64) {
+        // Nothing is appended to a journal that is closed.
+        let _ = self.sender.send(Order::Shortened(bytes));
     }
 
     /// Waits until `records`, a group, are durable, with all that was handed over before.
@@ -120,15 +134,25 @@ impl Committer {
     }
 }
 
-fn run(mut journal: Journal, receiver: &Receiver<Waiting>, health: &Health) {
+fn run(mut journal: Journal, receiver: &Receiver<Order>, health: &Health) {
     while let Ok(first) = receiver.recv() {
-        let mut bytes = size(&first);
-        let mut waiting = vec![first];
-        while bytes < COMMIT_BYTES_MAX
-            && let Ok(next) = receiver.try_recv()
-        {
-            bytes += size(&next);
-            waiting.push(next);
+        let (mut bytes, mut waiting) = (0, vec![]);
+        let mut next = Some(first);
+        while let Some(order) = next.take() {
+            match order {
+                Order::Shortened(bytes) => {
+                    journal.shortened(bytes);
+                    health.measure(&journal);
+                }
+                Order::Append(group) => {
+                    bytes += size(&group);
+                    waiting.push(group);
+                }
+            }
+            next = if bytes < COMMIT_BYTES_MAX { receiver.try_recv().ok() } else { None };
+        }
+        if waiting.is_empty() {
+            continue;
         }
         let mut last = journal.next() - 1;
         let groups: Vec<&[Record]> = waiting.iter().map(|group| group.records.as_slice()).collect();

@@ -3,11 +3,15 @@
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use super::JournalError;
 
 /// The file whose lock says that a process has the folder.
 const LOCK: &str = "lock";
+
+/// How the name of a file ends that is to take the place of another.
+const UNFINISHED: &str = ".new";
 
 /// A folder of files.
 pub trait Files: Send {
@@ -23,6 +27,8 @@ pub trait Files: Send {
     fn create(&self, name: &str) -> io::Result<Box<dyn Output>>;
     /// The file `name`, to be written at its end.
     fn open(&self, name: &str) -> io::Result<Box<dyn Output>>;
+    /// Puts `bytes` in the place of those of the file `name`, all or nothing, and returns once they are durable.
+    fn replace(&self, name: &str, bytes: &[u8]) -> io::Result<()>;
     /// Takes the file `name` away.
     fn remove(&self, name: &str) -> io::Result<()>;
     /// Returns once all names are durable.
@@ -39,12 +45,12 @@ pub trait Output: Send {
     fn truncate(&mut self, length: u64) -> io::Result<()>;
 }
 
-/// A folder of the file system, for this process alone.
-#[derive(Debug)]
+/// A folder of the file system, for this process alone: it is given up once all copies are gone.
+#[derive(Clone, Debug)]
 pub struct Folder {
     path: PathBuf,
     /// Gives the folder up when closed.
-    _lock: File,
+    _lock: Arc<File>,
 }
 
 impl Folder {
@@ -65,7 +71,7 @@ impl Folder {
         let opened =
             opened.map_err(|error| JournalError::file("open", &lock.display().to_string(), &error))?;
         match opened.try_lock() {
-            Ok(()) => Ok(Folder { path: path.to_owned(), _lock: opened }),
+            Ok(()) => Ok(Folder { path: path.to_owned(), _lock: Arc::new(opened) }),
             Err(TryLockError::WouldBlock) => Err(JournalError::Locked(name)),
             Err(TryLockError::Error(error)) => Err(JournalError::file("lock", &name, &error)),
         }
@@ -103,6 +109,16 @@ impl Files for Folder {
         let mut file = OpenOptions::new().write(true).open(self.path.join(name))?;
         file.seek(SeekFrom::End(0))?;
         Ok(Box::new(Written(file)))
+    }
+
+    fn replace(&self, name: &str, bytes: &[u8]) -> io::Result<()> {
+        let written = self.path.join(format!("{name}{UNFINISHED}"));
+        let mut file = File::create(&written)?;
+        file.write_all(bytes)
+            .and_then(|()| file.sync_all())
+            .inspect_err(|_| drop(fs::remove_file(&written)))?;
+        fs::rename(&written, self.path.join(name))?;
+        self.sync()
     }
 
     fn remove(&self, name: &str) -> io::Result<()> {

@@ -18,6 +18,8 @@
 //! - **Recovered.** [`Recovery`] reads all groups in order. Each frame says up to which record all was durable when it was
 //!   written. So a torn write, behind which nothing can have been acknowledged, is told from a damaged record: the former
 //!   is taken away from the end of the last segment, the latter is an error that names its place.
+//! - **Shortened.** A [`Rewriter`] puts other records in the place of those of ended segments, each under its number: what
+//!   is kept elsewhere needs not be kept here.
 //! - **Locked.** One process has the folder at a time.
 //!
 //! Limits: [`RECORD_BYTES_MAX`], [`Options::bytes_max`].
@@ -27,6 +29,7 @@ mod error;
 mod files;
 mod frame;
 mod recovery;
+mod rewriting;
 mod segments;
 #[cfg(test)]
 mod tests;
@@ -35,6 +38,7 @@ pub use self::committer::{Committer, Health};
 pub use self::error::JournalError;
 pub use self::files::{Files, Folder, Output};
 pub use self::recovery::{Recovery, TornEnd};
+pub use self::rewriting::Rewriter;
 pub use self::segments::Journal;
 
 /// The most bytes of a record.

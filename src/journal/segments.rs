@@ -73,6 +73,12 @@ impl Journal {
         self.segments
     }
 
+    /// Takes note that the segments that have ended are `bytes` shorter.
+    pub fn shortened(&mut self, bytes: u64) {
+        self.bytes = self.bytes.saturating_sub(bytes);
+        self.is_full &= bytes == 0;
+    }
+
     /// Appends `groups`, one after the other, and returns when they are durable.
     ///
     /// # Errors
@@ -91,7 +97,7 @@ impl Journal {
             }
         }
         let bytes = buffer.len() as u64;
-        // Once full it stays so, though something small might fit: what is refused is to be clear.
+        // Full, it stays so until it is shorter, though something small might fit: what is refused is to be clear.
         self.is_full |= self.bytes + bytes > self.options.bytes_max;
         if self.is_full {
             return Err(JournalError::Full { bytes: self.bytes, bytes_max: self.options.bytes_max });

@@ -11,8 +11,9 @@ use datafusion::catalog::{Session, TableProvider};
 use datafusion::datasource::TableType;
 use datafusion::datasource::memory::MemorySourceConfig;
 use datafusion::error::{DataFusionError, Result as DataFusionResult};
-use datafusion::logical_expr::Expr;
+use datafusion::logical_expr::{Expr, TableProviderFilterPushDown};
 use datafusion::physical_plan::ExecutionPlan;
+use datafusion::physical_plan::union::UnionExec;
 
 use super::error::SqlError;
 use super::table::TableDefinition;
@@ -21,6 +22,29 @@ use super::table::TableDefinition;
 pub trait Contents: Send + Sync {
     /// All rows at the catalog's tick.
     fn read(&self) -> Result<Vec<RecordBatch>, SqlError>;
+
+    /// Where some of the rows are on disk: those, and the others.
+    fn parts(&self) -> Option<(Arc<dyn OnDisk>, Vec<RecordBatch>)> {
+        None
+    }
+}
+
+/// Rows that a query reads as far as it needs them.
+pub trait OnDisk: Send + Sync {
+    /// A plan that gives what is `wanted` of them, and maybe rows that do not pass its filters.
+    fn scan(&self, wanted: &Wanted<'_>) -> DataFusionResult<Arc<dyn ExecutionPlan>>;
+}
+
+/// What a query wants of a relation.
+pub struct Wanted<'a> {
+    /// What it is planned with.
+    pub session: &'a dyn Session,
+    /// The columns of the relation.
+    pub schema: &'a SchemaRef,
+    /// Those that are wanted, in this order.
+    pub columns: Vec<usize>,
+    /// What rows have to meet: all of it.
+    pub filters: &'a [Expr],
 }
 
 /// What a relation is.
@@ -75,6 +99,19 @@ impl Relation {
 /// All relations by name.
 pub type Catalog = BTreeMap<String, Relation>;
 
+/// `catalog` for plans that nothing is read for: filters stay where they are.
+pub(super) fn without_disk(catalog: &Catalog) -> Catalog {
+    let mut catalog = catalog.clone();
+    for relation in catalog.values_mut() {
+        if let Kind::Stream(contents) | Kind::Table { contents, .. } = &mut relation.kind
+            && contents.parts().is_some()
+        {
+            *contents = Arc::new(Rows(vec![]));
+        }
+    }
+    catalog
+}
+
 /// A relation as DataFusion sees it.
 pub(super) struct RelationTable {
     pub schema: SchemaRef,
@@ -97,21 +134,44 @@ impl TableProvider for RelationTable {
         TableType::Base
     }
 
+    fn supports_filters_pushdown(
+        &self,
+        filters: &[&Expr],
+    ) -> DataFusionResult<Vec<TableProviderFilterPushDown>> {
+        let is_used = self.contents.parts().is_some();
+        let support = if is_used {
+            TableProviderFilterPushDown::Inexact
+        } else {
+            TableProviderFilterPushDown::Unsupported
+        };
+        Ok(vec![support; filters.len()])
+    }
+
     async fn scan(
         &self,
-        _state: &dyn Session,
+        session: &dyn Session,
         projection: Option<&Vec<usize>>,
-        _filters: &[Expr],
+        filters: &[Expr],
         _limit: Option<usize>,
     ) -> DataFusionResult<Arc<dyn ExecutionPlan>> {
-        let batches = self.contents.read().map_err(|e| match e {
-            SqlError::DataFusion(error) => error,
-            other => DataFusionError::External(Box::new(other)),
-        })?;
+        let (on_disk, batches) = match self.contents.parts() {
+            Some((on_disk, batches)) => (Some(on_disk), batches),
+            None => (None, self.contents.read().map_err(plain)?),
+        };
         let batches =
             batches.into_iter().map(|rows| recast(&rows, &self.schema)).collect::<Result<_, _>>()?;
         let source = MemorySourceConfig::try_new_exec(&[batches], self.schema.clone(), projection.cloned())?;
-        Ok(source)
+        let Some(on_disk) = on_disk else { return Ok(source) };
+        let columns = projection.map_or_else(|| (0..self.schema.fields().len()).collect(), Clone::clone);
+        let old = on_disk.scan(&Wanted { session, schema: &self.schema, columns, filters })?;
+        UnionExec::try_new(vec![source, old])
+    }
+}
+
+fn plain(error: SqlError) -> DataFusionError {
+    match error {
+        SqlError::DataFusion(error) => error,
+        other => DataFusionError::External(Box::new(other)),
     }
 }
 

@@ -21,7 +21,7 @@ use datafusion::prelude::SessionContext;
 use datafusion::sql::parser::Statement;
 
 use super::canonical::CanonicalAggregates;
-use super::catalog::{Catalog, Kind, RelationTable};
+use super::catalog::{Catalog, Kind, RelationTable, without_disk};
 use super::elapsed::Elapsed;
 use super::error::SqlError;
 use super::lower::{self, Lowered};
@@ -188,7 +188,7 @@ impl Session {
         horizon_ms: Option<u64>,
     ) -> Result<Lowered, SqlError> {
         let statement = super::statement::parse_query(query)?;
-        let (state, plan) = self.plan(statement, catalog, 0).await?;
+        let (state, plan) = self.plan(statement, &without_disk(catalog), 0).await?;
         SQLOptions::new()
             .with_allow_ddl(false)
             .with_allow_dml(false)

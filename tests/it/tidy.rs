@@ -14,6 +14,7 @@ const LAYERS: &[&[&str]] = &[
     &["sql"],
     &["observe"],
     &["journal"],
+    &["history"],
     &["engine"],
     &["config"],
     &["built_in", "connect", "ingest", "serve", "simulate"],
@@ -26,11 +27,11 @@ const CRATES: &[(&str, &[&str])] = &[
     ("timely", &["delta", "engine"]),
     ("differential_dataflow", &["delta", "engine"]),
     // Physical expressions and grouping serve the operators too; plans are made here alone.
-    ("datafusion", &["sql", "delta", "serve"]),
+    ("datafusion", &["sql", "delta", "history", "serve"]),
     // Async ends where threads begin.
     ("tokio", &["command", "connect", "engine", "serve"]),
     ("rdkafka", &["connect"]),
-    ("parquet", &["ingest", "command"]),
+    ("parquet", &["ingest", "history", "command"]),
     // What is drawn by chance can be drawn again.
     ("rand_chacha", &["simulate"]),
     ("anyhow", &["main"]),

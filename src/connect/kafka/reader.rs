@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use futures::FutureExt;
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer, ConsumerContext, Rebalance};
 use rdkafka::error::KafkaError;
+use rdkafka::types::RDKafkaErrorCode;
 use rdkafka::{ClientContext, Offset, TopicPartitionList};
 use tokio::runtime::Handle;
 
@@ -434,7 +435,9 @@ impl Reader {
 impl ClientContext for Reader {
     fn error(&self, error: KafkaError, reason: &str) {
         // The end of a partition is no error, and is told to whoever polls.
-        if !matches!(error, KafkaError::PartitionEOF(_)) {
+        let is_end =
+            matches!(error, KafkaError::PartitionEOF(_) | KafkaError::Global(RDKafkaErrorCode::PartitionEOF));
+        if !is_end {
             tracing::warn!(%error, reason, topic = self.topic, "the client of a source");
         }
     }

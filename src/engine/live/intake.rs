@@ -233,6 +233,16 @@ impl Source {
     }
 }
 
+impl super::Owner {
+    /// Gives the space back of what the closed tick holds, unless history is too far behind: then senders wait for it.
+    pub(super) fn release(&mut self) {
+        if !self.database.engine.history_is_behind() {
+            self.held.clear();
+            self.held_bytes = 0;
+        }
+    }
+}
+
 impl Intake {
     /// A number for a sender that was not there before.
     pub fn next_sender(&self) -> SourceId {

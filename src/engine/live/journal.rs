@@ -6,17 +6,20 @@
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, VecDeque};
+use std::path::Path;
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
 use tokio::sync::mpsc;
 
 use super::intake::{Incoming, append_joined};
-use super::record::{Event, Unreadable};
+use super::record::{Event, Unreadable, shortened};
 use super::{IntakeError, Item, Owner};
 use crate::delta::updates::Tick;
+use crate::engine::history::KeptError;
 use crate::engine::{Database, DefinedSink, EngineError, Position, channels};
-use crate::journal::{Committer, JournalError, Recovery};
+use crate::history::{HistoryError, Keeper};
+use crate::journal::{Committer, Folder, JournalError, Options, Recovery, Rewriter, Sequence};
 use crate::sql::error::SqlError;
 use crate::sql::statement::{Statement, parse};
 use crate::sql::write::{Evaluated, Part};
@@ -27,6 +30,9 @@ pub enum RecoveryError {
     /// The journal cannot be read.
     #[error(transparent)]
     Journal(#[from] JournalError),
+    /// History cannot be read.
+    #[error(transparent)]
+    History(#[from] HistoryError),
     /// A record cannot be understood.
     #[error(transparent)]
     Record(#[from] Unreadable),
@@ -54,9 +60,18 @@ pub enum RecoveryError {
     /// Arrow has no form for what is to be noted.
     #[error(transparent)]
     Arrow(#[from] arrow::error::ArrowError),
-    /// The journal's thread could not be started.
-    #[error("cannot start the thread of the journal")]
+    /// The threads that write could not be started.
+    #[error("cannot start the threads of the journal and of history")]
     Thread(#[source] std::io::Error),
+}
+
+impl From<KeptError> for RecoveryError {
+    fn from(error: KeptError) -> Self {
+        match error {
+            KeptError::History(error) => error.into(),
+            KeptError::Engine(error) => error.into(),
+        }
+    }
 }
 
 /// The journal of a database that is brought back, and where the database stands in it.
@@ -67,12 +82,24 @@ pub struct Recovered {
 }
 
 impl Recovered {
-    /// Plays `recovery` into `database`, which has no rows yet.
+    /// Brings `database`, which has no rows yet, to where it was by what is in `folder`: its rows on disk and its journal.
     ///
     /// # Errors
     ///
-    /// When the journal is damaged or of another version, or the engine fails.
-    pub async fn play(mut recovery: Recovery, database: &mut Database) -> Result<Self, RecoveryError> {
+    /// When either is damaged or of another version, or the engine fails.
+    pub async fn open(
+        folder: &Path,
+        options: Options,
+        database: &mut Database,
+    ) -> Result<Self, RecoveryError> {
+        let files = Folder::open(&folder.join("journal"))?;
+        let rewriter = Rewriter::new(Box::new(files.clone()));
+        let keeper = Keeper::start(rewriter, Box::new(shortened)).map_err(RecoveryError::Thread)?;
+        database.engine.keep_history(folder.join("history"), keeper)?;
+        Recovered::play(Recovery::open(Box::new(files), options)?, database).await
+    }
+
+    async fn play(mut recovery: Recovery, database: &mut Database) -> Result<Self, RecoveryError> {
         let mut player = Player::new(database);
         let mut told = 0;
         while let Some((_, records)) = recovery.next_group()? {
@@ -103,11 +130,27 @@ impl Recovered {
     }
 }
 
+/// Rows that were accepted.
+enum Rows {
+    /// The journal holds them.
+    Here(Vec<Incoming>),
+    /// History does: so many of each stream.
+    Kept(Vec<(String, u64)>),
+}
+
+/// Rows of one stream that are given to the workers at once, in their order.
+#[derive(Default)]
+struct Flushed {
+    here: Vec<RecordBatch>,
+    /// They come before those that are here.
+    kept: u64,
+}
+
 /// A database to which happens again what a journal says.
 struct Player<'a> {
     database: &'a mut Database,
     /// What was accepted and the workers do not have.
-    pending: VecDeque<(Option<Position>, Vec<Incoming>)>,
+    pending: VecDeque<(Option<Position>, Rows)>,
     accepted: u64,
     flushed: u64,
     /// The last of the ticks that were closed after each other with nothing between. The others leave nothing that it does
@@ -134,7 +177,11 @@ impl<'a> Player<'a> {
         match event {
             Event::Accepted { position, rows } => {
                 self.accepted += 1;
-                self.pending.push_back((position, rows));
+                self.pending.push_back((position, Rows::Here(rows)));
+            }
+            Event::Kept { position, rows } => {
+                self.accepted += 1;
+                self.pending.push_back((position, Rows::Kept(rows)));
             }
             Event::Flushed { open, through } => self.flush(open, through)?,
             Event::Closed { tick } if self.is_idle() => {
@@ -143,8 +190,10 @@ impl<'a> Player<'a> {
             Event::Closed { tick } => {
                 self.flush(tick, self.accepted)?;
                 self.database.engine.close(tick)?;
+                self.database.engine.await_history();
             }
             Event::Defined { open, text } => {
+                self.database.engine.defines();
                 self.database.engine.advance(open);
                 self.defined = Some(text);
             }
@@ -196,19 +245,40 @@ impl<'a> Player<'a> {
         }
     }
 
-    fn flush(&mut self, open: Tick, through: u64) -> Result<(), EngineError> {
+    fn flush(&mut self, open: Tick, through: u64) -> Result<(), RecoveryError> {
         self.database.engine.advance(open);
-        let mut rows: BTreeMap<Cow<'static, str>, Vec<RecordBatch>> = BTreeMap::new();
+        let mut rows: BTreeMap<Cow<'static, str>, Vec<Flushed>> = BTreeMap::new();
         while self.flushed < through
             && let Some((position, all)) = self.pending.pop_front()
         {
             self.flushed += 1;
             let is_taken = position.is_none_or(|position| self.database.engine.connectors().take(&position));
-            let all = all.into_iter().filter(|_| is_taken);
-            all.for_each(|incoming| rows.entry(incoming.relation).or_default().push(incoming.rows));
+            match all {
+                _ if !is_taken => {}
+                Rows::Here(all) => all.into_iter().for_each(|incoming| {
+                    let flushed = rows.entry(incoming.relation).or_default();
+                    match flushed.last_mut() {
+                        Some(last) => last.here.push(incoming.rows),
+                        None => flushed.push(Flushed { here: vec![incoming.rows], kept: 0 }),
+                    }
+                }),
+                Rows::Kept(all) => all.into_iter().for_each(|(relation, count)| {
+                    let flushed = rows.entry(relation.into()).or_default();
+                    match flushed.last_mut().filter(|last| last.here.is_empty()) {
+                        Some(last) => last.kept += count,
+                        None => flushed.push(Flushed { here: vec![], kept: count }),
+                    }
+                }),
+            }
         }
-        rows.into_iter()
-            .try_for_each(|(relation, batches)| append_joined(&mut self.database.engine, &relation, batches))
+        let engine = &mut self.database.engine;
+        for (relation, flushed) in rows {
+            for Flushed { kept, here } in flushed {
+                engine.append_kept(&relation, kept)?;
+                append_joined(engine, &relation, here)?;
+            }
+        }
+        Ok(())
     }
 
     /// Carries out what is open, in the journal of `committer`; how many requests there were. The last tick is closed,
@@ -221,9 +291,10 @@ impl<'a> Player<'a> {
         }
         self.close_idle()?;
         let tick = self.database.engine.next_tick(0);
-        committer.append_and_wait(vec![Event::Closed { tick }.record()?])?;
+        let closed = committer.append_and_wait(vec![Event::Closed { tick }.record()?])?;
         self.flush(tick, self.accepted)?;
         self.database.engine.close(tick)?;
+        self.database.engine.shorten_journal(closed);
         Ok(self.accepted)
     }
 }
@@ -233,6 +304,8 @@ pub(super) struct Journalled {
     committer: Committer,
     /// Requests whose telemetry is durable and was taken in.
     accepted: u64,
+    /// Segments of the journal when it was last to be shortened.
+    segments: u64,
     /// Where it is told that more is.
     durable: mpsc::UnboundedSender<Durable>,
     told: mpsc::UnboundedReceiver<Durable>,
@@ -247,7 +320,8 @@ pub struct Durable {
 impl Journalled {
     pub fn new(recovered: Recovered) -> Self {
         let (durable, told) = channels::durable();
-        Journalled { committer: recovered.committer, accepted: recovered.accepted, durable, told }
+        let segments = recovered.committer.health().segments();
+        Journalled { committer: recovered.committer, accepted: recovered.accepted, segments, durable, told }
     }
 
     /// The next request of which it is known whether it is durable.
@@ -256,10 +330,10 @@ impl Journalled {
     }
 
     /// Waits until `events` are durable, all or none, with all before them.
-    fn commit(&self, events: &[Event]) -> Result<(), SqlError> {
+    fn commit(&self, events: &[Event]) -> Result<Sequence, SqlError> {
         let records = events.iter().map(Event::record).collect::<Result<_, _>>()?;
         let outcome = self.committer.append_and_wait(records);
-        outcome.map(drop).map_err(|error| SqlError::NotDurable(error.to_string()))
+        outcome.map_err(|error| SqlError::NotDurable(error.to_string()))
     }
 }
 
@@ -298,9 +372,9 @@ impl Owner {
         event.record().into_iter().for_each(|record| journal.committer.append(vec![record], drop));
     }
 
-    /// Whether it is durable that the tick is closed; then all is taken in that was accepted before.
-    pub(super) fn note_close(&mut self, tick: Tick) -> bool {
-        let Some(journal) = &self.journal else { return true };
+    /// The record that says that the tick is closed, once it is durable; then all is taken in that was accepted before.
+    pub(super) fn note_close(&mut self, tick: Tick) -> Option<Sequence> {
+        let Some(journal) = &self.journal else { return Some(0) };
         let connectors = self.database.engine.connectors();
         let delivered = |sink: &Arc<DefinedSink>| {
             let tick = sink.outbox.to_note()?;
@@ -311,14 +385,26 @@ impl Owner {
         let delivered =
             noted.iter().map(|(sink, tick)| Event::Delivered { sink: sink.switch.id, tick: *tick });
         let events: Vec<Event> = delivered.chain([Event::Closed { tick }]).collect();
-        if journal.commit(&events).is_err() {
-            return false;
-        }
+        let closed = journal.commit(&events).ok()?;
         noted.iter().for_each(|(sink, tick)| sink.outbox.noted(*tick));
         while let Some(durable) = self.journal.as_mut().and_then(|journal| journal.told.try_recv().ok()) {
             self.settle(durable);
         }
-        true
+        Some(closed)
+    }
+
+    /// Has the journal shortened whenever a segment has ended, `closed` being the record that closed the last tick.
+    pub(super) fn tend_journal(&mut self, closed: Sequence) {
+        let Some(journal) = &mut self.journal else { return };
+        let shorter = self.database.engine.journal_shortened();
+        if shorter > 0 {
+            journal.committer.shortened(shorter);
+        }
+        let segments = journal.committer.health().segments();
+        if segments > journal.segments {
+            journal.segments = segments;
+            self.database.engine.shorten_journal(closed);
+        }
     }
 
     /// Creates what `statement` names for the first time of what comes with the engine, each noted before.
@@ -338,7 +424,10 @@ impl Owner {
         self.create_named(statement).await?;
         match (&self.journal, statement.definition()) {
             (Some(journal), Some(text)) => {
-                journal.commit(&[Event::Defined { open: self.database.engine.next_tick(0), text }])
+                let event = Event::Defined { open: self.database.engine.next_tick(0), text };
+                journal.commit(&[event])?;
+                self.database.engine.defines();
+                Ok(())
             }
             _ => Ok(()),
         }
@@ -348,9 +437,10 @@ impl Owner {
     /// that is not durable, nothing is from here on: a restart would carry it out.
     pub(super) fn note_failed(&self, statement: &Statement) -> Result<(), EngineError> {
         match (&self.journal, statement.definition()) {
-            (Some(journal), Some(_)) => {
-                journal.commit(&[Event::Failed]).map_err(|error| EngineError::NotDurable(error.to_string()))
-            }
+            (Some(journal), Some(_)) => journal
+                .commit(&[Event::Failed])
+                .map(drop)
+                .map_err(|error| EngineError::NotDurable(error.to_string())),
             _ => Ok(()),
         }
     }
@@ -367,6 +457,6 @@ impl Owner {
         };
         let changing = statements.filter(|done| done.iter().any(|d| !d.parts.is_empty()));
         let events: Vec<Event> = changing.map(|done| Event::Written { open, tables: tables(done) }).collect();
-        if events.is_empty() { Ok(()) } else { journal.commit(&events) }
+        if events.is_empty() { Ok(()) } else { journal.commit(&events).map(drop) }
     }
 }

@@ -1,5 +1,6 @@
 //! What a live database writes to its journal, as bytes and back.
 
+use std::collections::BTreeSet;
 use std::io::Cursor;
 
 use arrow::array::RecordBatch;
@@ -24,6 +25,8 @@ const COMPRESSION_LEVEL: i32 = 1;
 pub(super) enum Event {
     /// Rows of streams were accepted, from a sender or from where a source stands.
     Accepted { position: Option<Position>, rows: Vec<Incoming> },
+    /// So many rows of streams were accepted, which are in history.
+    Kept { position: Option<Position>, rows: Vec<(String, u64)> },
     /// Of what was accepted since the journal began, the workers were given the first `through` at
     /// tick `open`, if nothing was before that.
     Flushed { open: Tick, through: u64 },
@@ -47,14 +50,16 @@ pub(super) enum Event {
 #[error("a record of kind {0} cannot be read; use the version that wrote it")]
 pub struct Unreadable(pub u8);
 
-const ACCEPTED: u8 = 1;
+const ACCEPTED: u8 = 11;
 const FLUSHED: u8 = 2;
 const CLOSED: u8 = 3;
 const DEFINED: u8 = 4;
 const NAMED: u8 = 5;
 const WRITTEN: u8 = 6;
 const FAILED: u8 = 7;
-const FETCHED: u8 = 8;
+const FETCHED: u8 = 12;
+const KEPT: u8 = 13;
+const KEPT_FETCHED: u8 = 14;
 const DELIVERED: u8 = 9;
 
 impl Event {
@@ -67,18 +72,21 @@ impl Event {
         let mut bytes = vec![];
         let kind = match self {
             Event::Accepted { position, rows } => {
-                let kind = match position {
-                    None => ACCEPTED,
-                    Some(position) => {
-                        put_position(&mut bytes, position);
-                        FETCHED
-                    }
-                };
+                position.iter().for_each(|position| put_position(&mut bytes, position));
                 for incoming in rows {
                     put_text(&mut bytes, &incoming.relation);
+                    put_number(&mut bytes, incoming.rows.num_rows() as u64);
                     put_rows(&mut bytes, &incoming.rows)?;
                 }
-                kind
+                if position.is_some() { FETCHED } else { ACCEPTED }
+            }
+            Event::Kept { position, rows } => {
+                position.iter().for_each(|position| put_position(&mut bytes, position));
+                for (relation, count) in rows {
+                    put_text(&mut bytes, relation);
+                    put_number(&mut bytes, *count);
+                }
+                if position.is_some() { KEPT_FETCHED } else { KEPT }
             }
             Event::Flushed { open, through } => {
                 put_number(&mut bytes, *open);
@@ -135,6 +143,11 @@ impl Event {
                 let position = Some(take_position(&mut bytes)?);
                 Some(Event::Accepted { position, rows: take_incoming(&mut bytes)? })
             }
+            KEPT => Some(Event::Kept { position: None, rows: take_counts(&mut bytes, false)? }),
+            KEPT_FETCHED => {
+                let position = Some(take_position(&mut bytes)?);
+                Some(Event::Kept { position, rows: take_counts(&mut bytes, false)? })
+            }
             FLUSHED => {
                 let open = take_number(&mut bytes)?;
                 Some(Event::Flushed { open, through: take_number(&mut bytes)? })
@@ -171,6 +184,32 @@ impl Event {
             _ => None,
         }
     }
+}
+
+/// What is left of `record` once its rows are in history: `None` where it has none, or where it has rows of a stream that is
+/// among those `without`.
+pub(super) fn shortened(record: &Record, without: &BTreeSet<String>) -> Option<Record> {
+    let mut bytes = &record.bytes[..];
+    let position = match record.kind {
+        ACCEPTED => None,
+        FETCHED => Some(take_position(&mut bytes)?),
+        _ => return None,
+    };
+    let rows = take_counts(&mut bytes, true)?;
+    let is_kept = rows.iter().all(|(relation, _)| !without.contains(relation));
+    Event::Kept { position, rows }.record().ok().filter(|_| is_kept)
+}
+
+/// How many rows of which streams; the rows that follow each count, where they do, are left out.
+fn take_counts(bytes: &mut &[u8], has_rows: bool) -> Option<Vec<(String, u64)>> {
+    let mut all = vec![];
+    while !bytes.is_empty() {
+        all.push((take_text(bytes)?, take_number(bytes)?));
+        if has_rows {
+            take_bytes(bytes)?;
+        }
+    }
+    Some(all)
 }
 
 fn put_number(bytes: &mut Vec<u8>, number: u64) {
@@ -222,7 +261,8 @@ fn take_incoming(bytes: &mut &[u8]) -> Option<Vec<Incoming>> {
     let mut all = vec![];
     while !bytes.is_empty() {
         let relation = take_text(bytes)?;
-        let rows = take_rows(bytes)?;
+        let count = take_number(bytes)?;
+        let rows = take_rows(bytes).filter(|rows| rows.num_rows() as u64 == count)?;
         all.push(match Table::all().into_iter().find(|table| table.name() == relation) {
             Some(table) => Incoming::new(table.name(), rows.with_schema(table.schema()).ok()?, None),
             None => Incoming::new(relation, rows, None),
@@ -311,6 +351,8 @@ mod tests {
             Event::Accepted { position: Some(first), rows },
             Event::Accepted { position: Some(position), rows: own },
             Event::Accepted { position: None, rows: vec![] },
+            Event::Kept { position: None, rows: vec![("spans".to_owned(), 3), ("t".to_owned(), 0)] },
+            Event::Kept { position: Some(first), rows: vec![] },
             Event::Flushed { open: 7, through: u64::MAX },
             Event::Closed { tick: u64::MAX },
             Event::Defined { open: 8, text: "CREATE VIEW v AS SELECT 1".to_owned() },

@@ -20,6 +20,8 @@ pub enum Fault {
     Truncate,
     /// A new file.
     Create(ErrorKind),
+    /// A file in the place of another.
+    Replace(ErrorKind),
     /// A sync of the names.
     SyncNames,
 }
@@ -142,6 +144,14 @@ impl Files for Memory {
     fn open(&self, name: &str) -> io::Result<Box<dyn Output>> {
         self.state().file(name)?;
         Ok(Box::new(Opened { files: self.clone(), name: name.to_owned() }))
+    }
+
+    fn replace(&self, name: &str, bytes: &[u8]) -> io::Result<()> {
+        if let Some(Fault::Replace(kind)) = self.state().fault(|fault| matches!(fault, Fault::Replace(_))) {
+            return Err(kind.into());
+        }
+        self.put(name, bytes.to_vec());
+        Ok(())
     }
 
     fn remove(&self, name: &str) -> io::Result<()> {

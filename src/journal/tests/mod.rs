@@ -2,6 +2,7 @@ mod appending;
 mod crashes;
 mod damage;
 mod memory;
+mod rewriting;
 
 use self::memory::Memory;
 use super::{Journal, JournalError, Options, Record, Recovery};

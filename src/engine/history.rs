@@ -1,0 +1,275 @@
+//! Streams whose rows are kept on disk, and a journal that is shortened for it.
+
+use std::collections::{BTreeSet, VecDeque};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use arrow::array::RecordBatch;
+use arrow::datatypes::SchemaRef;
+
+use super::{Engine, EngineError};
+use crate::history::{Done, Folder, HistoryError, HistoryFile, Job, Keeper, can_hold};
+use crate::journal::Sequence;
+
+/// Bytes of rows of streams that wait for being written before nothing more is taken.
+const WAITING_BYTES_MAX: usize = 1 << 30;
+
+/// How long is waited between looks at what history has written.
+const LOOK: Duration = Duration::from_millis(10);
+
+/// The rows of a stream on disk.
+#[derive(Clone)]
+pub(super) struct StreamHistory {
+    pub folder: Folder,
+    pub files: Arc<Vec<Arc<HistoryFile>>>,
+    /// The stream was dropped later: its rows come once more while the journal is played, and are nowhere.
+    pub is_dropped: bool,
+    /// The file that was read last, whole.
+    read: Option<(u64, RecordBatch)>,
+}
+
+impl StreamHistory {
+    /// How many rows are on disk.
+    pub fn rows(&self) -> u64 {
+        if self.is_dropped { u64::MAX } else { self.files.last().map_or(0, |file| file.rows().end) }
+    }
+
+    /// Up to `count` rows in the order in which they came, from number `first` on.
+    fn take(&mut self, first: u64, count: u64) -> Result<RecordBatch, HistoryError> {
+        let missing = || HistoryError::Missing {
+            folder: self.folder.path().display().to_string(),
+            from: first,
+            to: first + count,
+        };
+        let place = self.files.partition_point(|file| file.rows().end <= first);
+        let file = self.files.get(place).filter(|file| file.rows().start <= first).ok_or_else(missing)?;
+        let start = file.rows().start;
+        let rows = match self.read.take().filter(|(read, _)| *read == start) {
+            Some((_, rows)) => rows,
+            None => file.as_they_came()?,
+        };
+        let offset = (first - start) as usize;
+        let taken = rows.slice(offset, (count as usize).min(rows.num_rows() - offset));
+        self.read = (offset + taken.num_rows() < rows.num_rows()).then_some((start, rows));
+        Ok(taken)
+    }
+}
+
+/// What keeps the streams of an engine on disk.
+pub(super) struct History {
+    root: PathBuf,
+    keeper: Keeper,
+    /// What the journal may be shorter by, once rows are on disk.
+    marks: VecDeque<Mark>,
+    /// By how many bytes it is shorter since that was asked last.
+    shortened: u64,
+    /// Streams for whose rows there is no form.
+    without: BTreeSet<String>,
+    /// Whether all rows are to be given to the keeper, few as they may be.
+    seals_all: bool,
+    /// Folders of streams that are no more.
+    dropped: Vec<Folder>,
+}
+
+/// All records of the journal up to one hold rows of streams up to some alone.
+struct Mark {
+    through: Sequence,
+    rows: Vec<(PathBuf, u64)>,
+}
+
+impl Engine {
+    /// Has `keeper` keep the rows of streams below `root`: those that are there already come once more.
+    ///
+    /// # Errors
+    ///
+    /// When history cannot be read.
+    pub fn keep_history(&mut self, root: PathBuf, keeper: Keeper) -> Result<(), HistoryError> {
+        let (marks, without, dropped) = Default::default();
+        self.history =
+            Some(History { root, keeper, marks, shortened: 0, without, seals_all: false, dropped });
+        let names: Vec<String> = self.streams.keys().cloned().collect();
+        for name in names {
+            let schema = self.streams[&name].schema.clone();
+            // Telemetry was there before anything happened.
+            let history = self.open_history(&name, &schema, 0)?;
+            if let Some(stream) = self.streams.get_mut(&name) {
+                let definition = stream.definition.clone();
+                *stream = super::Stream::new(schema, definition, history);
+            }
+        }
+        Ok(())
+    }
+
+    /// The history of the stream `name` that the statement of number `definition` created; `None` where it has none.
+    pub(super) fn open_history(
+        &mut self,
+        name: &str,
+        schema: &SchemaRef,
+        definition: u64,
+    ) -> Result<Option<StreamHistory>, HistoryError> {
+        let Some(history) = &mut self.history else { return Ok(None) };
+        if !can_hold(schema) {
+            history.without.insert(name.to_owned());
+            return Ok(None);
+        }
+        let folder = Folder::of(&history.root, name, definition);
+        let files = folder.open()?;
+        let is_dropped = files.is_none();
+        Ok(Some(StreamHistory { folder, files: Arc::new(files.unwrap_or_default()), is_dropped, read: None }))
+    }
+
+    /// Takes the history of the stream `name` away, which is no more.
+    pub(super) fn drop_history(&mut self, name: &str) {
+        let kept = self.streams.get(name).and_then(|stream| stream.history.as_ref());
+        if let (Some(history), Some(kept)) = (&mut self.history, kept.filter(|kept| !kept.is_dropped)) {
+            history.dropped.push(kept.folder.clone());
+        }
+    }
+
+    /// Takes note of a statement that defines something: what it creates has its number.
+    pub(super) fn defines(&mut self) {
+        self.definitions += 1;
+    }
+
+    /// Adds `count` rows that are on disk to the stream `name`, at the open tick.
+    pub(super) fn append_kept(&mut self, name: &str, mut count: u64) -> Result<(), KeptError> {
+        let is_read = self.views.values().any(|view| view.plan.relations().contains(&name));
+        while count > 0 {
+            let Some(stream) = self.streams.get_mut(name) else { return Ok(()) };
+            let first = stream.rows;
+            let missing =
+                || HistoryError::Missing { folder: name.to_owned(), from: first, to: first + count };
+            let history = stream.history.as_mut().ok_or_else(missing)?;
+            if first + count > history.rows() {
+                return Err(missing().into());
+            }
+            if !is_read || history.is_dropped {
+                stream.skip(count);
+                self.open_rows += count as usize;
+                return Ok(());
+            }
+            let rows = history.take(first, count)?;
+            count -= rows.num_rows() as u64;
+            self.append_rows(name, &rows)?;
+        }
+        Ok(())
+    }
+
+    /// Gives history what the tick just closed leaves to be written, takes note of what was, and lets go of rows that need
+    /// not be in memory.
+    pub(super) fn store(&mut self) {
+        self.note_written();
+        for stream in self.streams.values_mut() {
+            stream.store();
+        }
+        self.seal();
+        for stream in self.streams.values_mut() {
+            stream.evict(self.stored_bytes_max);
+        }
+    }
+
+    /// Gives history the rows that it has not: those of streams that have enough, or all. What it does not take now is
+    /// tried again with the next tick.
+    fn seal(&mut self) {
+        let Some(history) = &mut self.history else { return };
+        while let Some(folder) = history.dropped.pop() {
+            if history.keeper.try_send(Job::Empty(folder.clone())).is_err() {
+                history.dropped.push(folder);
+                return;
+            }
+        }
+        for stream in self.streams.values_mut() {
+            let Some((first, batches)) = stream.unsealed(history.seals_all) else { continue };
+            let Some(kept) = &stream.history else { continue };
+            let (folder, files) = (kept.folder.clone(), kept.files.clone());
+            if history.keeper.try_send(Job::Write { folder, files, first, batches }).is_err() {
+                return;
+            }
+            stream.sealed();
+        }
+        history.seals_all = false;
+    }
+
+    /// Takes note of what was written, and shortens the journal where it may be.
+    fn note_written(&mut self) {
+        let Some(history) = &mut self.history else { return };
+        for done in history.keeper.done() {
+            match done {
+                Done::Shortened(bytes) => history.shortened += bytes,
+                Done::Written { folder, files } => {
+                    let mut kept = self.streams.values_mut().filter_map(|stream| stream.history.as_mut());
+                    if let Some(kept) = kept.find(|kept| kept.folder.path() == folder.path()) {
+                        kept.files = files;
+                    }
+                }
+            }
+        }
+        let kept: Vec<&StreamHistory> =
+            self.streams.values().filter_map(|stream| stream.history.as_ref()).collect();
+        // A stream that is no more needs no rows.
+        let has = |(path, rows): &(PathBuf, u64)| {
+            kept.iter().find(|kept| kept.folder.path() == path).is_none_or(|kept| kept.rows() >= *rows)
+        };
+        while let Some(mark) = history.marks.front()
+            && mark.rows.iter().all(has)
+        {
+            let job = Job::Shorten { through: mark.through, except: history.without.clone() };
+            if history.keeper.try_send(job).is_err() {
+                return;
+            }
+            history.marks.pop_front();
+        }
+    }
+
+    /// Has the journal shortened up to record `through`, once all rows that came until now are on disk.
+    pub(super) fn shorten_journal(&mut self, through: Sequence) {
+        if self.history.is_none() {
+            return;
+        }
+        let rows = self.streams.values().filter_map(|stream| {
+            let kept = stream.history.as_ref().filter(|kept| !kept.is_dropped)?;
+            Some((kept.folder.path().to_owned(), stream.rows))
+        });
+        let mark = Mark { through, rows: rows.collect() };
+        let Some(history) = &mut self.history else { return };
+        history.marks.push_back(mark);
+        history.seals_all = true;
+    }
+
+    /// By how many bytes the journal is shorter since this was asked last.
+    pub(super) fn journal_shortened(&mut self) -> u64 {
+        self.history.as_mut().map_or(0, |history| std::mem::take(&mut history.shortened))
+    }
+
+    /// Whether so many rows wait to be written that no more are to come.
+    pub(super) fn history_is_behind(&self) -> bool {
+        self.history.is_some()
+            && self.streams.values().any(|stream| {
+                stream.history.is_some()
+                    && stream.stored_bytes
+                        > WAITING_BYTES_MAX.max(2 * self.stored_bytes_max.min(usize::MAX / 2))
+            })
+    }
+
+    /// Waits while history is behind, as long as it gets on.
+    pub(super) fn await_history(&mut self) {
+        while self.history_is_behind()
+            && self.history.as_ref().is_some_and(|history| history.keeper.failures() == 0)
+        {
+            std::thread::sleep(LOOK);
+            self.store();
+        }
+    }
+}
+
+/// Why rows that are on disk cannot come once more.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum KeptError {
+    /// They cannot be read.
+    #[error(transparent)]
+    History(#[from] HistoryError),
+    /// The engine has failed.
+    #[error(transparent)]
+    Engine(#[from] EngineError),
+}

@@ -1,0 +1,103 @@
+//! The folder of a stream.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::{HistoryError, HistoryFile};
+
+/// How the name of a file ends that is being written.
+pub(super) const UNFINISHED: &str = ".new";
+
+/// What is left of a stream that was dropped.
+const DROPPED: &str = "dropped";
+
+/// The folder of a stream.
+#[derive(Clone, Debug)]
+pub struct Folder {
+    path: PathBuf,
+}
+
+impl Folder {
+    /// The folder of the stream `name`, below `root`: of the one that has this `number` among all that ever had the name.
+    pub fn of(root: &Path, name: &str, number: u64) -> Self {
+        // Names of tables are whatever a user quotes; a name of a file is not.
+        let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
+        let escaped: String =
+            name.chars().map(|c| if plain(c) { c.to_string() } else { format!("%{:x}", c as u32) }).collect();
+        Folder { path: root.join(format!("{escaped}.{number}")) }
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The files in it, in the order of their rows; `None` where the stream was dropped. What an end of the process left
+    /// behind is taken away.
+    ///
+    /// # Errors
+    ///
+    /// Where rows are missing between files, and when the folder cannot be read.
+    pub fn open(&self) -> Result<Option<Vec<Arc<HistoryFile>>>, HistoryError> {
+        let failed = |error| HistoryError::file("create", &self.path, &error);
+        fs::create_dir_all(&self.path).map_err(failed)?;
+        let failed = |error| HistoryError::file("list", &self.path, &error);
+        let mut files = vec![];
+        for entry in fs::read_dir(&self.path).map_err(failed)? {
+            let path = entry.map_err(failed)?.path();
+            if path.file_name().is_some_and(|name| name == DROPPED) {
+                return Ok(None);
+            }
+            match HistoryFile::at(path.clone())? {
+                Some(file) => files.push(file),
+                None if path.to_string_lossy().ends_with(UNFINISHED) => {
+                    fs::remove_file(&path).map_err(|error| HistoryError::file("remove", &path, &error))?;
+                }
+                None => {}
+            }
+        }
+        files.sort_by_key(|file| (file.rows().start, std::cmp::Reverse(file.rows().end)));
+        let mut whole: Vec<Arc<HistoryFile>> = vec![];
+        for file in files {
+            let end = whole.last().map_or(0, |last| last.rows().end);
+            if file.rows().end <= end {
+                // Joined with its neighbours, it was to go.
+                file.replaced();
+                continue;
+            }
+            if file.rows().start != end {
+                let folder = self.path.display().to_string();
+                return Err(HistoryError::Missing { folder, from: end, to: file.rows().start });
+            }
+            whole.push(Arc::new(file));
+        }
+        Ok(Some(whole))
+    }
+
+    /// Takes away what is in it, and notes that it was.
+    ///
+    /// # Errors
+    ///
+    /// When a file cannot be taken away.
+    pub fn empty(&self) -> Result<(), HistoryError> {
+        let failed = |error| HistoryError::file("empty", &self.path, &error);
+        fs::create_dir_all(&self.path).map_err(failed)?;
+        // Noted first: else what is left when the process ends here looks like history with a gap.
+        fs::write(self.path.join(DROPPED), "").map_err(failed)?;
+        self.sync()?;
+        for entry in fs::read_dir(&self.path).map_err(failed)? {
+            let path = entry.map_err(failed)?.path();
+            if path.file_name().is_some_and(|name| name != DROPPED) {
+                fs::remove_file(path).map_err(failed)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Returns once all names are durable.
+    pub(super) fn sync(&self) -> Result<(), HistoryError> {
+        let synced = fs::File::open(&self.path).and_then(|folder| folder.sync_all());
+        synced.map_err(|error| HistoryError::file("sync", &self.path, &error))
+    }
+}

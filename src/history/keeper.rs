@@ -1,0 +1,200 @@
+//! The thread that writes history.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use arrow::array::RecordBatch;
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TrySendError, bounded, unbounded};
+
+use super::write::{join, write};
+use super::{Folder, HistoryError, HistoryFile};
+use crate::journal::{Record, Rewriter, Sequence};
+
+/// Jobs that may wait.
+pub const JOBS_MAX: usize = 4;
+
+/// How long it takes until a job that failed is tried again.
+const RETRY: Duration = Duration::from_secs(1);
+
+/// A file with fewer rows is joined with its neighbour.
+const SMALL_ROWS: u64 = 65_536;
+
+/// What the journal keeps of a record of rows of which all are in history but those of the streams named; `None` where the
+/// record stays.
+pub type Shorten = Box<dyn Fn(&Record, &BTreeSet<String>) -> Option<Record> + Send>;
+
+/// Something to write.
+pub enum Job {
+    /// Rows of a stream, behind those that were written before.
+    Write {
+        /// Where the stream is kept.
+        folder: Folder,
+        /// Its files.
+        files: Arc<Vec<Arc<HistoryFile>>>,
+        /// The number of the first row.
+        first: u64,
+        /// The rows.
+        batches: Vec<RecordBatch>,
+    },
+    /// The records of the journal up to a sequence number, of which all rows are in history.
+    Shorten {
+        /// The last record.
+        through: Sequence,
+        /// Streams without history.
+        except: BTreeSet<String>,
+    },
+    /// A stream is no more.
+    Empty(Folder),
+}
+
+/// What was done.
+pub enum Done {
+    /// The files that the stream kept in `folder` now has.
+    Written {
+        /// Its folder.
+        folder: Folder,
+        /// All of its files.
+        files: Arc<Vec<Arc<HistoryFile>>>,
+    },
+    /// The journal is so many bytes shorter.
+    Shortened(u64),
+}
+
+/// A handle to the thread that writes history, which ends with it.
+pub struct Keeper {
+    jobs: Sender<Job>,
+    done: Receiver<Done>,
+    failures: Arc<AtomicU64>,
+    failure: Arc<Mutex<Option<String>>>,
+    /// Gone, the thread tries nothing again.
+    _running: Sender<()>,
+}
+
+impl Keeper {
+    /// Starts the thread. Records of the journal are rewritten by `rewriter` as `shorten` says.
+    ///
+    /// # Errors
+    ///
+    /// When the system has no thread.
+    pub fn start(rewriter: Rewriter, shorten: Shorten) -> Result<Self, std::io::Error> {
+        let (jobs, waiting) = bounded(JOBS_MAX);
+        let (tell, done) = unbounded();
+        let (running, stopped) = bounded(0);
+        let failures = Arc::<AtomicU64>::default();
+        let failure = Arc::<Mutex<Option<String>>>::default();
+        let mut thread = Thread {
+            rewriter,
+            shorten,
+            tell,
+            latest: BTreeMap::new(),
+            failures: failures.clone(),
+            failure: failure.clone(),
+            stopped,
+        };
+        let builder = std::thread::Builder::new().name("history".to_owned());
+        builder.spawn(move || waiting.iter().take_while(|job| thread.carry_out(job)).for_each(drop))?;
+        Ok(Keeper { jobs, done, failures, failure, _running: running })
+    }
+
+    /// Hands `job` over; gives it back where too many wait.
+    pub fn try_send(&self, job: Job) -> Result<(), Job> {
+        self.jobs.try_send(job).map_err(|error| match error {
+            TrySendError::Full(job) | TrySendError::Disconnected(job) => job,
+        })
+    }
+
+    /// What has been done since.
+    pub fn done(&self) -> impl Iterator<Item = Done> + '_ {
+        self.done.try_iter()
+    }
+
+    /// Why nothing can be written now; `None` while all is well.
+    pub fn failure(&self) -> Option<String> {
+        self.failure.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Jobs that failed, each as often as it was tried.
+    pub fn failures(&self) -> u64 {
+        self.failures.load(Ordering::Relaxed)
+    }
+}
+
+struct Thread {
+    rewriter: Rewriter,
+    shorten: Shorten,
+    tell: Sender<Done>,
+    /// The files of each stream that was written to, by its folder: those of a job may be older.
+    latest: BTreeMap<std::path::PathBuf, Arc<Vec<Arc<HistoryFile>>>>,
+    failures: Arc<AtomicU64>,
+    failure: Arc<Mutex<Option<String>>>,
+    stopped: Receiver<()>,
+}
+
+impl Thread {
+    /// Carries out `job`, however often it takes; `false` once nobody waits for it.
+    fn carry_out(&mut self, job: &Job) -> bool {
+        let mut is_told = false;
+        loop {
+            let outcome = match job {
+                Job::Write { folder, files, first, batches } => self.write(folder, files, *first, batches),
+                Job::Shorten { through, except } => self.shorten(*through, except),
+                Job::Empty(folder) => {
+                    self.latest.remove(folder.path());
+                    folder.empty().map_err(|error| error.to_string())
+                }
+            };
+            *self.failure.lock().unwrap_or_else(PoisonError::into_inner) = outcome.clone().err();
+            let Err(error) = outcome else {
+                if is_told {
+                    tracing::info!("history can be written again");
+                }
+                return true;
+            };
+            self.failures.fetch_add(1, Ordering::Relaxed);
+            if !is_told {
+                tracing::error!(error, "history cannot be written: rows stay in memory and in the journal");
+                is_told = true;
+            }
+            if self.stopped.recv_timeout(RETRY) == Err(RecvTimeoutError::Disconnected) {
+                return false;
+            }
+        }
+    }
+
+    fn write(
+        &mut self,
+        folder: &Folder,
+        files: &Arc<Vec<Arc<HistoryFile>>>,
+        first: u64,
+        batches: &[RecordBatch],
+    ) -> Result<(), String> {
+        let said = |error: HistoryError| error.to_string();
+        let latest = self.latest.entry(folder.path().to_owned()).or_insert_with(|| files.clone());
+        let mut files = Vec::clone(latest);
+        if files.last().map_or(0, |last| last.rows().end) <= first {
+            files.push(Arc::new(write(folder, first, batches).map_err(said)?));
+        }
+        // Kept before anything is joined: what fails then is tried again without it.
+        *latest = Arc::new(files.clone());
+        while let [.., before, last] = &files[..]
+            && before.len() < SMALL_ROWS
+            && before.len() <= 2 * last.len()
+        {
+            let joined = join(folder, &[before, last]).map_err(said)?;
+            files.truncate(files.len() - 2);
+            files.push(Arc::new(joined));
+            *latest = Arc::new(files.clone());
+        }
+        let _ = self.tell.send(Done::Written { folder: folder.clone(), files: latest.clone() });
+        Ok(())
+    }
+
+    fn shorten(&mut self, through: Sequence, except: &BTreeSet<String>) -> Result<(), String> {
+        let (shorten, tell) = (&self.shorten, &self.tell);
+        let shorter = |bytes| drop(tell.send(Done::Shortened(bytes)));
+        let outcome = self.rewriter.rewrite(through, |record| shorten(record, except), shorter);
+        outcome.map_err(|error| error.to_string())
+    }
+}

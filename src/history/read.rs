@@ -1,0 +1,119 @@
+//! Rows from a file.
+
+use std::fs::File;
+
+use arrow::array::{AsArray, BooleanArray, RecordBatch, Scalar, UInt32Array};
+use arrow::compute::concat_batches;
+use arrow::compute::kernels::cmp::lt;
+use arrow::datatypes::{SchemaRef, UInt32Type};
+use arrow::error::ArrowError;
+use bytes::Bytes;
+use parquet::arrow::ProjectionMask;
+use parquet::arrow::arrow_reader::{
+    ArrowPredicate, ArrowPredicateFn, ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReader,
+    ParquetRecordBatchReaderBuilder, RowFilter,
+};
+use parquet::file::reader::ChunkReader;
+
+use super::order::as_they_came;
+use super::{HistoryError, HistoryFile};
+use crate::delta::expression::guarded;
+
+/// Rows of a batch that is read.
+const BATCH_ROWS: usize = 8192;
+
+/// A file that is open, of which nothing but what it says of itself has been read.
+pub(super) type Opened<T = File> = ParquetRecordBatchReaderBuilder<T>;
+
+/// The batches of a file. Bytes that are not what was written are an error and no panic, though the reader of Parquet
+/// meets some with one.
+pub(super) struct Batches<'a> {
+    file: &'a HistoryFile,
+    reader: ParquetRecordBatchReader,
+}
+
+impl Iterator for Batches<'_> {
+    type Item = Result<RecordBatch, HistoryError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let next = guarded(|| Ok(self.reader.next().transpose()?));
+        next.map_err(|error| HistoryError::damaged(self.file.path(), error)).transpose()
+    }
+}
+
+impl HistoryFile {
+    /// Opens the file.
+    pub(super) fn open(&self) -> Result<Opened, HistoryError> {
+        let file = File::open(self.path());
+        self.opened(file.map_err(|error| HistoryError::file("open", self.path(), &error))?)
+    }
+
+    fn opened<T: ChunkReader + 'static>(&self, bytes: T) -> Result<Opened<T>, HistoryError> {
+        let opened = guarded(|| {
+            let metadata = ArrowReaderMetadata::load(&bytes, ArrowReaderOptions::new())?;
+            Ok(ParquetRecordBatchReaderBuilder::new_with_metadata(bytes, metadata)
+                .with_batch_size(BATCH_ROWS))
+        });
+        let opened = opened.map_err(|error| HistoryError::damaged(self.path(), error))?;
+        let rows = opened.metadata().file_metadata().num_rows();
+        match u64::try_from(rows) == Ok(self.len()) {
+            true => Ok(opened),
+            false => Err(HistoryError::damaged(self.path(), format!("it has {rows} rows"))),
+        }
+    }
+
+    /// The batches that `opened` gives.
+    pub(super) fn batches<T: ChunkReader + 'static>(
+        &self,
+        opened: Opened<T>,
+    ) -> Result<Batches<'_>, HistoryError> {
+        let reader = guarded(|| Ok(opened.build()?));
+        let reader = reader.map_err(|error| HistoryError::damaged(self.path(), error))?;
+        Ok(Batches { file: self, reader })
+    }
+
+    /// The first `count` of its rows, in any order, with the columns called `names`.
+    ///
+    /// # Errors
+    ///
+    /// The iterator and its items: when the file cannot be read.
+    pub fn some_columns<'a>(
+        &'a self,
+        count: u64,
+        names: &[String],
+    ) -> Result<impl Iterator<Item = Result<RecordBatch, HistoryError>> + use<'a>, HistoryError> {
+        let mut opened = self.open()?;
+        let schema = opened.schema().clone();
+        let columns: Vec<usize> = names.iter().filter_map(|name| schema.index_of(name).ok()).collect();
+        if count < self.len() {
+            let first = self.first_rows(&opened, count);
+            opened = opened.with_row_filter(RowFilter::new(vec![first]));
+        }
+        let mask = ProjectionMask::roots(opened.parquet_schema(), columns);
+        self.batches(opened.with_projection(mask))
+    }
+
+    /// A condition that the first `count` of the file's rows meet.
+    pub(super) fn first_rows(&self, opened: &Opened, count: u64) -> Box<dyn ArrowPredicate> {
+        let place = opened.schema().fields().len() - 1;
+        let mask = ProjectionMask::roots(opened.parquet_schema(), [place]);
+        let limit = Scalar::new(UInt32Array::from(vec![u32::try_from(count).unwrap_or(u32::MAX)]));
+        let is_first = move |rows: RecordBatch| -> Result<BooleanArray, ArrowError> {
+            lt(rows.column(0).as_primitive::<UInt32Type>(), &limit)
+        };
+        Box::new(ArrowPredicateFn::new(mask, is_first))
+    }
+
+    /// All rows, in the order in which they came.
+    ///
+    /// # Errors
+    ///
+    /// When the file cannot be read.
+    pub fn as_they_came(&self) -> Result<RecordBatch, HistoryError> {
+        let opened = self.opened(Bytes::from(self.read()?))?;
+        let schema: SchemaRef = opened.schema().clone();
+        let batches: Vec<RecordBatch> = self.batches(opened)?.collect::<Result<_, _>>()?;
+        let rows = concat_batches(&schema, &batches).and_then(|rows| as_they_came(&rows));
+        rows.map_err(|error| HistoryError::damaged(self.path(), error))
+    }
+}
