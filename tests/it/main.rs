@@ -8,6 +8,7 @@ mod detectors;
 mod faults;
 mod flight_sql;
 mod generate;
+mod history;
 mod http;
 mod in_process;
 mod kafka;

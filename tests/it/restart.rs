@@ -14,12 +14,12 @@ use crate::otlp::client::{JSON, connect, exchange, head};
 use crate::server::{Server, eventually};
 
 /// What `sql` gives, or is refused with.
-fn sql(server: &Server, sql: &str) -> Got {
+pub fn sql(server: &Server, sql: &str) -> Got {
     curl(&["--data-binary", sql, &format!("http://{}/api/v1/sql", server.address("http"))])
 }
 
 /// The rows of `query`, each as a text, sorted; or nothing for what gives none.
-fn rows(server: &Server, query: &str) -> Vec<String> {
+pub fn rows(server: &Server, query: &str) -> Vec<String> {
     let answer = sql(server, query);
     assert_eq!(answer.status, 200, "{query}: {}", answer.text());
     let json = answer.json();
@@ -61,7 +61,7 @@ const VIEWS: [(&str, &str); 3] = [
     ("noted", "SELECT count(*) AS n, max(id) AS last FROM notes"),
 ];
 
-fn start(folder: &std::path::Path, more: &[&str]) -> Server {
+pub fn start(folder: &std::path::Path, more: &[&str]) -> Server {
     let flags = ["--data-dir", folder.to_str().expect("a path"), "--engine-horizon", "none"];
     Server::start(&[&flags[..], more].concat())
 }
@@ -122,18 +122,27 @@ impl Round {
 
 #[test]
 fn what_was_acknowledged_is_there_once_after_a_kill() {
+    kills(&[]);
+}
+
+#[test]
+fn what_is_on_disk_is_there_once_after_a_kill() {
+    kills(&["--engine-stored-bytes-max", "20 KiB", "--journal-segment-bytes-max", "8 KiB"]);
+}
+
+fn kills(flags: &[&str]) {
     let folder = tempfile::tempdir().expect("a folder");
     let random = &mut StdRng::seed_from_u64(6);
     let next = AtomicU64::new(1);
     let (mut acknowledged, mut sent, mut notes) = (BTreeSet::new(), BTreeSet::new(), 0);
-    let mut server = start(folder.path(), &[]);
+    let mut server = start(folder.path(), flags);
     define(&server);
     for round in 0..6 {
         let state = Round { spans: Mutex::default(), sent: Mutex::default(), notes: AtomicU64::new(notes) };
         state.run(&mut server, &next, random.random_range(20..120));
         acknowledged.extend(state.spans.into_inner().unwrap());
         sent.extend(state.sent.into_inner().unwrap());
-        server = start(folder.path(), &[]);
+        server = start(folder.path(), flags);
         let there = rows(&server, "SELECT trace_id FROM spans");
         let ids: BTreeSet<u64> = there
             .iter()
