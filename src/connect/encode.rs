@@ -5,11 +5,16 @@ use std::collections::BTreeMap;
 use arrow::array::RecordBatch;
 use arrow::datatypes::Schema;
 use serde_json::value::RawValue;
+use tokio::runtime::Handle;
 
 use super::ConnectError;
+use super::avro::AvroWriter;
+use super::registry::Registry;
+use super::settings::required;
+use super::supervisor::Stop;
 use crate::delta::updates::{Diff, Tick};
 use crate::engine::Delivery;
-use crate::sql::connector::{CreateSink, Envelope};
+use crate::sql::connector::{CreateSink, Envelope, Format};
 use crate::sql::json_lines::json_lines;
 
 /// What is told of one change.
@@ -44,6 +49,13 @@ pub(super) struct Encoder {
     envelope: Envelope,
     /// The places of the columns of the key.
     key: Vec<usize>,
+    form: Form,
+}
+
+/// How rows are written.
+enum Form {
+    Json,
+    Avro(Box<AvroWriter>),
 }
 
 /// Of one key at one tick: the rows that went and those that came, each as often as it did.
@@ -54,10 +66,27 @@ struct Change {
 }
 
 impl Encoder {
-    /// Of the sink `sink`, of a view with the columns `schema`.
-    pub fn new(sink: &CreateSink, schema: &Schema) -> Self {
+    /// Of the sink `sink`, of a view with the columns `schema`. The schema registry, where there is one, knows what it
+    /// writes from now on.
+    pub fn new(
+        sink: &CreateSink,
+        schema: &Schema,
+        handle: &Handle,
+        stop: &Stop,
+    ) -> Result<Self, ConnectError> {
+        let mut encoder = Encoder::of_json(sink, schema);
+        if sink.format == Format::Avro {
+            let writer = AvroWriter::new(sink, schema, &encoder.key)?;
+            let registry = Registry::of(&sink.options, handle, stop)?;
+            let topic = required(&sink.options, "topic")?;
+            encoder.form = Form::Avro(Box::new(writer.registered(&registry, &topic)?));
+        }
+        Ok(encoder)
+    }
+
+    fn of_json(sink: &CreateSink, schema: &Schema) -> Self {
         let key = sink.key.iter().filter_map(|name| schema.index_of(name).ok()).collect();
-        Encoder { envelope: sink.envelope, key }
+        Encoder { envelope: sink.envelope, key, form: Form::Json }
     }
 
     /// The messages that tell of the changes of one tick, those of one key together.
@@ -72,10 +101,11 @@ impl Encoder {
             let keys = match self.key.is_empty() {
                 true => None,
                 false => {
-                    Some(lines(&updates.rows.project(&self.key).map_err(crate::sql::error::SqlError::from)?)?)
+                    let keys = updates.rows.project(&self.key).map_err(crate::sql::error::SqlError::from)?;
+                    Some(self.form.keys(&keys)?)
                 }
             };
-            for (row, line) in lines(&updates.rows)?.into_iter().enumerate() {
+            for (row, line) in self.form.rows(&updates.rows)?.into_iter().enumerate() {
                 let change = changes.entry(keys.as_ref().map(|keys| keys[row].clone())).or_default();
                 add(change, line, updates.diffs.get(row));
             }
@@ -95,32 +125,93 @@ impl Encoder {
         messages: &mut Vec<Message>,
     ) -> Result<(), ConnectError> {
         let Change { mut gone, mut come } = change;
+        let value = |row: Vec<u8>| Some(self.form.value(row));
         match self.envelope {
             Envelope::Append => match gone.pop() {
-                Some(row) => return Err(ConnectError::Gone(shown(&row))),
+                Some(row) => return Err(ConnectError::Gone(self.form.shown(&row, false))),
                 None => messages
-                    .extend(come.into_iter().map(|row| Message { key: key.clone(), value: Some(row) })),
+                    .extend(come.into_iter().map(|row| Message { key: key.clone(), value: value(row) })),
             },
             Envelope::Upsert => match come.len() {
-                0 | 1 => messages.push(Message { key, value: come.pop() }),
-                _ => return Err(ConnectError::Ambiguous(shown(&key.unwrap_or_default()))),
+                0 | 1 => messages.push(Message { key, value: come.pop().and_then(value) }),
+                _ => {
+                    let key = key.unwrap_or_default();
+                    return Err(ConnectError::Ambiguous(self.form.shown(&key, true)));
+                }
             },
             Envelope::Debezium => {
                 // Without a key nothing says which row became which.
                 let pairs = if key.is_some() { gone.len().min(come.len()) } else { 0 };
                 let (pairs_gone, pairs_come) = (gone.drain(..pairs), come.drain(..pairs));
                 for (before, after) in pairs_gone.zip(pairs_come).collect::<Vec<_>>() {
-                    messages.push(debezium(key.clone(), Some(&before), Some(&after), tick)?);
+                    messages.push(self.change(key.clone(), Some(&before), Some(&after), tick)?);
                 }
                 for before in &gone {
-                    messages.push(debezium(key.clone(), Some(before), None, tick)?);
+                    messages.push(self.change(key.clone(), Some(before), None, tick)?);
                 }
                 for after in &come {
-                    messages.push(debezium(key.clone(), None, Some(after), tick)?);
+                    messages.push(self.change(key.clone(), None, Some(after), tick)?);
                 }
             }
         }
         Ok(())
+    }
+}
+
+impl Encoder {
+    fn change(
+        &self,
+        key: Option<Vec<u8>>,
+        before: Option<&Vec<u8>>,
+        after: Option<&Vec<u8>>,
+        tick: Tick,
+    ) -> Result<Message, ConnectError> {
+        let op = match (before, after) {
+            (None, _) => "c",
+            (Some(_), None) => "d",
+            (Some(_), Some(_)) => "u",
+        };
+        let value = match &self.form {
+            Form::Json => debezium(before, after, op, tick)?,
+            Form::Avro(writer) => {
+                writer.change(before.map(Vec::as_slice), after.map(Vec::as_slice), op, tick)
+            }
+        };
+        Ok(Message { key, value: Some(value) })
+    }
+}
+
+impl Form {
+    /// Each row of `keys` as a key.
+    fn keys(&self, keys: &RecordBatch) -> Result<Vec<Vec<u8>>, ConnectError> {
+        match self {
+            Form::Json => lines(keys),
+            Form::Avro(writer) => writer.keys(keys),
+        }
+    }
+
+    /// Each row of `rows`, as it is in a value.
+    fn rows(&self, rows: &RecordBatch) -> Result<Vec<Vec<u8>>, ConnectError> {
+        match self {
+            Form::Json => lines(rows),
+            Form::Avro(writer) => writer.rows(rows),
+        }
+    }
+
+    /// A row as a value.
+    fn value(&self, row: Vec<u8>) -> Vec<u8> {
+        match self {
+            Form::Json => row,
+            Form::Avro(writer) => writer.value(&row),
+        }
+    }
+
+    /// A row, or a key, for people.
+    fn shown(&self, bytes: &[u8], is_key: bool) -> String {
+        match self {
+            Form::Json => String::from_utf8_lossy(bytes).into_owned(),
+            Form::Avro(writer) => writer.shown(bytes, is_key),
+        }
     }
 }
 
@@ -147,19 +238,13 @@ struct Event<'a> {
 }
 
 fn debezium(
-    key: Option<Vec<u8>>,
     before: Option<&Vec<u8>>,
     after: Option<&Vec<u8>>,
+    op: &'static str,
     ts_ms: Tick,
-) -> Result<Message, ConnectError> {
-    let op = match (before, after) {
-        (None, _) => "c",
-        (Some(_), None) => "d",
-        (Some(_), Some(_)) => "u",
-    };
+) -> Result<Vec<u8>, ConnectError> {
     let (before, after) = (before.map(|row| raw(row)).transpose()?, after.map(|row| raw(row)).transpose()?);
-    let value = serde_json::to_vec(&Event { before, after, op, ts_ms }).map_err(json)?;
-    Ok(Message { key, value: Some(value) })
+    serde_json::to_vec(&Event { before, after, op, ts_ms }).map_err(json)
 }
 
 /// A row as it is in a larger object.
@@ -169,10 +254,6 @@ fn raw(row: &[u8]) -> Result<&RawValue, ConnectError> {
 
 fn json(error: serde_json::Error) -> ConnectError {
     ConnectError::Rows(arrow::error::ArrowError::JsonError(error.to_string()).into())
-}
-
-fn shown(bytes: &[u8]) -> String {
-    String::from_utf8_lossy(bytes).into_owned()
 }
 
 #[cfg(test)]
@@ -196,9 +277,10 @@ mod tests {
         let rows = RecordBatch::try_from_iter([("k", keys), ("n", numbers)]).unwrap();
         let times = Run::from_vec((0..changes.len()).map(|place| 7 + place as Tick / 2).collect());
         let diffs = Run::from_vec(changes.iter().map(|change| change.2).collect());
-        let encoder = Encoder::new(&sink, &rows.schema());
+        let encoder = Encoder::of_json(&sink, &rows.schema());
         let delivery = Delivery { tick: 9, chunks: ArrowChunk::form(&[Updates { rows, times, diffs }]) };
-        let text = |bytes: Option<Vec<u8>>| bytes.map_or("-".to_owned(), |bytes| shown(&bytes));
+        let text =
+            |bytes: Option<Vec<u8>>| bytes.map_or("-".to_owned(), |bytes| Form::Json.shown(&bytes, false));
         let messages = encoder.messages(&delivery).map_err(|error| error.to_string())?;
         let mut lines: Vec<String> = messages
             .into_iter()

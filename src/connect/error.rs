@@ -122,6 +122,30 @@ pub enum ConnectError {
         /// What it says.
         status: String,
     },
+    /// A schema registry does not answer as it should.
+    #[error("cannot ask the schema registry at \"{url}\": {reason}")]
+    Registry {
+        /// Its address.
+        url: String,
+        /// Why not.
+        reason: String,
+    },
+    /// A schema registry wants no such request.
+    #[error("the schema registry at \"{url}\" refuses a request: {reason}; see to it, then ALTER ... RESUME")]
+    RegistryRefused {
+        /// Its address.
+        url: String,
+        /// What it says.
+        reason: String,
+    },
+    /// A column has no form in Avro.
+    #[error("column \"{column}\" has no form in Avro: {reason}")]
+    Avro {
+        /// The column.
+        column: String,
+        /// Why not.
+        reason: String,
+    },
     /// It is to end.
     #[error("it is to end")]
     Ended,
@@ -139,6 +163,8 @@ impl ConnectError {
             | ConnectError::Gone(_)
             | ConnectError::Ambiguous(_)
             | ConnectError::Refused { .. }
+            | ConnectError::RegistryRefused { .. }
+            | ConnectError::Avro { .. }
             | ConnectError::Rows(_) => true,
             ConnectError::Kafka { reason, .. } => {
                 matches!(reason, KafkaError::ClientConfig(..) | KafkaError::ClientCreation(_))
@@ -160,6 +186,7 @@ impl ConnectError {
             | ConnectError::Intake(_)
             | ConnectError::File { .. }
             | ConnectError::Webhook { .. }
+            | ConnectError::Registry { .. }
             | ConnectError::Ended => false,
         }
     }

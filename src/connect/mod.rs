@@ -12,11 +12,15 @@
 //!   committed in one transaction; after a restart the engine, which plays its journal again, has the same changes at the
 //!   same ticks, and what was committed is not delivered again. A file is cut back to the last whole tick. A webhook is
 //!   given each tick at least once, with a key by which it can tell.
+//! - **Avro** has its schemas in a registry: a source asks it for each that it does not know yet, and while there is no answer
+//!   nothing is handed over; a sink registers its own before it writes.
 
+mod avro;
 mod encode;
 mod error;
 mod file;
 mod kafka;
+mod registry;
 mod settings;
 mod sink;
 mod supervisor;

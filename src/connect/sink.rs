@@ -43,7 +43,7 @@ pub(super) trait Destination {
 /// Delivers the changes of `sink` until it is to end or fails.
 pub(super) fn run(sink: &DefinedSink, handle: &Handle, stop: &Stop) -> Result<(), ConnectError> {
     let (definition, outbox) = (&sink.definition, &sink.outbox);
-    let encoder = Encoder::new(definition, &outbox.schema);
+    let encoder = Encoder::new(definition, &outbox.schema, handle, stop)?;
     let mut destination: Box<dyn Destination> = match definition.target {
         Target::Kafka => Box::new(KafkaSink::connect(definition, handle)?),
         Target::File => Box::new(FileSink::open(definition)?),

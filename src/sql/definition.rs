@@ -102,9 +102,9 @@ impl CreateSink {
         let key = if self.key.is_empty() { String::new() } else { format!(" KEY ({})", list(&self.key)) };
         let emit = if self.on_window_close { " EMIT ON WINDOW CLOSE" } else { "" };
         let with = if self.snapshot { "" } else { " WITH (snapshot = false)" };
-        let envelope = self.envelope.name();
+        let (format, envelope) = (self.format.name(), self.envelope.name());
         format!(
-            "{name} FROM {relation} INTO {target} ({options}){key} FORMAT JSON ENVELOPE {envelope}{emit}{with}"
+            "{name} FROM {relation} INTO {target} ({options}){key} FORMAT {format} ENVELOPE {envelope}{emit}{with}"
         )
     }
 }
@@ -169,6 +169,10 @@ mod tests {
             "CREATE SINK k FROM v INTO KAFKA (brokers = 'a:1', topic = 't', transactional_id = 'i')",
             "CREATE SINK k FROM v INTO KAFKA (brokers = 'a:1', topic = 't', transactional_id = 'i') KEY (a, \"B\") \
              FORMAT JSON ENVELOPE UPSERT WITH (snapshot = false)",
+            "CREATE SOURCE a (id bigint) FROM KAFKA (brokers = 'a:1', topic = 't', 'schema.registry.url' = 'http://r:8081', \
+             schema.registry.basic.auth.user.info = '${WHO}') FORMAT AVRO",
+            "CREATE SINK k FROM v INTO KAFKA (brokers = 'a:1', topic = 't', transactional_id = 'i', \
+             schema.registry.url = 'https://a,https://b') KEY (a) FORMAT AVRO ENVELOPE DEBEZIUM",
             "CREATE SINK k FROM v INTO WEBHOOK (url = 'http://a', idempotency_id = 'i') ENVELOPE DEBEZIUM",
             "CREATE SINK k FROM v INTO FILE (path = '/a') EMIT ON WINDOW CLOSE",
             "DROP SOURCE IF EXISTS a, b",

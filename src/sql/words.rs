@@ -115,6 +115,18 @@ impl Words {
         }
     }
 
+    /// A text in quotes, if one comes next.
+    pub fn text(&mut self) -> Option<String> {
+        match self.tokens.get(self.next) {
+            Some(Token::SingleQuotedString(text)) => {
+                let text = text.clone();
+                self.next += 1;
+                Some(text)
+            }
+            _ => None,
+        }
+    }
+
     /// A text, a number or a word, as a text.
     pub fn value(&mut self) -> Result<String, SqlError> {
         let value = match self.tokens.get(self.next) {

@@ -8,32 +8,57 @@ use std::sync::OnceLock;
 /// What is installed, with its versions.
 const REQUIREMENTS: &str = include_str!("requirements.txt");
 
+/// What is installed beside it for the client of a schema registry.
+const REGISTRY_REQUIREMENTS: &str = include_str!("kafka/requirements.txt");
+
 /// The environment: made once below the target directory, and again when the requirements change.
 pub fn environment() -> &'static Path {
     static MADE: OnceLock<PathBuf> = OnceLock::new();
-    MADE.get_or_init(|| {
-        let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("python");
-        fs::create_dir_all(&folder).expect("a folder");
-        // Several test binaries may come here at once.
-        let lock = File::create(folder.join("lock")).expect("a file");
-        lock.lock().expect("a lock");
-        let stamp = folder.join("installed.txt");
-        if fs::read_to_string(&stamp).ok().as_deref() != Some(REQUIREMENTS) {
-            let requirements = folder.join("requirements.txt");
-            fs::write(&requirements, REQUIREMENTS).expect("a file");
-            run(Command::new("python3").args(["-m", "venv", "--clear"]).arg(folder.join("venv")));
-            let pip = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--requirement"];
-            run(Command::new(folder.join("venv/bin/python")).args(pip).arg(&requirements));
-            fs::write(&stamp, REQUIREMENTS).expect("a file");
+    MADE.get_or_init(|| make("python", REQUIREMENTS).unwrap_or_else(|reason| panic!("{reason}")))
+}
+
+/// The environment of the client of a schema registry; `None`, and a word about it, where it cannot be made and
+/// `is_needed` does not say that it has to be.
+pub fn registry_environment(is_needed: bool) -> Option<&'static Path> {
+    static MADE: OnceLock<Option<PathBuf>> = OnceLock::new();
+    let made = || match make("python-registry", REGISTRY_REQUIREMENTS) {
+        Ok(folder) => Some(folder),
+        Err(reason) if !is_needed => {
+            eprintln!("left out: tests with Confluent's client, which need python3 and PyPI: {reason}");
+            None
         }
-        folder.join("venv")
-    })
+        Err(reason) => panic!("{reason}"),
+    };
+    MADE.get_or_init(made).as_deref()
+}
+
+fn make(name: &str, requirements: &str) -> Result<PathBuf, String> {
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
+    fs::create_dir_all(&folder).expect("a folder");
+    // Several test binaries may come here at once.
+    let lock = File::create(folder.join("lock")).expect("a file");
+    lock.lock().expect("a lock");
+    let stamp = folder.join("installed.txt");
+    if fs::read_to_string(&stamp).ok().as_deref() != Some(requirements) {
+        let file = folder.join("requirements.txt");
+        fs::write(&file, requirements).expect("a file");
+        tried(Command::new("python3").args(["-m", "venv", "--clear"]).arg(folder.join("venv")))?;
+        let pip = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--requirement"];
+        tried(Command::new(folder.join("venv/bin/python")).args(pip).arg(&file))?;
+        fs::write(&stamp, requirements).expect("a file");
+    }
+    Ok(folder.join("venv"))
 }
 
 /// Runs `clients/{script}` with `arguments`; it must end well. Its output is returned.
 pub fn script(script: &str, arguments: &[String]) -> String {
+    script_in(environment(), script, arguments)
+}
+
+/// The same in another environment.
+pub fn script_in(environment: &Path, script: &str, arguments: &[String]) -> String {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/clients").join(script);
-    let output = run(Command::new(environment().join("bin/python")).arg(path).args(arguments));
+    let output = run(Command::new(environment.join("bin/python")).arg(path).args(arguments));
     String::from_utf8(output.stdout).expect("text")
 }
 
@@ -49,8 +74,14 @@ pub fn psql() -> PathBuf {
 }
 
 fn run(command: &mut Command) -> Output {
-    let output = command.output().unwrap_or_else(|e| panic!("{command:?}: {e}"));
+    tried(command).unwrap_or_else(|reason| panic!("{reason}"))
+}
+
+fn tried(command: &mut Command) -> Result<Output, String> {
+    let output = command.output().map_err(|error| format!("{command:?}: {error}"))?;
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-    assert!(output.status.success(), "{command:?}\n{}\n{}", text(&output.stdout), text(&output.stderr));
-    output
+    match output.status.success() {
+        true => Ok(output),
+        false => Err(format!("{command:?}\n{}\n{}", text(&output.stdout), text(&output.stderr))),
+    }
 }

@@ -31,6 +31,7 @@ const CRATES: &[(&str, &[&str])] = &[
     // Async ends where threads begin.
     ("tokio", &["command", "connect", "engine", "serve"]),
     ("rdkafka", &["connect"]),
+    ("arrow_avro", &["connect"]),
     ("parquet", &["ingest", "history", "command"]),
     // What is drawn by chance can be drawn again.
     ("rand_chacha", &["simulate"]),

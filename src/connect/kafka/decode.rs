@@ -7,8 +7,12 @@ use arrow::compute::{cast, max};
 use arrow::datatypes::{DataType, SchemaRef, TimeUnit, TimestampNanosecondType};
 use arrow::error::ArrowError;
 use arrow::json::ReaderBuilder;
+use tokio::runtime::Handle;
 
 use super::source::Fetched;
+use crate::connect::ConnectError;
+use crate::connect::avro::AvroReader;
+use crate::connect::supervisor::Stop;
 use crate::engine::{DefinedSource, Incoming};
 use crate::sql::connector::Format;
 use crate::telemetry::{Decoder, Limits, Origin, Signal, sniff_protobuf};
@@ -20,9 +24,16 @@ pub(super) enum Decoding {
     /// Into a table of the source's own.
     Rows {
         relation: String,
-        schema: SchemaRef,
         event_time: Option<String>,
+        form: RowForm,
     },
+}
+
+/// What a message is that is a row.
+pub(super) enum RowForm {
+    /// A JSON object, for a table with these columns.
+    Json(SchemaRef),
+    Avro(Box<AvroReader>),
 }
 
 fn decoder() -> Decoder {
@@ -44,20 +55,36 @@ pub(super) fn reject(topic: &str, partition: i32, offset: i64, reason: &str) -> 
 
 impl Decoding {
     /// As `source` says.
-    pub fn of(source: &DefinedSource) -> Self {
-        match (source.definition.format, &source.schema) {
-            (Format::OtlpProtobuf, _) => Decoding::Protobuf,
-            (Format::OtlpJson, _) => Decoding::Json,
-            (Format::Json, schema) => Decoding::Rows {
-                relation: source.definition.name.clone(),
-                schema: schema.clone().unwrap_or_else(|| arrow::datatypes::Schema::empty().into()),
-                event_time: source.definition.options.get("event_time").map(str::to_owned),
-            },
-        }
+    pub fn of(source: &DefinedSource, handle: &Handle, stop: &Stop) -> Result<Self, ConnectError> {
+        let definition = &source.definition;
+        let schema = || source.schema.clone().unwrap_or_else(|| arrow::datatypes::Schema::empty().into());
+        let rows = |form| Decoding::Rows {
+            relation: definition.name.clone(),
+            event_time: definition.options.get("event_time").map(str::to_owned),
+            form,
+        };
+        Ok(match definition.format {
+            Format::OtlpProtobuf => Decoding::Protobuf,
+            Format::OtlpJson => Decoding::Json,
+            Format::Json => rows(RowForm::Json(schema())),
+            Format::Avro => {
+                let reader = AvroReader::new(&definition.options, schema(), handle, stop)?;
+                rows(RowForm::Avro(Box::new(reader)))
+            }
+        })
     }
 
     /// The rows of `messages`. What cannot be read becomes a row of `ingest_errors`.
-    pub fn rows(&self, topic: &str, partition: i32, messages: &[Fetched]) -> Vec<Incoming> {
+    ///
+    /// # Errors
+    ///
+    /// Where it cannot be known now whether they can be read.
+    pub fn rows(
+        &self,
+        topic: &str,
+        partition: i32,
+        messages: &[Fetched],
+    ) -> Result<Vec<Incoming>, ConnectError> {
         let mut decoder = decoder();
         let mut rows = vec![];
         match self {
@@ -73,11 +100,13 @@ impl Decoding {
                     decoder.json(&message.payload, &origin(topic, partition, message.offset));
                 }
             }
-            Decoding::Rows { relation, schema, event_time } => {
-                let read = objects(schema, messages, |message, reason| {
+            Decoding::Rows { relation, event_time, form } => {
+                let there: Vec<&Fetched> =
+                    messages.iter().filter(|message| !message.payload.is_empty()).collect();
+                let read = form.rows(&there, |message, reason| {
                     let origin = origin(topic, partition, message.offset);
                     decoder.reject(&origin, "message", reason, &message.payload);
-                });
+                })?;
                 let incoming = |batch: RecordBatch| {
                     let latest_ns = event_time.as_ref().and_then(|column| latest_ns(&batch, column));
                     Incoming::new(relation.clone(), batch, latest_ns)
@@ -86,24 +115,40 @@ impl Decoding {
             }
         }
         rows.extend(decoder.finish().into_iter().map(Incoming::from));
-        rows
+        Ok(rows)
+    }
+}
+
+impl RowForm {
+    /// Each of `messages` as a row; `refuse` is told of each that is none.
+    fn rows(
+        &self,
+        messages: &[&Fetched],
+        mut refuse: impl FnMut(&Fetched, &str),
+    ) -> Result<Vec<RecordBatch>, ConnectError> {
+        match self {
+            RowForm::Json(schema) => Ok(objects(schema, messages, refuse)),
+            RowForm::Avro(reader) => {
+                let payloads: Vec<&[u8]> = messages.iter().map(|message| &message.payload[..]).collect();
+                reader.rows(&payloads, |place, error| refuse(messages[place], &error.to_string()))
+            }
+        }
     }
 }
 
 /// Each of `messages` as a row: all at once, or one by one where that fails, to know which it was.
 fn objects(
     schema: &SchemaRef,
-    messages: &[Fetched],
+    messages: &[&Fetched],
     mut refuse: impl FnMut(&Fetched, &str),
 ) -> Vec<RecordBatch> {
-    let there: Vec<&Fetched> = messages.iter().filter(|message| !message.payload.is_empty()).collect();
-    match read(schema, &there) {
-        Ok(Some(batch)) if batch.num_rows() == there.len() => return vec![batch],
-        Ok(None) if there.is_empty() => return vec![],
+    match read(schema, messages) {
+        Ok(Some(batch)) if batch.num_rows() == messages.len() => return vec![batch],
+        Ok(None) if messages.is_empty() => return vec![],
         _ => {}
     }
     let mut batches = vec![];
-    for message in there {
+    for &message in messages {
         match read(schema, &[message]) {
             Ok(Some(batch)) if batch.num_rows() == 1 => batches.push(batch),
             Ok(_) => refuse(message, "one JSON object is expected"),
@@ -160,8 +205,8 @@ mod tests {
     fn decoded(payloads: &[&str]) -> Vec<String> {
         let decoding = Decoding::Rows {
             relation: "own".to_owned(),
-            schema: schema(),
             event_time: Some("at".to_owned()),
+            form: RowForm::Json(schema()),
         };
         let fetched = |(offset, payload): (usize, &&str)| Fetched {
             offset: offset as i64,
@@ -181,7 +226,7 @@ mod tests {
             };
             format!("{} {:?} {}", incoming.relation, incoming.latest_ns, lines.join(" "))
         };
-        decoding.rows("t", 3, &messages).into_iter().map(shown).collect()
+        decoding.rows("t", 3, &messages).unwrap().into_iter().map(shown).collect()
     }
 
     #[test]

@@ -118,23 +118,13 @@ impl Reader {
         topic: String,
         group: Option<String>,
         start: Start,
-    ) -> Self {
-        let decoding = Decoding::of(&source);
+    ) -> Result<Self, ConnectError> {
+        let decoding = Decoding::of(&source, &handle, &stop)?;
         let (partitions, under_way) = Default::default();
         let state = State { partitions, under_way, answered: Instant::now(), failure: None };
         let is_known = !source.positions().is_empty();
-        Reader {
-            source,
-            live,
-            handle,
-            stop,
-            topic,
-            group,
-            start,
-            is_known,
-            decoding,
-            state: Mutex::new(state),
-        }
+        let state = Mutex::new(state);
+        Ok(Reader { source, live, handle, stop, topic, group, start, is_known, decoding, state })
     }
 
     pub fn topic(&self) -> &str {
@@ -257,7 +247,7 @@ impl Reader {
         let Some(last) = messages.last() else { return Ok(()) };
         let through = last.offset + 1;
         let bytes = messages.iter().map(|message| message.payload.len() as u64).sum();
-        let rows = self.decoding.rows(&self.topic, partition, &messages);
+        let rows = self.decoding.rows(&self.topic, partition, &messages)?;
         self.send(partition, through, rows, messages.len() as u64, bytes)
     }
 

@@ -47,7 +47,7 @@ pub(in crate::connect) fn run(
     let group = value(options, "group")?;
     let start = Start::parse(value(options, "start")?.as_deref().unwrap_or("earliest"))?;
     let reader =
-        Reader::new(source.clone(), live.clone(), handle.clone(), stop.clone(), topic, group.clone(), start);
+        Reader::new(source.clone(), live.clone(), handle.clone(), stop.clone(), topic, group.clone(), start)?;
     let asking = client(options)?;
     let mut config = asking.clone();
     config.set("enable.auto.commit", "false").set("enable.auto.offset.store", "false");

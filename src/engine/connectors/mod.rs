@@ -18,7 +18,7 @@ use super::clock::SourceId;
 use super::outbox::Outbox;
 use super::worker::Command;
 use super::{Engine, EngineError};
-use crate::sql::connector::{CreateSink, CreateSource, Direction, Format};
+use crate::sql::connector::{CreateSink, CreateSource, Direction};
 
 /// The most sources, and the most sinks.
 pub const CONNECTORS_MAX: usize = 100;
@@ -99,7 +99,7 @@ impl DefinedSource {
 
     /// Whether its rows say when they happened, so that the stream clock follows them, and waits for them.
     pub fn tells_time(&self) -> bool {
-        self.definition.format != Format::Json || self.definition.options.get("event_time").is_some()
+        !self.definition.format.has_own_columns() || self.definition.options.get("event_time").is_some()
     }
 
     /// Whether the stream clock is to wait until it has begun to read.

@@ -5,7 +5,7 @@ mod parse;
 #[cfg(test)]
 mod tests;
 
-pub use self::options::Options;
+pub use self::options::{Options, REGISTRY_URL, REGISTRY_USER_INFO};
 pub(super) use self::parse::{altered, create_sink, create_source};
 use super::table::CreateTable;
 
@@ -24,7 +24,7 @@ pub struct CreateSource {
     pub format: Format,
 }
 
-/// What the messages of a source are.
+/// What the messages of a source or a sink are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Format {
     /// `Export*ServiceRequest` in protobuf; the signal shows.
@@ -33,11 +33,17 @@ pub enum Format {
     OtlpJson,
     /// A JSON object a row.
     Json,
+    /// An Avro record a row, in the wire format of Confluent: a zero byte, the id of its schema in the schema registry (four
+    /// bytes, the highest first), and the record. Options: [`REGISTRY_URL`] and [`REGISTRY_USER_INFO`].
+    Avro,
 }
 
 impl Format {
     /// All there are.
-    pub const ALL: [Format; 3] = [Format::OtlpProtobuf, Format::OtlpJson, Format::Json];
+    pub const ALL: [Format; 4] = [Format::OtlpProtobuf, Format::OtlpJson, Format::Json, Format::Avro];
+
+    /// Those that a sink writes.
+    pub const OF_SINKS: [Format; 2] = [Format::Json, Format::Avro];
 
     /// Its name in SQL.
     pub fn name(self) -> &'static str {
@@ -45,11 +51,17 @@ impl Format {
             Format::OtlpProtobuf => "OTLP_PROTO",
             Format::OtlpJson => "OTLP_JSON",
             Format::Json => "JSON",
+            Format::Avro => "AVRO",
         }
+    }
+
+    /// Whether a message is a row with columns that CREATE SOURCE says, and not telemetry.
+    pub fn has_own_columns(self) -> bool {
+        matches!(self, Format::Json | Format::Avro)
     }
 }
 
-/// `CREATE SINK name FROM relation INTO target (options) [KEY (columns)] [FORMAT JSON] [ENVELOPE envelope]
+/// `CREATE SINK name FROM relation INTO target (options) [KEY (columns)] [FORMAT format] [ENVELOPE envelope]
 /// [EMIT ON WINDOW CLOSE] [WITH (snapshot = false)]`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CreateSink {
@@ -65,6 +77,8 @@ pub struct CreateSink {
     pub options: Options,
     /// The columns by which a message replaces an earlier one.
     pub key: Vec<String>,
+    /// What its messages are.
+    pub format: Format,
     /// What a message says of a change.
     pub envelope: Envelope,
     /// Whether each row is told once, when its window has ended.

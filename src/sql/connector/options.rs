@@ -7,6 +7,16 @@ use crate::sql::error::SqlError;
 /// What is shown in the place of a secret.
 const HIDDEN: &str = "***";
 
+/// The option that says where the schema registry is, for FORMAT AVRO: `http://` or `https://`; several, separated by
+/// commas, are tried in turn.
+pub const REGISTRY_URL: &str = "schema.registry.url";
+
+/// The option that says who asks the schema registry: `user:password`; without it nobody says so.
+pub const REGISTRY_USER_INFO: &str = "schema.registry.basic.auth.user.info";
+
+/// How the options of a schema registry begin.
+const REGISTRY: &str = "schema.registry.";
+
 /// Options by name, as they were given: what they mean is up to what they are for.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Options(BTreeMap<String, String>);
@@ -32,10 +42,11 @@ impl Options {
         self.0.get(name).map(String::as_str)
     }
 
-    /// The options that are handed on to a client library as they are: those with a dot in their names.
+    /// The options that are handed on to a client library as they are: those with a dot in their names that
+    /// are not of a schema registry.
     pub fn properties(&self) -> impl Iterator<Item = (&str, &str)> {
         let all = self.0.iter().map(|(name, value)| (name.as_str(), value.as_str()));
-        all.filter(|(name, _)| name.contains('.'))
+        all.filter(|(name, _)| name.contains('.') && !name.starts_with(REGISTRY))
     }
 
     /// Refuses options that are not among `known`, and properties that are among `reserved`, which say instead of whom
@@ -66,6 +77,28 @@ impl Options {
         }
     }
 
+    /// Refuses options of a schema registry where there is none, and those that say where it is in a way that cannot be:
+    /// only with `is_avro` there is one.
+    pub(super) fn check_registry(&self, is_avro: bool) -> Result<(), SqlError> {
+        for (name, value) in self.0.iter().filter(|(name, _)| name.starts_with(REGISTRY)) {
+            let expected = match name.as_str() {
+                _ if !is_avro => "it is for FORMAT AVRO".to_owned(),
+                REGISTRY_USER_INFO => continue,
+                REGISTRY_URL if value.contains('@') => {
+                    format!("who asks is said by {REGISTRY_USER_INFO} = 'user:password'")
+                }
+                REGISTRY_URL if value.starts_with("${") || value.split(',').all(is_url) => continue,
+                REGISTRY_URL => "an address such as https://example.com:8081 is expected".to_owned(),
+                _ => format!("a schema registry takes {REGISTRY_URL}, {REGISTRY_USER_INFO}"),
+            };
+            return Err(SqlError::Option { name: name.clone(), value: shown(name, value), expected });
+        }
+        match is_avro && self.get(REGISTRY_URL).is_none() {
+            true => Err(SqlError::Syntax(format!("FORMAT AVRO needs the option {REGISTRY_URL}"))),
+            false => Ok(()),
+        }
+    }
+
     /// The options as SQL; with `is_shown` without what nobody is to see.
     pub(crate) fn text(&self, is_shown: bool) -> String {
         let option = |(name, value): (&String, &String)| {
@@ -78,9 +111,16 @@ impl Options {
 
 /// The value of an option as anybody may see it. What stands in an environment variable is named only.
 fn shown(name: &str, value: &str) -> String {
-    let is_secret = ["password", "secret", "token", "key.pem", "authorization", "oauthbearer.config"]
-        .iter()
-        .any(|word| name.contains(word));
+    let words =
+        ["password", "secret", "token", "key.pem", "authorization", "oauthbearer.config", "auth.user.info"];
+    let is_secret = words.iter().any(|word| name.contains(word));
+    // An address may hold a password, though it is refused with one.
+    let is_secret = is_secret || (name == REGISTRY_URL && value.contains('@'));
     let is_named = value.starts_with("${") && value.ends_with('}');
     if is_secret && !is_named { HIDDEN.to_owned() } else { value.to_owned() }
+}
+
+fn is_url(text: &str) -> bool {
+    let text = text.trim();
+    ["http://", "https://"].iter().any(|scheme| text.len() > scheme.len() && text.starts_with(scheme))
 }

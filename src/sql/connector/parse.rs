@@ -38,18 +38,22 @@ pub(in crate::sql) fn create_source(words: &mut Words) -> Result<CreateSource, S
     words.expect("format")?;
     let format = one_of(words, "FORMAT", &Format::ALL, Format::name)?;
     check_numbers(&options, "partitions", "numbers, separated by commas, are expected")?;
-    let table = match (columns, format) {
-        (None, Format::Json) => {
-            let reason = "FORMAT JSON needs columns: CREATE SOURCE name (column type, ...) FROM KAFKA ...";
-            return Err(SqlError::Syntax(reason.to_owned()));
+    options.check_registry(format == Format::Avro)?;
+    let table = match (columns, format.has_own_columns()) {
+        (None, true) => {
+            let reason = format!(
+                "FORMAT {} needs columns: CREATE SOURCE name (column type, ...) FROM KAFKA ...",
+                format.name()
+            );
+            return Err(SqlError::Syntax(reason));
         }
-        (Some(columns), Format::Json) => Some(Box::new(table(&name, &columns)?)),
-        (Some(_), _) => {
+        (Some(columns), true) => Some(Box::new(table(&name, &columns)?)),
+        (Some(_), false) => {
             let reason =
                 format!("FORMAT {} has columns of its own: it fills spans, metrics and logs", format.name());
             return Err(SqlError::Syntax(reason));
         }
-        (None, _) => None,
+        (None, false) => None,
     };
     if let Some(column) = options.get("event_time") {
         let is_there = table.as_ref().is_some_and(|table| table.columns.iter().any(|c| c.name == column));
@@ -87,8 +91,12 @@ pub(in crate::sql) fn create_sink(words: &mut Words) -> Result<CreateSink, SqlEr
         true => words.parenthesized()?.map_or(Ok(vec![]), |text| Words::new(&text)?.names())?,
         false => vec![],
     };
-    if words.take(&["format"]) {
-        words.expect("json")?;
+    let format = match words.take(&["format"]) {
+        true => one_of(words, "FORMAT", &Format::OF_SINKS, Format::name)?,
+        false => Format::Json,
+    };
+    if format == Format::Avro && target != Target::Kafka {
+        return Err(SqlError::Syntax(format!("FORMAT AVRO is for KAFKA; {} takes JSON", target.name())));
     }
     let envelope = match words.take(&["envelope"]) {
         true => one_of(words, "ENVELOPE", &Envelope::ALL, Envelope::name)?,
@@ -104,6 +112,7 @@ pub(in crate::sql) fn create_sink(words: &mut Words) -> Result<CreateSink, SqlEr
         return Err(SqlError::Syntax("ENVELOPE UPSERT needs KEY (columns)".to_owned()));
     }
     identify(&name, target, &mut options)?;
+    options.check_registry(format == Format::Avro)?;
     Ok(CreateSink {
         name,
         if_not_exists,
@@ -111,6 +120,7 @@ pub(in crate::sql) fn create_sink(words: &mut Words) -> Result<CreateSink, SqlEr
         target,
         options,
         key,
+        format,
         envelope,
         on_window_close,
         snapshot,
@@ -167,7 +177,8 @@ fn options(words: &mut Words) -> Result<Options, SqlError> {
         return Err(SqlError::Syntax("syntax error: options in parentheses are expected".to_owned()));
     }
     while !words.take_token(&Token::RParen) {
-        let mut name = words.name()?;
+        // Others have the names of options in the quotes of texts.
+        let mut name = words.text().map_or_else(|| words.name(), Ok)?;
         while words.take_token(&Token::Period) {
             name = format!("{name}.{}", words.name()?);
         }

@@ -26,7 +26,7 @@ fn options_are_checked_by_name() {
         ),
         (
             "CREATE SOURCE s FROM KAFKA (brokers = 'a:1', topic = 't') FORMAT XML",
-            "option FORMAT = \"xml\": one of OTLP_PROTO, OTLP_JSON, JSON is expected",
+            "option FORMAT = \"xml\": one of OTLP_PROTO, OTLP_JSON, JSON, AVRO is expected",
         ),
         (
             "CREATE SOURCE s FROM KAFKA (brokers = 'a:1', topic = 't') FORMAT JSON",
@@ -52,6 +52,39 @@ fn options_are_checked_by_name() {
             "CREATE SINK k FROM v INTO PIGEON (coop = '7')",
             "option INTO = \"pigeon\": one of KAFKA, WEBHOOK, FILE is expected",
         ),
+        (
+            "CREATE SOURCE s FROM KAFKA (brokers = 'a:1', topic = 't', schema.registry.url = 'http://r') FORMAT AVRO",
+            "FORMAT AVRO needs columns: CREATE SOURCE name (column type, ...) FROM KAFKA ...",
+        ),
+        (
+            "CREATE SOURCE s (a int) FROM KAFKA (brokers = 'a:1', topic = 't') FORMAT AVRO",
+            "FORMAT AVRO needs the option schema.registry.url",
+        ),
+        (
+            "CREATE SOURCE s (a int) FROM KAFKA (brokers = 'a:1', topic = 't', schema.registry.url = 'http://r') FORMAT JSON",
+            "option schema.registry.url = \"http://r\": it is for FORMAT AVRO",
+        ),
+        (
+            "CREATE SOURCE s (a int) FROM KAFKA (brokers = 'a:1', topic = 't', schema.registry.url = 'r:8081') FORMAT AVRO",
+            "option schema.registry.url = \"r:8081\": an address such as https://example.com:8081 is expected",
+        ),
+        (
+            "CREATE SOURCE s (a int) FROM KAFKA (brokers = 'a:1', topic = 't', schema.registry.url = 'http://u:p@r') FORMAT AVRO",
+            "option schema.registry.url = \"***\": who asks is said by schema.registry.basic.auth.user.info = 'user:password'",
+        ),
+        (
+            "CREATE SINK k FROM v INTO KAFKA (brokers = 'a:1', topic = 't', schema.registry.uri = 'r') FORMAT AVRO",
+            "option schema.registry.uri = \"r\": a schema registry takes schema.registry.url, \
+             schema.registry.basic.auth.user.info",
+        ),
+        (
+            "CREATE SINK k FROM v INTO FILE (path = 'f') FORMAT AVRO",
+            "FORMAT AVRO is for KAFKA; FILE takes JSON",
+        ),
+        (
+            "CREATE SINK k FROM v INTO FILE (path = 'f') FORMAT OTLP_JSON",
+            "option FORMAT = \"otlp_json\": one of JSON, AVRO is expected",
+        ),
         ("ALTER SINK k STOP", "ALTER SINK takes PAUSE or RESUME, not \"stop\""),
     ] {
         assert_eq!(error(sql), expected, "{sql}");
@@ -60,8 +93,9 @@ fn options_are_checked_by_name() {
 
 #[test]
 fn secrets_are_not_shown_and_are_kept() {
-    let sql = "CREATE SOURCE s FROM KAFKA (brokers = 'a:1', topic = 't', sasl.password = 'hunter2', \
-               ssl.key.password = '${KEY}') FORMAT OTLP_PROTO";
+    let sql = "CREATE SOURCE s (a int) FROM KAFKA (brokers = 'a:1', topic = 't', sasl.password = 'hunter2', \
+               ssl.key.password = '${KEY}', schema.registry.url = 'http://r', schema.registry.basic.auth.user.info = 'u:hunter2') \
+               FORMAT AVRO";
     let Statement::CreateSource(source) = parse(sql).unwrap().remove(0) else { panic!("no source") };
     let shown = source.options.text(true);
     assert!(!shown.contains("hunter2") && shown.contains("\"sasl.password\" = '***'"), "{shown}");

@@ -14,7 +14,7 @@ use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 use crate::server::eventually;
 
 /// Set where no test may be left out.
-const WHOLE: &str = "UNDERCURRENT_LEAVE_NOTHING_OUT";
+pub const WHOLE: &str = "UNDERCURRENT_LEAVE_NOTHING_OUT";
 
 /// A broker, which ends with the process of the tests.
 pub struct Broker {

@@ -1,7 +1,9 @@
 //! Kafka in and Kafka out, with a real broker.
 
+mod avro;
 mod broker;
 mod crashes;
+mod registry;
 mod sinks;
 mod sources;
 mod topic;
