@@ -143,8 +143,7 @@
 //! acknowledged then; a tick is closed and published when that is durable. So what anybody has seen is there after a crash,
 //! and what was acknowledged as well: played again into an empty database ([`engine::Recovered`]) the same requests make the
 //! same ticks, and views are functions of these. A definition is carried out again; `CREATE TABLE ... AS` with a volatile
-//! function in its query draws anew. Streams keep what `engine.stored_bytes_max` lets them, after a restart as before it; a
-//! view that is created later is filled from that.
+//! function in its query draws anew.
 //!
 //! Sources and sinks ([`engine::Connectors`]) are definitions to the engine; [`connect`] runs them. What a source read is
 //! accepted together with the position behind it ([`engine::Position`]), which names the position before as well: what comes
@@ -157,14 +156,26 @@
 //! partitions that are behind, for a while also for those that cannot be reached; the first of them to answer does not end
 //! the windows of the others.
 //!
-//! The journal only grows: history in columns, which takes over from it, is to come.
+//! # History
+//!
+//! With `data.dir` the rows of streams go to disk in columns too ([`history`]): all of them can be queried, and fill the views
+//! that are created later, though memory holds `engine.stored_bytes_max` of them. A row has a number: as which row of its
+//! stream it came. So the journal and the files need not know of each other: when the journal is played again, the rows below
+//! the end of the files are there already. Once a segment of the journal has ended and all rows that it holds are in files,
+//! its records are rewritten ([`journal::Rewriter`]) to say how many rows came instead of which: played again these are
+//! taken from the files, in the order in which they came, so that the ticks stay what they were. What is left of the journal
+//! grows by some hundred bytes for each request and each tick.
+//!
+//! What was measured on the trainticket day (`cargo bench --bench history`) chose the form of the files: rows sorted by
+//! service, name and time, times and numbers as differences, ids without a dictionary where nearly each is another, zstd.
 //!
 //! # Limits
 //!
 //! Each has a name: [`engine::WORKERS_MAX`], `VIEWS_MAX` (1,000), [`engine::TABLES_MAX`], [`sql::table::COLUMNS_MAX`],
 //! [`sql::write::WRITE_ROWS_MAX`], [`sql::write::WRITE_BYTES_MAX`], [`ingest::BATCH_ROWS_MAX`],
 //! [`ingest::LINE_BYTES_MAX`], [`ingest::FILES_MAX`], the fields of [`telemetry::Limits`],
-//! [`engine::SOURCES_MAX`], [`engine::OPEN_ROWS_MAX`], [`engine::CONNECTORS_MAX`], [`engine::WAITING_ROWS_MAX`], and for a server the settings of [`config`]; a side of a join holds 2^32 - 1
+//! [`engine::SOURCES_MAX`], [`engine::OPEN_ROWS_MAX`], [`engine::CONNECTORS_MAX`], [`engine::WAITING_ROWS_MAX`],
+//! [`history::FILE_ROWS_MAX`], [`history::JOBS_MAX`], and for a server the settings of [`config`]; a side of a join holds 2^32 - 1
 //! rows on a worker, a recursion [`delta::recursion::ROWS_MAX`] in [`delta::recursion::ROUNDS_MAX`] rounds.
 
 pub mod built_in;

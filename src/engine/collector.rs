@@ -15,6 +15,7 @@ use super::State;
 use super::connectors::{SINK_STATS, SOURCE_STATS};
 use super::system_tables::STREAM_STATS;
 use super::view_stats::VIEW_STATS;
+use crate::history;
 use crate::journal::Health;
 use crate::sql::catalog::Kind;
 
@@ -90,6 +91,9 @@ const COLUMNS: &[Column] = &[
         "Rows kept once that had to go",
         Shape::Counter,
     ),
+    (STREAM_STATS, "history_rows", "undercurrent_stream_history_rows", "Rows on disk", Shape::Gauge),
+    (STREAM_STATS, "history_files", "undercurrent_stream_history_files", "Files of these", Shape::Gauge),
+    (STREAM_STATS, "history_bytes", "undercurrent_stream_history_bytes", "Bytes of these", Shape::Gauge),
     (SOURCE_STATS, "messages", "undercurrent_source_messages_total", "Messages taken in", Shape::Counter),
     (SOURCE_STATS, "bytes", "undercurrent_source_bytes_total", "Their bytes", Shape::Counter),
     (SOURCE_STATS, "failures", "undercurrent_source_failures_total", "Attempts that failed", Shape::Counter),
@@ -233,14 +237,15 @@ impl Collector for IntakeCollector {
     }
 }
 
-/// Makes metrics of the journal.
+/// Makes metrics of the journal and of history.
 pub(super) struct JournalCollector {
     health: Arc<Health>,
+    history: Arc<history::Health>,
     descriptions: Vec<Desc>,
 }
 
-/// What is told of it: name, help, and whether it is a counter.
-const JOURNAL: [(&str, &str, bool); 6] = [
+/// What is told of them: name, help, and whether it is a counter.
+const JOURNAL: [(&str, &str, bool); 8] = [
     ("undercurrent_journal_bytes", "Bytes of the journal.", false),
     ("undercurrent_journal_segments", "Segments of the journal.", false),
     ("undercurrent_journal_up", "1 while the journal can be written, else 0.", false),
@@ -251,13 +256,15 @@ const JOURNAL: [(&str, &str, bool); 6] = [
         true,
     ),
     ("undercurrent_journal_failures_total", "Attempts to write the journal that failed.", true),
+    ("undercurrent_history_up", "1 while history can be written, else 0.", false),
+    ("undercurrent_history_failures_total", "Attempts to write history that failed.", true),
 ];
 
 impl JournalCollector {
-    /// Of the journal that does as `health` says.
-    pub fn new(health: Arc<Health>) -> Self {
+    /// Of the journal that does as `health` says, and of what does as `history` says.
+    pub fn new(health: Arc<Health>, history: Arc<history::Health>) -> Self {
         let descriptions = JOURNAL.map(|(name, help, _)| describe(name, help, &[])).into();
-        JournalCollector { health, descriptions }
+        JournalCollector { health, history, descriptions }
     }
 }
 
@@ -267,10 +274,17 @@ impl Collector for JournalCollector {
     }
 
     fn collect(&self) -> Vec<MetricFamily> {
-        let health = &self.health;
-        let is_up = u64::from(health.failure().is_none());
-        let values =
-            [health.bytes(), health.segments(), is_up, health.records(), health.syncs(), health.failures()];
+        let (health, history) = (&self.health, &self.history);
+        let values = [
+            health.bytes(),
+            health.segments(),
+            u64::from(health.failure().is_none()),
+            health.records(),
+            health.syncs(),
+            health.failures(),
+            u64::from(history.failure().is_none()),
+            history.failures(),
+        ];
         let metric = |((name, help, is_counter), value): ((&str, &str, bool), u64)| match is_counter {
             true => {
                 let metric = prometheus::IntCounter::new(name, help).expect(VALID);

@@ -9,7 +9,7 @@ use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 
 use super::{Engine, EngineError};
-use crate::history::{Done, Folder, HistoryError, HistoryFile, Job, Keeper, can_hold};
+use crate::history::{Done, Folder, Health, HistoryError, HistoryFile, Job, Keeper, can_hold};
 use crate::journal::Sequence;
 
 /// Bytes of rows of streams that wait for being written before nothing more is taken.
@@ -125,6 +125,11 @@ impl Engine {
         if let (Some(history), Some(kept)) = (&mut self.history, kept.filter(|kept| !kept.is_dropped)) {
             history.dropped.push(kept.folder.clone());
         }
+    }
+
+    /// How the writing of history does.
+    pub(super) fn history_health(&self) -> Arc<Health> {
+        self.history.as_ref().map(|history| history.keeper.health().clone()).unwrap_or_default()
     }
 
     /// Takes note of a statement that defines something: what it creates has its number.
@@ -255,7 +260,7 @@ impl Engine {
     /// Waits while history is behind, as long as it gets on.
     pub(super) fn await_history(&mut self) {
         while self.history_is_behind()
-            && self.history.as_ref().is_some_and(|history| history.keeper.failures() == 0)
+            && self.history.as_ref().is_some_and(|history| history.keeper.health().failure().is_none())
         {
             std::thread::sleep(LOOK);
             self.store();

@@ -120,13 +120,11 @@ impl Live {
             is_journalled: journal.is_some(),
         };
         let health = journal.as_ref().map(|journal| journal.committer().health().clone());
-        health.iter().for_each(|health| metrics.register(Box::new(JournalCollector::new(health.clone()))));
-        let space = intake.space.clone();
-        metrics.register(Box::new(IntakeCollector::new(
-            space,
-            intake::PERMIT_BYTES,
-            options.intake_bytes_max,
-        )));
+        let history = database.engine.history_health();
+        let collector = |health: &Arc<Health>| JournalCollector::new(health.clone(), history.clone());
+        health.iter().for_each(|health| metrics.register(Box::new(collector(health))));
+        let (space, bytes_max) = (intake.space.clone(), options.intake_bytes_max);
+        metrics.register(Box::new(IntakeCollector::new(space, intake::PERMIT_BYTES, bytes_max)));
         let connectors = database.engine.connectors_watched();
         let reader = database.reader().with_limits(options.queries.clone());
         let runtime = tokio::runtime::Builder::new_current_thread()

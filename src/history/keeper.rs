@@ -62,12 +62,35 @@ pub enum Done {
     Shortened(u64),
 }
 
+/// How the writing of history does.
+#[derive(Debug, Default)]
+pub struct Health {
+    failure: Mutex<Option<String>>,
+    failures: AtomicU64,
+}
+
+impl Health {
+    /// Why nothing can be written now; `None` while all is well.
+    pub fn failure(&self) -> Option<String> {
+        self.failure.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Attempts since the start that failed.
+    pub fn failures(&self) -> u64 {
+        self.failures.load(Ordering::Relaxed)
+    }
+
+    fn tell(&self, outcome: &Result<(), String>) {
+        self.failures.fetch_add(u64::from(outcome.is_err()), Ordering::Relaxed);
+        *self.failure.lock().unwrap_or_else(PoisonError::into_inner) = outcome.clone().err();
+    }
+}
+
 /// A handle to the thread that writes history, which ends with it.
 pub struct Keeper {
     jobs: Sender<Job>,
     done: Receiver<Done>,
-    failures: Arc<AtomicU64>,
-    failure: Arc<Mutex<Option<String>>>,
+    health: Arc<Health>,
     /// Gone, the thread tries nothing again.
     _running: Sender<()>,
 }
@@ -82,20 +105,12 @@ impl Keeper {
         let (jobs, waiting) = bounded(JOBS_MAX);
         let (tell, done) = unbounded();
         let (running, stopped) = bounded(0);
-        let failures = Arc::<AtomicU64>::default();
-        let failure = Arc::<Mutex<Option<String>>>::default();
-        let mut thread = Thread {
-            rewriter,
-            shorten,
-            tell,
-            latest: BTreeMap::new(),
-            failures: failures.clone(),
-            failure: failure.clone(),
-            stopped,
-        };
+        let health = Arc::<Health>::default();
+        let (latest, told) = (BTreeMap::new(), health.clone());
+        let mut thread = Thread { rewriter, shorten, tell, latest, health: told, stopped };
         let builder = std::thread::Builder::new().name("history".to_owned());
         builder.spawn(move || waiting.iter().take_while(|job| thread.carry_out(job)).for_each(drop))?;
-        Ok(Keeper { jobs, done, failures, failure, _running: running })
+        Ok(Keeper { jobs, done, health, _running: running })
     }
 
     /// Hands `job` over; gives it back where too many wait.
@@ -110,14 +125,9 @@ impl Keeper {
         self.done.try_iter()
     }
 
-    /// Why nothing can be written now; `None` while all is well.
-    pub fn failure(&self) -> Option<String> {
-        self.failure.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    /// Jobs that failed, each as often as it was tried.
-    pub fn failures(&self) -> u64 {
-        self.failures.load(Ordering::Relaxed)
+    /// How it does.
+    pub fn health(&self) -> &Arc<Health> {
+        &self.health
     }
 }
 
@@ -127,8 +137,7 @@ struct Thread {
     tell: Sender<Done>,
     /// The files of each stream that was written to, by its folder: those of a job may be older.
     latest: BTreeMap<std::path::PathBuf, Arc<Vec<Arc<HistoryFile>>>>,
-    failures: Arc<AtomicU64>,
-    failure: Arc<Mutex<Option<String>>>,
+    health: Arc<Health>,
     stopped: Receiver<()>,
 }
 
@@ -145,14 +154,13 @@ impl Thread {
                     folder.empty().map_err(|error| error.to_string())
                 }
             };
-            *self.failure.lock().unwrap_or_else(PoisonError::into_inner) = outcome.clone().err();
+            self.health.tell(&outcome);
             let Err(error) = outcome else {
                 if is_told {
                     tracing::info!("history can be written again");
                 }
                 return true;
             };
-            self.failures.fetch_add(1, Ordering::Relaxed);
             if !is_told {
                 tracing::error!(error, "history cannot be written: rows stay in memory and in the journal");
                 is_told = true;

@@ -194,7 +194,7 @@ fn done(keeper: &Keeper, count: usize) -> Vec<Done> {
     let mut all: Vec<Done> = vec![];
     while all.len() < count {
         all.extend(keeper.done());
-        assert_eq!(keeper.failures(), 0, "{:?}", keeper.failure());
+        assert_eq!(keeper.health().failure(), None);
         std::thread::sleep(Duration::from_millis(1));
     }
     all
