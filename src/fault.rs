@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 pub const VARIABLE: &str = "UNDERCURRENT_CRASH_AT";
 
 /// All places.
-pub const POINTS: [&str; 17] = [
+pub const POINTS: [&str; 18] = [
     "journal.taken",
     "journal.written",
     "journal.synced",
@@ -19,6 +19,7 @@ pub const POINTS: [&str; 17] = [
     "journal.shortened",
     "history.writing",
     "history.written",
+    "history.emptying",
     "engine.flushed",
     "engine.closing",
     "engine.closed",

@@ -36,7 +36,7 @@ impl StreamHistory {
     }
 
     /// Up to `count` rows in the order in which they came, from number `first` on.
-    fn take(&mut self, first: u64, count: u64) -> Result<RecordBatch, HistoryError> {
+    fn take(&mut self, first: u64, count: u64, schema: &SchemaRef) -> Result<RecordBatch, HistoryError> {
         let missing = || HistoryError::Missing {
             folder: self.folder.path().display().to_string(),
             from: first,
@@ -47,7 +47,7 @@ impl StreamHistory {
         let start = file.rows().start;
         let rows = match self.read.take().filter(|(read, _)| *read == start) {
             Some((_, rows)) => rows,
-            None => file.as_they_came()?,
+            None => file.as_they_came(schema)?,
         };
         let offset = (first - start) as usize;
         let taken = rows.slice(offset, (count as usize).min(rows.num_rows() - offset));
@@ -66,10 +66,8 @@ pub(super) struct History {
     shortened: u64,
     /// Streams for whose rows there is no form.
     without: BTreeSet<String>,
-    /// Whether all rows are to be given to the keeper, few as they may be.
-    seals_all: bool,
-    /// Folders of streams that are no more.
-    dropped: Vec<Folder>,
+    /// Streams that are no more.
+    dropped: Vec<StreamHistory>,
 }
 
 /// All records of the journal up to one hold rows of streams up to some alone.
@@ -86,8 +84,7 @@ impl Engine {
     /// When history cannot be read.
     pub fn keep_history(&mut self, root: PathBuf, keeper: Keeper) -> Result<(), HistoryError> {
         let (marks, without, dropped) = Default::default();
-        self.history =
-            Some(History { root, keeper, marks, shortened: 0, without, seals_all: false, dropped });
+        self.history = Some(History { root, keeper, marks, shortened: 0, without, dropped });
         let names: Vec<String> = self.streams.keys().cloned().collect();
         for name in names {
             let schema = self.streams[&name].schema.clone();
@@ -123,7 +120,7 @@ impl Engine {
     pub(super) fn drop_history(&mut self, name: &str) {
         let kept = self.streams.get(name).and_then(|stream| stream.history.as_ref());
         if let (Some(history), Some(kept)) = (&mut self.history, kept.filter(|kept| !kept.is_dropped)) {
-            history.dropped.push(kept.folder.clone());
+            history.dropped.push(kept.clone());
         }
     }
 
@@ -154,7 +151,7 @@ impl Engine {
                 self.open_rows += count as usize;
                 return Ok(());
             }
-            let rows = history.take(first, count)?;
+            let rows = history.take(first, count, &stream.schema)?;
             count -= rows.num_rows() as u64;
             self.append_rows(name, &rows)?;
         }
@@ -164,36 +161,47 @@ impl Engine {
     /// Gives history what the tick just closed leaves to be written, takes note of what was, and lets go of rows that need
     /// not be in memory.
     pub(super) fn store(&mut self) {
-        self.note_written();
         for stream in self.streams.values_mut() {
             stream.store();
         }
-        self.seal();
+        self.tend_history();
         for stream in self.streams.values_mut() {
             stream.evict(self.stored_bytes_max);
         }
     }
 
-    /// Gives history the rows that it has not: those of streams that have enough, or all. What it does not take now is
-    /// tried again with the next tick.
+    /// Gives history what is to be written, and takes note of what was.
+    pub(super) fn tend_history(&mut self) {
+        // What was dropped goes first: the journal may need no row of it only when its files are known to be gone.
+        self.seal();
+        self.note_written();
+    }
+
+    /// Gives history the rows that it has not: those of streams that have enough, or that the journal is to hold no longer.
+    /// What it does not take now is tried again with the next tick.
     fn seal(&mut self) {
         let Some(history) = &mut self.history else { return };
-        while let Some(folder) = history.dropped.pop() {
-            if history.keeper.try_send(Job::Empty(folder.clone())).is_err() {
-                history.dropped.push(folder);
+        while let Some(kept) = history.dropped.pop() {
+            let job = Job::Empty { folder: kept.folder.clone(), files: kept.files.clone() };
+            if history.keeper.try_send(job).is_err() {
+                history.dropped.push(kept);
                 return;
             }
         }
         for stream in self.streams.values_mut() {
-            let Some((first, batches)) = stream.unsealed(history.seals_all) else { continue };
             let Some(kept) = &stream.history else { continue };
             let (folder, files) = (kept.folder.clone(), kept.files.clone());
+            let is_marked = |mark: &Mark| {
+                mark.rows.iter().any(|(path, rows)| path == folder.path() && *rows > stream.sealed_rows())
+            };
+            let all = history.marks.iter().any(is_marked);
+            let Some((first, batches)) = stream.unsealed(all) else { continue };
+            let count = batches.len();
             if history.keeper.try_send(Job::Write { folder, files, first, batches }).is_err() {
                 return;
             }
-            stream.sealed();
+            stream.sealed(count);
         }
-        history.seals_all = false;
     }
 
     /// Takes note of what was written, and shortens the journal where it may be.
@@ -213,6 +221,9 @@ impl Engine {
         let kept: Vec<&StreamHistory> =
             self.streams.values().filter_map(|stream| stream.history.as_ref()).collect();
         // A stream that is no more needs no rows.
+        if !history.dropped.is_empty() {
+            return;
+        }
         let has = |(path, rows): &(PathBuf, u64)| {
             kept.iter().find(|kept| kept.folder.path() == path).is_none_or(|kept| kept.rows() >= *rows)
         };
@@ -227,6 +238,28 @@ impl Engine {
         }
     }
 
+    /// Compares what came while the journal was played with what is on disk.
+    ///
+    /// # Errors
+    ///
+    /// Where more is on disk than came, or something is gone that is needed.
+    pub(super) fn check_history(&mut self) -> Result<(), HistoryError> {
+        for stream in self.streams.values_mut() {
+            let rows = stream.rows;
+            let Some(history) = &mut stream.history else { continue };
+            history.read = None;
+            if history.is_dropped || history.rows() > rows {
+                let on_disk = if history.is_dropped { 0 } else { history.rows() };
+                return Err(HistoryError::Other {
+                    folder: history.folder.path().display().to_string(),
+                    on_disk,
+                    rows,
+                });
+            }
+        }
+        Ok(())
+    }
+
     /// Has the journal shortened up to record `through`, once all rows that came until now are on disk.
     pub(super) fn shorten_journal(&mut self, through: Sequence) {
         if self.history.is_none() {
@@ -239,7 +272,6 @@ impl Engine {
         let mark = Mark { through, rows: rows.collect() };
         let Some(history) = &mut self.history else { return };
         history.marks.push_back(mark);
-        history.seals_all = true;
     }
 
     /// By how many bytes the journal is shorter since this was asked last.

@@ -3,6 +3,7 @@
 //! One thread owns the [`Database`]: it takes in what arrives, closes ticks by the stream clock, and
 //! carries out the statements that change something. Queries run beside it on a [`Reader`].
 
+mod defining;
 mod intake;
 mod journal;
 mod record;
@@ -353,19 +354,7 @@ impl Owner {
         // A view that is created now reads what came before.
         self.flush()?;
         match control {
-            Control::Execute(statement, reply) => {
-                let answer = match self.note_statement(&statement).await {
-                    Ok(()) => self.database.execute(statement.as_ref().clone()).await,
-                    Err(error) => {
-                        let _ = reply.send(Err(error));
-                        return Ok(());
-                    }
-                };
-                if answer.is_err() {
-                    self.note_failed(&statement)?;
-                }
-                let _ = reply.send(answer);
-            }
+            Control::Execute(statement, reply) => self.define(*statement, reply).await?,
             Control::Prepare(statement, reply) => {
                 let _ = reply.send(self.create_named(&statement).await);
             }
@@ -458,7 +447,9 @@ impl Owner {
         let begin = Instant::now();
         let now = self.now();
         let Some(closed) = self.note_close(self.database.engine.next_tick(now)) else {
-            // The journal has said why, and so does /ready: the tick stays open.
+            // The journal has said why, and so does /ready: the tick stays open. History may make room.
+            self.database.engine.tend_history();
+            self.free_journal();
             self.last_close = Instant::now() + JOURNAL_RETRY;
             return Ok(());
         };

@@ -94,13 +94,14 @@ struct Stored {
     stored: Arc<Vec<RecordBatch>>,
     /// The first batch in memory that is behind those on disk.
     from: usize,
+    schema: SchemaRef,
 }
 
 impl Contents for Stored {
     fn read(&self) -> Result<Vec<RecordBatch>, SqlError> {
         let mut rows = vec![];
         for (file, count) in self.past.parts() {
-            let all = file.as_they_came().map_err(|error| SqlError::Engine(error.to_string()))?;
+            let all = file.as_they_came(&self.schema).map_err(|error| SqlError::Engine(error.to_string()))?;
             rows.push(all.slice(0, count as usize));
         }
         rows.extend(self.stored[self.from..].iter().cloned());
@@ -137,7 +138,7 @@ impl State {
             let contents: Arc<dyn Contents> = match stream.is_stored {
                 true => {
                     let ((past, from), stored) = (stream.past.clone(), stream.stored.clone());
-                    Arc::new(Stored { past, stored, from })
+                    Arc::new(Stored { past, stored, from, schema: stream.schema.clone() })
                 }
                 false => Arc::new(NotStored(stream.name.clone())),
             };

@@ -158,15 +158,29 @@ impl Stream {
         self.history.as_ref().filter(|history| !history.is_dropped)?;
         let batches = &self.stored[self.sealed_batches..];
         let rows: u64 = batches.iter().map(|batch| batch.num_rows() as u64).sum();
-        let is_enough =
-            all || rows >= SEALED_ROWS || batches.iter().map(bytes_of).sum::<usize>() >= SEALED_BYTES;
-        let open: u64 = self.open.iter().map(|batch| batch.num_rows() as u64).sum();
-        (rows > 0 && is_enough).then(|| (self.rows - open - rows, batches.to_vec()))
+        let bytes = batches.iter().map(bytes_of).sum::<usize>();
+        if rows == 0 || !(all || rows >= SEALED_ROWS || bytes >= SEALED_BYTES) {
+            return None;
+        }
+        // A large statement may bring more than a file is to hold; a single batch is never split.
+        let sums = batches.iter().scan(0, |bytes, batch| {
+            *bytes += bytes_of(batch);
+            Some(*bytes)
+        });
+        let count = sums.take_while(|bytes| *bytes <= 2 * SEALED_BYTES).count().max(1);
+        Some((self.sealed_rows(), batches[..count].to_vec()))
     }
 
-    /// Takes note that history was given all stored rows.
-    pub fn sealed(&mut self) {
-        self.sealed_batches = self.stored.len();
+    /// Takes note that history was given the next `batches`.
+    pub fn sealed(&mut self, batches: usize) {
+        self.sealed_batches += batches;
+    }
+
+    /// How many rows history was given.
+    pub fn sealed_rows(&self) -> u64 {
+        self.stored[..self.sealed_batches]
+            .iter()
+            .fold(self.first, |rows, batch| rows + batch.num_rows() as u64)
     }
 
     /// Drops the oldest stored rows while all together take more than `bytes_max`: those that are on disk, where the stream

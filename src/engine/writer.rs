@@ -188,23 +188,63 @@ impl Database {
         }
     }
 
-    async fn create_table(&mut self, create: CreateTable) -> Result<Answer, SqlError> {
-        let catalog = self.catalog();
-        if catalog.contains_key(&create.name) {
-            return match create.if_not_exists {
-                true => Ok(Answer::Done("CREATE TABLE")),
-                false => Err(SqlError::Exists(create.name)),
-            };
+    /// The rows that the table `create` is created with: at least one batch, which may be empty. `None` where it has no query,
+    /// or is there.
+    pub(super) async fn rows_of(&self, create: &CreateTable) -> Result<Option<Vec<RecordBatch>>, SqlError> {
+        let Some(query) = create.query.as_ref().filter(|_| !self.catalog().contains_key(&create.name)) else {
+            return Ok(None);
+        };
+        let (schema, mut rows) = self.reader().query(parse_query(query)?).await?;
+        super::database::renamed(&schema, &[])?;
+        let schema = TableDefinition::of_columns(&schema).schema;
+        rows.push(RecordBatch::new_empty(schema.clone()));
+        let rows = rows.iter().filter(|rows| rows.num_rows() > 0).chain(rows.last());
+        Ok(Some(rows.map(|rows| recast(rows, &schema)).collect::<Result<_, _>>()?))
+    }
+
+    /// Creates the table `create` with `rows`, which are those of its query.
+    pub(super) fn create_filled(
+        &mut self,
+        create: &CreateTable,
+        rows: &[RecordBatch],
+    ) -> Result<Answer, SqlError> {
+        self.check_new(create)?;
+        let Some(first) = rows.first() else { return Ok(Answer::Done("CREATE TABLE")) };
+        let columns = TableDefinition::of_columns(&first.schema());
+        self.install(&create.name, TableDefinition { is_append_only: create.is_append_only, ..columns })?;
+        let parts = rows.iter().filter(|rows| rows.num_rows() > 0);
+        let parts = parts.map(|rows| (rows.clone(), Run::Constant(1))).collect();
+        if let Err(error) = self.engine.apply(&create.name, parts) {
+            self.engine.drop_table(&create.name)?;
+            return Err(error);
         }
-        if self.engine.table_definitions().len() >= TABLES_MAX {
-            return Err(SqlError::Limit {
+        let tick = self.engine.close(self.engine.closed() + 1)?;
+        let rows = rows.iter().map(|rows| rows.num_rows() as u64).sum();
+        Ok(Answer::Written(Written { command: "SELECT", rows, tick, returning: None }))
+    }
+
+    /// An error where the table `create` cannot be one more.
+    fn check_new(&self, create: &CreateTable) -> Result<(), SqlError> {
+        if self.catalog().contains_key(&create.name) {
+            return Err(SqlError::Exists(create.name.clone()));
+        }
+        match self.engine.table_definitions().len() >= TABLES_MAX {
+            false => Ok(()),
+            true => Err(SqlError::Limit {
                 what: "there are as many tables as there may be:",
                 limit: TABLES_MAX.to_string(),
                 hint: "drop one",
-            });
+            }),
         }
-        if let Some(query) = &create.query {
-            return self.create_table_as(&create, query).await;
+    }
+
+    async fn create_table(&mut self, create: CreateTable) -> Result<Answer, SqlError> {
+        if create.if_not_exists && self.catalog().contains_key(&create.name) {
+            return Ok(Answer::Done("CREATE TABLE"));
+        }
+        self.check_new(&create)?;
+        if let Some(rows) = self.rows_of(&create).await? {
+            return self.create_filled(&create, &rows);
         }
         let definition = self.definition(&create).await?;
         self.session.check_defaults(&definition, 0).await?;
@@ -225,25 +265,6 @@ impl Database {
         let primary_key = primary_key.collect::<Result<_, _>>()?;
         let is_append_only = create.is_append_only;
         Ok(TableDefinition { schema: Arc::new(schema), columns, primary_key, is_append_only })
-    }
-
-    async fn create_table_as(&mut self, create: &CreateTable, query: &str) -> Result<Answer, SqlError> {
-        let (schema, batches) = self.reader().query(parse_query(query)?).await?;
-        super::database::renamed(&schema, &[])?;
-        let definition =
-            TableDefinition { is_append_only: create.is_append_only, ..TableDefinition::of_columns(&schema) };
-        let schema = definition.schema.clone();
-        let batches =
-            batches.iter().map(|rows| Ok(recast(rows, &schema)?)).collect::<Result<Vec<_>, SqlError>>()?;
-        self.install(&create.name, definition)?;
-        let rows = batches.iter().map(|rows| rows.num_rows() as u64).sum();
-        let parts = batches.into_iter().map(|rows| (rows, Run::Constant(1))).collect();
-        if let Err(error) = self.engine.apply(&create.name, parts) {
-            self.engine.drop_table(&create.name)?;
-            return Err(error);
-        }
-        let tick = self.engine.close(self.engine.closed() + 1)?;
-        Ok(Answer::Written(Written { command: "SELECT", rows, tick, returning: None }))
     }
 
     fn install(&mut self, name: &str, definition: TableDefinition) -> Result<(), SqlError> {

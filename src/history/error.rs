@@ -36,6 +36,18 @@ pub enum HistoryError {
         /// The row behind the last.
         to: u64,
     },
+    /// What is on disk is not of the journal beside it.
+    #[error(
+        "the history in \"{folder}\" has {on_disk} rows, and {rows} came; it is of another time than the journal: restore both from one copy"
+    )]
+    Other {
+        /// The folder of the stream.
+        folder: String,
+        /// Rows on disk.
+        on_disk: u64,
+        /// Rows that came, as the journal says.
+        rows: u64,
+    },
     /// Rows have no form in a file.
     #[error("rows {from} to {to} for \"{file}\" cannot be written ({reason})")]
     Rows {

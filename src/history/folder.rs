@@ -5,9 +5,13 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::{HistoryError, HistoryFile};
+use crate::fault;
 
 /// How the name of a file ends that is being written.
 pub(super) const UNFINISHED: &str = ".new";
+
+/// How much of a stream's name the name of its folder has.
+const NAME_CHARACTERS_MAX: usize = 100;
 
 /// What is left of a stream that was dropped.
 const DROPPED: &str = "dropped";
@@ -23,8 +27,9 @@ impl Folder {
     pub fn of(root: &Path, name: &str, number: u64) -> Self {
         // Names of tables are whatever a user quotes; a name of a file is not.
         let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
-        let escaped: String =
-            name.chars().map(|c| if plain(c) { c.to_string() } else { format!("%{:x}", c as u32) }).collect();
+        let escaped = name.chars().map(|c| if plain(c) { c.to_string() } else { format!("%{:x}", c as u32) });
+        // The number alone tells them apart.
+        let escaped: String = escaped.collect::<String>().chars().take(NAME_CHARACTERS_MAX).collect();
         Folder { path: root.join(format!("{escaped}.{number}")) }
     }
 
@@ -42,13 +47,18 @@ impl Folder {
     pub fn open(&self) -> Result<Option<Vec<Arc<HistoryFile>>>, HistoryError> {
         let failed = |error| HistoryError::file("create", &self.path, &error);
         fs::create_dir_all(&self.path).map_err(failed)?;
+        for above in self.path.ancestors().skip(1).take(2).filter(|above| !above.as_os_str().is_empty()) {
+            sync(above)?;
+        }
+        if self.path.join(DROPPED).exists() {
+            // The process may have ended in the middle of it.
+            self.empty(&[])?;
+            return Ok(None);
+        }
         let failed = |error| HistoryError::file("list", &self.path, &error);
         let mut files = vec![];
         for entry in fs::read_dir(&self.path).map_err(failed)? {
             let path = entry.map_err(failed)?.path();
-            if path.file_name().is_some_and(|name| name == DROPPED) {
-                return Ok(None);
-            }
             match HistoryFile::at(path.clone())? {
                 Some(file) => files.push(file),
                 None if path.to_string_lossy().ends_with(UNFINISHED) => {
@@ -75,20 +85,23 @@ impl Folder {
         Ok(Some(whole))
     }
 
-    /// Takes away what is in it, and notes that it was.
+    /// Takes away what is in it, and notes that it was; `files` of it go once nobody reads them.
     ///
     /// # Errors
     ///
     /// When a file cannot be taken away.
-    pub fn empty(&self) -> Result<(), HistoryError> {
+    pub fn empty(&self, files: &[Arc<HistoryFile>]) -> Result<(), HistoryError> {
         let failed = |error| HistoryError::file("empty", &self.path, &error);
         fs::create_dir_all(&self.path).map_err(failed)?;
         // Noted first: else what is left when the process ends here looks like history with a gap.
         fs::write(self.path.join(DROPPED), "").map_err(failed)?;
         self.sync()?;
+        files.iter().for_each(|file| file.replaced());
+        fault::point("history.emptying");
         for entry in fs::read_dir(&self.path).map_err(failed)? {
             let path = entry.map_err(failed)?.path();
-            if path.file_name().is_some_and(|name| name != DROPPED) {
+            let is_read = files.iter().any(|file| file.path() == path);
+            if !is_read && path.file_name().is_some_and(|name| name != DROPPED) {
                 fs::remove_file(path).map_err(failed)?;
             }
         }
@@ -97,7 +110,12 @@ impl Folder {
 
     /// Returns once all names are durable.
     pub(super) fn sync(&self) -> Result<(), HistoryError> {
-        let synced = fs::File::open(&self.path).and_then(|folder| folder.sync_all());
-        synced.map_err(|error| HistoryError::file("sync", &self.path, &error))
+        sync(&self.path)
     }
+}
+
+/// Returns once the names in the folder at `path` are durable.
+fn sync(path: &Path) -> Result<(), HistoryError> {
+    let synced = fs::File::open(path).and_then(|folder| folder.sync_all());
+    synced.map_err(|error| HistoryError::file("sync", path, &error))
 }

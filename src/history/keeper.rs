@@ -3,23 +3,27 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use arrow::array::RecordBatch;
-use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TrySendError, bounded, unbounded};
+use crossbeam_channel::{Receiver, Sender, TryRecvError, TrySendError, bounded, unbounded};
 
 use super::write::{join, write};
 use super::{Folder, HistoryError, HistoryFile};
 use crate::journal::{Record, Rewriter, Sequence};
 
 /// Jobs that may wait.
-pub const JOBS_MAX: usize = 4;
+pub const JOBS_MAX: usize = 64;
 
 /// How long it takes until a job that failed is tried again.
 const RETRY: Duration = Duration::from_secs(1);
 
 /// A file with fewer rows is joined with its neighbour.
 const SMALL_ROWS: u64 = 65_536;
+
+/// Files of more bytes together are not joined.
+const JOINED_BYTES_MAX: u64 = 32 << 20;
 
 /// What the journal keeps of a record of rows of which all are in history but those of the streams named; `None` where the
 /// record stays.
@@ -46,7 +50,12 @@ pub enum Job {
         except: BTreeSet<String>,
     },
     /// A stream is no more.
-    Empty(Folder),
+    Empty {
+        /// Where it was kept.
+        folder: Folder,
+        /// Its files.
+        files: Arc<Vec<Arc<HistoryFile>>>,
+    },
 }
 
 /// What was done.
@@ -88,11 +97,21 @@ impl Health {
 
 /// A handle to the thread that writes history, which ends with it.
 pub struct Keeper {
-    jobs: Sender<Job>,
+    /// `None` at its end.
+    jobs: Option<Sender<Job>>,
     done: Receiver<Done>,
     health: Arc<Health>,
-    /// Gone, the thread tries nothing again.
-    _running: Sender<()>,
+    /// Gone, the thread begins nothing, and tries nothing again.
+    running: Option<Sender<()>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Drop for Keeper {
+    fn drop(&mut self) {
+        (self.jobs, self.running) = (None, None);
+        // One that has panicked has said so.
+        let _ = self.thread.take().map(JoinHandle::join);
+    }
 }
 
 impl Keeper {
@@ -109,13 +128,15 @@ impl Keeper {
         let (latest, told) = (BTreeMap::new(), health.clone());
         let mut thread = Thread { rewriter, shorten, tell, latest, health: told, stopped };
         let builder = std::thread::Builder::new().name("history".to_owned());
-        builder.spawn(move || waiting.iter().take_while(|job| thread.carry_out(job)).for_each(drop))?;
-        Ok(Keeper { jobs, done, health, _running: running })
+        let thread =
+            builder.spawn(move || waiting.iter().take_while(|job| thread.carry_out(job)).for_each(drop))?;
+        Ok(Keeper { jobs: Some(jobs), done, health, running: Some(running), thread: Some(thread) })
     }
 
     /// Hands `job` over; gives it back where too many wait.
     pub fn try_send(&self, job: Job) -> Result<(), Job> {
-        self.jobs.try_send(job).map_err(|error| match error {
+        let Some(jobs) = &self.jobs else { return Err(job) };
+        jobs.try_send(job).map_err(|error| match error {
             TrySendError::Full(job) | TrySendError::Disconnected(job) => job,
         })
     }
@@ -146,12 +167,15 @@ impl Thread {
     fn carry_out(&mut self, job: &Job) -> bool {
         let mut is_told = false;
         loop {
+            if self.stopped.try_recv() == Err(TryRecvError::Disconnected) {
+                return false;
+            }
             let outcome = match job {
                 Job::Write { folder, files, first, batches } => self.write(folder, files, *first, batches),
                 Job::Shorten { through, except } => self.shorten(*through, except),
-                Job::Empty(folder) => {
-                    self.latest.remove(folder.path());
-                    folder.empty().map_err(|error| error.to_string())
+                Job::Empty { folder, files } => {
+                    let files = self.latest.remove(folder.path()).unwrap_or_else(|| files.clone());
+                    folder.empty(&files).map_err(|error| error.to_string())
                 }
             };
             self.health.tell(&outcome);
@@ -165,9 +189,8 @@ impl Thread {
                 tracing::error!(error, "history cannot be written: rows stay in memory and in the journal");
                 is_told = true;
             }
-            if self.stopped.recv_timeout(RETRY) == Err(RecvTimeoutError::Disconnected) {
-                return false;
-            }
+            // Woken at the end.
+            let _ = self.stopped.recv_timeout(RETRY);
         }
     }
 
@@ -189,8 +212,16 @@ impl Thread {
         while let [.., before, last] = &files[..]
             && before.len() < SMALL_ROWS
             && before.len() <= 2 * last.len()
+            && before.bytes() + last.bytes() <= JOINED_BYTES_MAX
         {
-            let joined = join(folder, &[before, last]).map_err(said)?;
+            let joined = match join(folder, &[before, last]) {
+                Ok(joined) => joined,
+                // What is there is as good as before.
+                Err(error) => {
+                    tracing::warn!(%error, "small files of history are not joined");
+                    break;
+                }
+            };
             files.truncate(files.len() - 2);
             files.push(Arc::new(joined));
             *latest = Arc::new(files.clone());

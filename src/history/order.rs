@@ -15,6 +15,11 @@ const PLACE: &str = "__place";
 /// together.
 const SORTED_BY: [&str; 3] = ["service_name", "name", "type"];
 
+/// Whether a column of `schema` has the name that files have for their own.
+pub(super) fn is_place(schema: &Schema) -> bool {
+    schema.fields().iter().any(|field| field.name() == PLACE)
+}
+
 /// The columns of a file of rows with `schema`.
 pub(super) fn with_place(schema: &SchemaRef) -> SchemaRef {
     let mut fields = schema.fields().to_vec();

@@ -62,6 +62,18 @@ impl HistoryFile {
         }
     }
 
+    /// An error where `opened` has other columns than a stream with `schema`.
+    pub(super) fn check(&self, opened: &Opened, schema: &SchemaRef) -> Result<(), HistoryError> {
+        let fields = opened.schema().fields();
+        let is_same = fields.len() == schema.fields().len() + 1
+            && schema
+                .fields()
+                .iter()
+                .zip(fields)
+                .all(|(a, b)| a.name() == b.name() && a.data_type() == b.data_type());
+        if is_same { Ok(()) } else { Err(HistoryError::damaged(self.path(), "it has other columns")) }
+    }
+
     /// The batches that `opened` gives.
     pub(super) fn batches<T: ChunkReader + 'static>(
         &self,
@@ -84,7 +96,8 @@ impl HistoryFile {
     ) -> Result<impl Iterator<Item = Result<RecordBatch, HistoryError>> + use<'a>, HistoryError> {
         let mut opened = self.open()?;
         let schema = opened.schema().clone();
-        let columns: Vec<usize> = names.iter().filter_map(|name| schema.index_of(name).ok()).collect();
+        let columns = names.iter().map(|name| schema.index_of(name)).collect::<Result<Vec<usize>, _>>();
+        let columns = columns.map_err(|error| HistoryError::damaged(self.path(), error))?;
         if count < self.len() {
             let first = self.first_rows(&opened, count);
             opened = opened.with_row_filter(RowFilter::new(vec![first]));
@@ -104,16 +117,22 @@ impl HistoryFile {
         Box::new(ArrowPredicateFn::new(mask, is_first))
     }
 
-    /// All rows, in the order in which they came.
+    /// All rows, of a stream with `schema`, in the order in which they came.
     ///
     /// # Errors
     ///
-    /// When the file cannot be read.
-    pub fn as_they_came(&self) -> Result<RecordBatch, HistoryError> {
+    /// When the file cannot be read, or has other columns.
+    pub fn as_they_came(&self, schema: &SchemaRef) -> Result<RecordBatch, HistoryError> {
+        let rows = self.whole()?;
+        rows.with_schema(schema.clone()).map_err(|error| HistoryError::damaged(self.path(), error))
+    }
+
+    /// The same with the columns that it has.
+    pub(super) fn whole(&self) -> Result<RecordBatch, HistoryError> {
         let opened = self.opened(Bytes::from(self.read()?))?;
         let schema: SchemaRef = opened.schema().clone();
         let batches: Vec<RecordBatch> = self.batches(opened)?.collect::<Result<_, _>>()?;
-        let rows = concat_batches(&schema, &batches).and_then(|rows| as_they_came(&rows));
+        let rows = guarded(|| Ok(as_they_came(&concat_batches(&schema, &batches)?)?));
         rows.map_err(|error| HistoryError::damaged(self.path(), error))
     }
 }

@@ -47,7 +47,8 @@ impl OnDisk for Past {
         let share = |place: usize| parts.iter().skip(place).step_by(count).cloned().collect();
         let partitions = (0..count).map(|place| -> Arc<dyn PartitionStream> {
             let (schema, columns) = (projected.clone(), wanted.columns.clone());
-            Arc::new(Share { parts: share(place), schema, columns, conditions: conditions.clone() })
+            let whole = wanted.schema.clone();
+            Arc::new(Share { parts: share(place), schema, whole, columns, conditions: conditions.clone() })
         });
         let partitions = partitions.collect();
         Ok(Arc::new(StreamingTableExec::try_new(projected, partitions, None, None, false, None)?))
@@ -215,6 +216,8 @@ struct Share {
     /// Each with how many of its first rows are meant.
     parts: Vec<(Arc<HistoryFile>, u64)>,
     schema: SchemaRef,
+    /// All columns of the stream.
+    whole: SchemaRef,
     columns: Vec<usize>,
     conditions: Arc<Conditions>,
 }
@@ -227,11 +230,14 @@ impl PartitionStream for Share {
     fn execute(&self, _: Arc<TaskContext>) -> SendableRecordBatchStream {
         let mut builder = RecordBatchReceiverStream::builder(self.schema.clone(), BATCHES_AHEAD);
         let tell = builder.tx();
-        let (schema, columns) = (self.schema.clone(), self.columns.clone());
+        let (schema, whole, columns) = (self.schema.clone(), self.whole.clone(), self.columns.clone());
         let (parts, conditions) = (self.parts.clone(), self.conditions.clone());
         builder.spawn_blocking(move || {
             for (file, count) in &parts {
-                let outcome = read(file, *count, &columns, &schema, &conditions, |rows| {
+                if tell.is_closed() {
+                    break;
+                }
+                let outcome = read(file, *count, &columns, (&schema, &whole), &conditions, |rows| {
                     // Nobody takes them once the query has ended.
                     tell.blocking_send(Ok(rows)).is_ok()
                 });
@@ -253,11 +259,12 @@ fn read(
     file: &HistoryFile,
     count: u64,
     columns: &[usize],
-    schema: &SchemaRef,
+    (schema, whole): (&SchemaRef, &SchemaRef),
     conditions: &Conditions,
     mut take: impl FnMut(RecordBatch) -> bool,
 ) -> DataFusionResult<bool> {
     let opened = file.open()?;
+    file.check(&opened, whole)?;
     let groups = conditions.groups(&opened)?;
     if groups.is_empty() {
         return Ok(true);

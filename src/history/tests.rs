@@ -9,7 +9,7 @@ use arrow::array::{
     ArrayRef, AsArray, Float64Array, Int64Array, RecordBatch, StringArray, TimestampNanosecondArray,
 };
 use arrow::compute::concat_batches;
-use arrow::datatypes::{Int64Type, Schema};
+use arrow::datatypes::{DataType, Field, Int64Type, IntervalUnit, Schema, TimeUnit};
 use arrow::util::pretty::pretty_format_batches;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
@@ -57,7 +57,7 @@ fn rows_are_read_in_the_order_in_which_they_came() {
     let batches = [rows(random, 0, 1000), rows(random, 1000, 1), rows(random, 1001, 500)];
     let file = write(&folder, 40, &batches).unwrap();
     assert_eq!((file.rows(), file.len()), (40..1541, 1501));
-    let came = file.as_they_came().unwrap();
+    let came = file.whole().unwrap();
     assert_eq!(shown(&came), shown(&concat_batches(&came.schema(), &batches).unwrap()));
     let found = folder.open();
     assert!(matches!(found, Err(HistoryError::Missing { from: 0, to: 40, .. })), "{found:?}");
@@ -96,7 +96,7 @@ fn damage_is_an_error_and_no_panic() {
             damaged[at] ^= 1 << random.random_range(0..8);
         }
         fs::write(file.path(), damaged).unwrap();
-        let read = file.as_they_came().unwrap_err().to_string();
+        let read = file.whole().unwrap_err().to_string();
         assert!(read.starts_with("the history is damaged: \"") && read.contains("checksum"), "{read}");
         // Nothing is compared where little is read; it is an error, or rows.
         if let Ok(batches) = file.some_columns(2000, &["n".to_owned(), "trace_id".to_owned()]) {
@@ -104,7 +104,7 @@ fn damage_is_an_error_and_no_panic() {
         }
     }
     fs::remove_file(file.path()).unwrap();
-    let gone = file.as_they_came().unwrap_err().to_string();
+    let gone = file.whole().unwrap_err().to_string();
     assert!(gone.starts_with("cannot read \"") && gone.ends_with("(os error 2)"), "{gone}");
 }
 
@@ -221,7 +221,7 @@ fn small_files_become_few() {
         }
     }
     assert!(files.len() <= 8, "{files:?}");
-    let came: Vec<RecordBatch> = files.iter().map(|file| file.as_they_came().unwrap()).collect();
+    let came: Vec<RecordBatch> = files.iter().map(|file| file.whole().unwrap()).collect();
     let schema = all[0].schema();
     assert_eq!(
         shown(&concat_batches(&schema, &came).unwrap()),
@@ -247,7 +247,8 @@ fn what_ended_halfway_is_tidied_up() {
     let files = folder.open().unwrap().unwrap();
     assert_eq!(files.iter().map(|file| file.rows()).collect::<Vec<_>>(), [0..30]);
     assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
-    folder.empty().unwrap();
+    folder.empty(&files).unwrap();
+    drop(files);
     assert!(folder.open().unwrap().is_none());
     assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
 }
@@ -288,4 +289,18 @@ fn the_journal_is_shortened_up_to_what_is_asked() {
     let expected =
         [(1, (2, 0)), (2, (2, 100)), (3, (2, 0)), (4, (2, 100)), (5, (1, 100)), (6, (2, 100)), (7, (2, 0))];
     assert_eq!(kinds, BTreeMap::from(expected));
+}
+
+#[test]
+fn what_files_have_no_form_for_is_told_before() {
+    let interval = DataType::Interval(IntervalUnit::MonthDayNano);
+    let list = DataType::List(Arc::new(Field::new_list_field(interval.clone(), true)));
+    let holds = |name: &str, data_type: DataType| {
+        can_hold(&Arc::new(Schema::new(vec![Field::new(name, data_type, false)])))
+    };
+    assert_eq!([holds("a", interval), holds("a", list), holds("__place", DataType::Utf8)], [false; 3]);
+    assert!(holds("a", DataType::Decimal128(20, 3)) && holds("a", DataType::Time64(TimeUnit::Microsecond)));
+    for table in crate::telemetry::Table::all() {
+        assert!(can_hold(&table.schema()), "{}", table.name());
+    }
 }

@@ -6,9 +6,10 @@ use std::io::{self, Write};
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use arrow::array::{Array, AsArray, RecordBatch};
+use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, new_null_array};
 use arrow::compute::concat_batches;
 use arrow::datatypes::{DataType, SchemaRef};
+use datafusion::scalar::ScalarValue;
 use parquet::arrow::ArrowWriter;
 use parquet::basic::{Compression, Encoding, ZstdLevel};
 use parquet::errors::ParquetError;
@@ -17,7 +18,7 @@ use parquet::schema::types::ColumnPath;
 
 use super::file::name_of;
 use super::folder::UNFINISHED;
-use super::order::{sorted, with_place};
+use super::order::{is_place, sorted};
 use super::{Folder, HistoryError, HistoryFile};
 use crate::delta::expression::guarded;
 use crate::fault;
@@ -42,7 +43,32 @@ const FALSE_POSITIVES: f64 = 0.01;
 
 /// Whether there is a form for rows with `schema`.
 pub fn can_hold(schema: &SchemaRef) -> bool {
-    guarded(|| Ok(ArrowWriter::try_new(io::sink(), with_place(schema), None)?)).is_ok()
+    let written = guarded(|| {
+        // The writer meets a type that it does not know when it has a value of it.
+        let mut columns: Vec<(String, ArrayRef)> = vec![];
+        for field in schema.fields() {
+            columns.push((field.name().clone(), new_null_array(field.data_type(), 1)));
+            for leaf in leaves(field.data_type()) {
+                let value = ScalarValue::new_default(leaf)?.to_array_of_size(1)?;
+                columns.push((format!("{} {}", field.name(), columns.len()), value));
+            }
+        }
+        let columns = columns.into_iter().map(|(name, column)| (name, column, true));
+        Ok(encode(&sorted(&RecordBatch::try_from_iter_with_nullable(columns)?)?)?)
+    });
+    !is_place(schema) && written.is_ok()
+}
+
+/// The types of the values that those of `data_type` are made of.
+fn leaves(data_type: &DataType) -> Vec<&DataType> {
+    match data_type {
+        DataType::List(of)
+        | DataType::LargeList(of)
+        | DataType::FixedSizeList(of, _)
+        | DataType::Map(of, _) => leaves(of.data_type()),
+        DataType::Struct(fields) => fields.iter().flat_map(|field| leaves(field.data_type())).collect(),
+        other => vec![other],
+    }
 }
 
 /// Writes `batches`, whose first row is number `first`, to a file of `folder`, and returns once it is durable.
@@ -64,9 +90,8 @@ pub(super) fn write(
         reason,
     };
     let Some(batch) = batches.first() else { return Err(failed("there are none".to_owned())) };
-    let joined = concat_batches(&batch.schema(), batches).and_then(|rows| sorted(&rows));
-    let sorted = joined.map_err(|error| failed(error.to_string()))?;
-    let bytes = guarded(|| Ok(encode(&sorted)?)).map_err(|error| failed(error.to_string()))?;
+    let bytes = guarded(|| Ok(encode(&sorted(&concat_batches(&batch.schema(), batches)?)?)?));
+    let bytes = bytes.map_err(|error| failed(error.to_string()))?;
     let path = folder.path().join(name_of(&rows, crc32fast::hash(&bytes)));
     let mut unfinished = path.clone().into_os_string();
     unfinished.push(UNFINISHED);
@@ -131,7 +156,7 @@ fn properties(rows: &RecordBatch) -> Result<WriterProperties, ParquetError> {
 ///
 /// They stay as they are then.
 pub(super) fn join(folder: &Folder, files: &[&Arc<HistoryFile>]) -> Result<HistoryFile, HistoryError> {
-    let rows: Vec<RecordBatch> = files.iter().map(|file| file.as_they_came()).collect::<Result<_, _>>()?;
+    let rows: Vec<RecordBatch> = files.iter().map(|file| file.whole()).collect::<Result<_, _>>()?;
     let first = files.first().map_or(0, |file| file.rows().start);
     let joined = write(folder, first, &rows)?;
     files.iter().for_each(|file| file.replaced());

@@ -5,6 +5,9 @@ use super::frame::{self, HEADER_BYTES};
 use super::{JournalError, Options, RECORD_BYTES_MAX, Record, Sequence};
 use crate::fault;
 
+/// Bytes that find room in a full journal, once.
+const FIRST_BYTES_MAX: u64 = 4096;
+
 /// How the names of segments end.
 const SUFFIX: &str = ".journal";
 
@@ -29,6 +32,9 @@ pub struct Journal {
     segments: usize,
     next: Sequence,
     is_full: bool,
+    /// Nothing was appended since it was read: the first that is, little as it is, finds room, so that one that is full can be
+    /// begun with and shortened.
+    is_unused: bool,
 }
 
 struct Last {
@@ -55,7 +61,7 @@ impl Journal {
                 Some(Last { name, output, length })
             }
         };
-        Ok(Journal { files, options, last, bytes, segments, next, is_full: false })
+        Ok(Journal { files, options, last, bytes, segments, next, is_full: false, is_unused: true })
     }
 
     /// The number that the next record has.
@@ -99,7 +105,7 @@ impl Journal {
         let bytes = buffer.len() as u64;
         // Full, it stays so until it is shorter, though something small might fit: what is refused is to be clear.
         self.is_full |= self.bytes + bytes > self.options.bytes_max;
-        if self.is_full {
+        if self.is_full && !(self.is_unused && bytes <= FIRST_BYTES_MAX) {
             return Err(JournalError::Full { bytes: self.bytes, bytes_max: self.options.bytes_max });
         }
         let mut last = match self.last.take().filter(|l| l.length < self.options.segment_bytes_max) {
@@ -128,6 +134,7 @@ impl Journal {
         last.length += bytes;
         self.bytes += bytes;
         self.next = sequence;
+        self.is_unused = false;
         self.last = Some(last);
         Ok(())
     }

@@ -156,8 +156,8 @@ struct Player<'a> {
     /// The last of the ticks that were closed after each other with nothing between. The others leave nothing that it does
     /// not, but where a sink tells what changed at each.
     idle: Option<Tick>,
-    /// A statement of which the next event says whether it failed.
-    defined: Option<String>,
+    /// A statement of which the next event says whether it failed, and the rows of the table that it creates.
+    defined: Option<(String, Option<Vec<RecordBatch>>)>,
 }
 
 impl<'a> Player<'a> {
@@ -167,8 +167,9 @@ impl<'a> Player<'a> {
     }
 
     async fn play(&mut self, event: Event) -> Result<(), RecoveryError> {
-        match event {
+        match &event {
             Event::Failed => self.defined = None,
+            Event::Filled { .. } => {}
             _ => self.define().await?,
         }
         if !matches!(event, Event::Closed { .. }) {
@@ -195,7 +196,10 @@ impl<'a> Player<'a> {
             Event::Defined { open, text } => {
                 self.database.engine.defines();
                 self.database.engine.advance(open);
-                self.defined = Some(text);
+                self.defined = Some((text, None));
+            }
+            Event::Filled { rows } => {
+                self.defined.iter_mut().for_each(|(_, filled)| *filled = Some(rows.clone()))
             }
             Event::Failed => {}
             Event::Delivered { sink, tick } => {
@@ -230,10 +234,16 @@ impl<'a> Player<'a> {
 
     /// Carries out a statement that did not fail.
     async fn define(&mut self) -> Result<(), RecoveryError> {
-        let Some(text) = self.defined.take() else { return Ok(()) };
+        let Some((text, rows)) = self.defined.take() else { return Ok(()) };
         let failed = |reason| RecoveryError::Statement { text: text.clone(), reason };
         for statement in parse(&text).map_err(failed)? {
-            self.database.execute(statement).await.map_err(failed)?;
+            match (&statement, &rows) {
+                // A query over what is there now may give other rows than it gave.
+                (Statement::CreateTable(create), Some(rows)) => {
+                    self.database.create_filled(create, rows).map_err(failed)?;
+                }
+                _ => drop(self.database.execute(statement).await.map_err(failed)?),
+            }
         }
         Ok(())
     }
@@ -294,6 +304,7 @@ impl<'a> Player<'a> {
         let closed = committer.append_and_wait(vec![Event::Closed { tick }.record()?])?;
         self.flush(tick, self.accepted)?;
         self.database.engine.close(tick)?;
+        self.database.engine.check_history()?;
         self.database.engine.shorten_journal(closed);
         Ok(self.accepted)
     }
@@ -304,6 +315,9 @@ pub(super) struct Journalled {
     committer: Committer,
     /// Requests whose telemetry is durable and was taken in.
     accepted: u64,
+    /// What the workers were given since the last commit: at which tick, and through which request. It is noted with the next,
+    /// before anybody sees what comes of it, and in its order.
+    flushed: Option<(Tick, u64)>,
     /// Segments of the journal when it was last to be shortened.
     segments: u64,
     /// Where it is told that more is.
@@ -321,7 +335,14 @@ impl Journalled {
     pub fn new(recovered: Recovered) -> Self {
         let (durable, told) = channels::durable();
         let segments = recovered.committer.health().segments();
-        Journalled { committer: recovered.committer, accepted: recovered.accepted, segments, durable, told }
+        Journalled {
+            committer: recovered.committer,
+            accepted: recovered.accepted,
+            flushed: None,
+            segments,
+            durable,
+            told,
+        }
     }
 
     /// The next request of which it is known whether it is durable.
@@ -330,10 +351,15 @@ impl Journalled {
     }
 
     /// Waits until `events` are durable, all or none, with all before them.
-    fn commit(&self, events: &[Event]) -> Result<Sequence, SqlError> {
-        let records = events.iter().map(Event::record).collect::<Result<_, _>>()?;
+    pub(super) fn commit(&mut self, events: &[Event]) -> Result<Sequence, SqlError> {
+        let flushed =
+            self.flushed.iter().map(|(open, through)| Event::Flushed { open: *open, through: *through });
+        let flushed: Vec<Event> = flushed.collect();
+        let records = flushed.iter().chain(events).map(Event::record).collect::<Result<_, _>>()?;
         let outcome = self.committer.append_and_wait(records);
-        outcome.map_err(|error| SqlError::NotDurable(error.to_string()))
+        let last = outcome.map_err(|error| SqlError::NotDurable(error.to_string()))?;
+        self.flushed = None;
+        Ok(last)
     }
 }
 
@@ -365,16 +391,17 @@ impl Owner {
     }
 
     /// Notes that the workers are given what is pending, at the tick that is open.
-    pub(super) fn note_flush(&self, open: Tick) {
-        let Some(journal) = &self.journal else { return };
-        let event = Event::Flushed { open, through: journal.accepted };
-        // Where it fails the tick is not closed, and what closes it later says as much.
-        event.record().into_iter().for_each(|record| journal.committer.append(vec![record], drop));
+    pub(super) fn note_flush(&mut self, open: Tick) {
+        if let Some(journal) = &mut self.journal {
+            // What is open stays at the tick of its first rows.
+            let (first, _) = journal.flushed.unwrap_or((open, 0));
+            journal.flushed = Some((first, journal.accepted));
+        }
     }
 
     /// The record that says that the tick is closed, once it is durable; then all is taken in that was accepted before.
     pub(super) fn note_close(&mut self, tick: Tick) -> Option<Sequence> {
-        let Some(journal) = &self.journal else { return Some(0) };
+        let Some(journal) = &mut self.journal else { return Some(0) };
         let connectors = self.database.engine.connectors();
         let delivered = |sink: &Arc<DefinedSink>| {
             let tick = sink.outbox.to_note()?;
@@ -393,13 +420,18 @@ impl Owner {
         Some(closed)
     }
 
-    /// Has the journal shortened whenever a segment has ended, `closed` being the record that closed the last tick.
-    pub(super) fn tend_journal(&mut self, closed: Sequence) {
-        let Some(journal) = &mut self.journal else { return };
+    /// Tells the journal by how much it was shortened.
+    pub(super) fn free_journal(&mut self) {
         let shorter = self.database.engine.journal_shortened();
-        if shorter > 0 {
+        if let Some(journal) = self.journal.as_ref().filter(|_| shorter > 0) {
             journal.committer.shortened(shorter);
         }
+    }
+
+    /// Has the journal shortened whenever a segment has ended, `closed` being the record that closed the last tick.
+    pub(super) fn tend_journal(&mut self, closed: Sequence) {
+        self.free_journal();
+        let Some(journal) = &mut self.journal else { return };
         let segments = journal.committer.health().segments();
         if segments > journal.segments {
             journal.segments = segments;
@@ -407,51 +439,13 @@ impl Owner {
         }
     }
 
-    /// Creates what `statement` names for the first time of what comes with the engine, each noted before.
-    pub(super) async fn create_named(&mut self, statement: &Statement) -> Result<(), SqlError> {
-        for name in self.database.idle_built_ins(statement)? {
-            if let Some(journal) = &self.journal {
-                let open = self.database.engine.next_tick(0);
-                journal.commit(&[Event::Named { open, name: name.clone() }])?;
-            }
-            self.database.prepare(&Statement::ShowColumns(name)).await?;
-        }
-        Ok(())
-    }
-
-    /// Notes that `statement` is about to be carried out.
-    pub(super) async fn note_statement(&mut self, statement: &Statement) -> Result<(), SqlError> {
-        self.create_named(statement).await?;
-        match (&self.journal, statement.definition()) {
-            (Some(journal), Some(text)) => {
-                let event = Event::Defined { open: self.database.engine.next_tick(0), text };
-                journal.commit(&[event])?;
-                self.database.engine.defines();
-                Ok(())
-            }
-            _ => Ok(()),
-        }
-    }
-
-    /// Notes that the statement failed that was last noted as about to be carried out, if it defines something. Where
-    /// that is not durable, nothing is from here on: a restart would carry it out.
-    pub(super) fn note_failed(&self, statement: &Statement) -> Result<(), EngineError> {
-        match (&self.journal, statement.definition()) {
-            (Some(journal), Some(_)) => journal
-                .commit(&[Event::Failed])
-                .map(drop)
-                .map_err(|error| EngineError::NotDurable(error.to_string())),
-            _ => Ok(()),
-        }
-    }
-
     /// Notes what statements did to tables, which stands once this returns.
     pub(super) fn note_writes<'a>(
-        &self,
+        &mut self,
         open: Tick,
         statements: impl Iterator<Item = &'a [Evaluated]>,
     ) -> Result<(), SqlError> {
-        let Some(journal) = &self.journal else { return Ok(()) };
+        let Some(journal) = &mut self.journal else { return Ok(()) };
         let tables = |done: &[Evaluated]| -> Vec<(String, Vec<Part>)> {
             done.iter().map(|evaluated| (evaluated.table.clone(), evaluated.parts.clone())).collect()
         };

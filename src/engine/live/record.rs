@@ -35,6 +35,8 @@ pub(super) enum Event {
     /// A statement that defines something was carried out when the open tick was `open`, unless the next event is that
     /// it failed.
     Defined { open: Tick, text: String },
+    /// The table that it creates has these rows: at least one batch, which may be empty.
+    Filled { rows: Vec<RecordBatch> },
     /// It failed.
     Failed,
     /// Something that comes with the engine was created, if it was not there, because it was named.
@@ -60,6 +62,7 @@ const FAILED: u8 = 7;
 const FETCHED: u8 = 12;
 const KEPT: u8 = 13;
 const KEPT_FETCHED: u8 = 14;
+const FILLED: u8 = 15;
 const DELIVERED: u8 = 9;
 
 impl Event {
@@ -101,6 +104,10 @@ impl Event {
                 put_number(&mut bytes, *open);
                 put_text(&mut bytes, text);
                 DEFINED
+            }
+            Event::Filled { rows } => {
+                rows.iter().try_for_each(|rows| put_rows(&mut bytes, rows))?;
+                FILLED
             }
             Event::Failed => FAILED,
             Event::Named { open, name } => {
@@ -156,6 +163,13 @@ impl Event {
             DEFINED => {
                 let open = take_number(&mut bytes)?;
                 Some(Event::Defined { open, text: take_text(&mut bytes)? })
+            }
+            FILLED => {
+                let mut rows = vec![];
+                while !bytes.is_empty() {
+                    rows.push(take_rows(&mut bytes)?);
+                }
+                Some(Event::Filled { rows })
             }
             FAILED => Some(Event::Failed),
             NAMED => {
@@ -343,6 +357,7 @@ mod tests {
     fn events() -> Vec<Event> {
         let parts = vec![(rows(), Run::Constant(-1)), (rows(), Run::from_vec(vec![2, -1, 1]))];
         let own = vec![Incoming::new("clicks".to_owned(), rows(), None)];
+        let filled = vec![rows(), RecordBatch::new_empty(rows().schema())];
         let rows: Vec<Incoming> = batches().into_iter().map(Incoming::from).collect();
         let first = Position { source: 1, partition: 0, after: None, through: 1 };
         let position = Position { source: u64::MAX, partition: 7, after: Some(0), through: i64::MAX };
@@ -356,6 +371,7 @@ mod tests {
             Event::Flushed { open: 7, through: u64::MAX },
             Event::Closed { tick: u64::MAX },
             Event::Defined { open: 8, text: "CREATE VIEW v AS SELECT 1".to_owned() },
+            Event::Filled { rows: filled },
             Event::Failed,
             Event::Named { open: 9, name: "service_health".to_owned() },
             Event::Delivered { sink: 2, tick: 10 },
