@@ -64,6 +64,8 @@ pub struct Recovered {
     committer: Committer,
     /// Requests of telemetry in it.
     accepted: u64,
+    /// Rows of them that no tick holds yet, since the journal could not be written.
+    left: Vec<Incoming>,
 }
 
 impl Recovered {
@@ -93,8 +95,8 @@ impl Recovered {
             );
         }
         let committer = Committer::start(recovery.finish()?).map_err(RecoveryError::Thread)?;
-        let accepted = player.finish(&committer).await?;
-        Ok(Recovered { committer, accepted })
+        let (accepted, left) = player.finish(&committer).await?;
+        Ok(Recovered { committer, accepted, left })
     }
 
     /// The thread that writes the journal.
@@ -199,21 +201,32 @@ impl<'a> Player<'a> {
     fn flush(&mut self, open: Tick, through: u64) -> Result<(), EngineError> {
         self.database.engine.advance(open);
         let mut rows: BTreeMap<Cow<'static, str>, Vec<RecordBatch>> = BTreeMap::new();
-        while self.flushed < through
-            && let Some((position, all)) = self.pending.pop_front()
-        {
-            self.flushed += 1;
-            let is_taken = position.is_none_or(|position| self.database.engine.connectors().take(&position));
-            let all = all.into_iter().filter(|_| is_taken);
-            all.for_each(|incoming| rows.entry(incoming.relation).or_default().push(incoming.rows));
+        for incoming in self.taken(through) {
+            rows.entry(incoming.relation).or_default().push(incoming.rows);
         }
         rows.into_iter()
             .try_for_each(|(relation, batches)| append_joined(&mut self.database.engine, &relation, batches))
     }
 
+    /// The rows of the first `through` requests that the workers do not have, but for those that were not taken in.
+    fn taken(&mut self, through: u64) -> Vec<Incoming> {
+        let mut rows = vec![];
+        while self.flushed < through
+            && let Some((position, all)) = self.pending.pop_front()
+        {
+            self.flushed += 1;
+            let connectors = self.database.engine.connectors();
+            if position.is_none_or(|position| connectors.take(&position)) {
+                rows.extend(all);
+            }
+        }
+        rows
+    }
+
     /// Carries out what is open, in the journal of `committer`; how many requests there were. The last tick is closed,
-    /// so that all that was accepted is visible: a restart is to close the same.
-    async fn finish(mut self, committer: &Committer) -> Result<u64, RecoveryError> {
+    /// so that all that was accepted is visible: a restart is to close the same. Where the journal cannot be written it
+    /// stays open, and the rows that it is to hold are given back.
+    async fn finish(mut self, committer: &Committer) -> Result<(u64, Vec<Incoming>), RecoveryError> {
         // Nobody was told what became of the last statement, if it is the last event.
         if let Err(error) = self.define().await {
             committer.append_and_wait(vec![Event::Failed.record()?])?;
@@ -221,10 +234,13 @@ impl<'a> Player<'a> {
         }
         self.close_idle()?;
         let tick = self.database.engine.next_tick(0);
-        committer.append_and_wait(vec![Event::Closed { tick }.record()?])?;
+        if committer.append_and_wait(vec![Event::Closed { tick }.record()?]).is_err() {
+            // The journal has said why, and so does /ready. Queries are answered as of the tick before.
+            return Ok((self.accepted, self.taken(self.accepted)));
+        }
         self.flush(tick, self.accepted)?;
         self.database.engine.close(tick)?;
-        Ok(self.accepted)
+        Ok((self.accepted, vec![]))
     }
 }
 
@@ -245,9 +261,9 @@ pub struct Durable {
 }
 
 impl Journalled {
-    pub fn new(recovered: Recovered) -> Self {
+    fn new(committer: Committer, accepted: u64) -> Self {
         let (durable, told) = channels::durable();
-        Journalled { committer: recovered.committer, accepted: recovered.accepted, durable, told }
+        Journalled { committer, accepted, durable, told }
     }
 
     /// The next request of which it is known whether it is durable.
@@ -264,6 +280,13 @@ impl Journalled {
 }
 
 impl Owner {
+    /// Goes on where `recovered` stands.
+    pub(super) fn go_on(&mut self, recovered: Recovered) {
+        let Recovered { committer, accepted, left } = recovered;
+        self.journal = Some(Journalled::new(committer, accepted));
+        self.await_tick(left);
+    }
+
     /// Has a request made durable; without a journal it is taken in at once.
     pub(super) fn accept(&mut self, mut item: Item) -> Result<(), EngineError> {
         let (Some(journal), Some(record)) = (&self.journal, item.record.take()) else {
@@ -287,6 +310,14 @@ impl Owner {
         });
         if let Some(reply) = reply {
             let _ = reply.send(answer);
+        }
+    }
+
+    /// Keeps `rows` for the next tick.
+    pub(super) fn await_tick(&mut self, rows: Vec<Incoming>) {
+        for Incoming { relation, rows, .. } in rows {
+            self.pending_rows += rows.num_rows();
+            self.pending.entry(relation).or_default().push(rows);
         }
     }
 

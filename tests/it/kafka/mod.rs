@@ -2,6 +2,11 @@
 
 mod broker;
 mod crashes;
+mod disk;
+mod full_disk;
+mod network;
+mod pipeline;
+mod proxy;
 mod sinks;
 mod sources;
 mod topic;
