@@ -11,7 +11,7 @@ use tokio::task::JoinHandle;
 
 use super::kafka::source;
 use super::{ConnectError, sink};
-use crate::engine::{Condition, Connectors, DefinedSink, DefinedSource, Live, Switch};
+use crate::engine::{Condition, Connectors, DefinedSink, DefinedSource, Live, Source, Switch};
 
 /// How long it takes until what failed is tried again, at first; twice as long each time.
 const RETRY_MIN: Duration = Duration::from_millis(100);
@@ -27,6 +27,10 @@ const FENCED_AGAIN: Duration = Duration::from_secs(120);
 
 /// How long a source that cannot reach what it reads holds the stream clock back.
 pub(super) const HOLD_MAX: Duration = Duration::from_secs(300);
+
+/// How often the stream clock is told to wait for a source that does not read yet: more often than it takes anybody for
+/// idle.
+const HOLD: Duration = Duration::from_secs(2);
 
 /// All sources and sinks that run.
 pub struct Connections {
@@ -164,7 +168,7 @@ fn keep_running(one: &Runnable, live: &Live, handle: &Handle, stop: &Stop) {
     // While a source fails that has read before, the clock waits for what it would read.
     let held = match one {
         Runnable::Source(source) if source.tells_time() && !source.positions().is_empty() => {
-            Some(live.sender_of(source))
+            Some((source, live.sender_of(source)))
         }
         _ => None,
     };
@@ -172,7 +176,12 @@ fn keep_running(one: &Runnable, live: &Live, handle: &Handle, stop: &Stop) {
     let mut fenced_at: Option<Instant> = None;
     while !stop.is_due() {
         let (begun, moved) = (Instant::now(), activity.batches());
-        let error = match one.run(live, handle, stop) {
+        let holding = held
+            .as_ref()
+            .map(|(source, sender)| handle.spawn(hold(Arc::clone(source), sender.clone(), failing_since)));
+        let outcome = one.run(live, handle, stop);
+        holding.iter().for_each(JoinHandle::abort);
+        let error = match outcome {
             Ok(()) | Err(ConnectError::Ended) => return,
             Err(error) => error,
         };
@@ -187,17 +196,36 @@ fn keep_running(one: &Runnable, live: &Live, handle: &Handle, stop: &Stop) {
         fenced_at = if is_fenced { Some(Instant::now()) } else { fenced_at };
         if error.is_final() || is_fenced_again {
             tracing::error!(name, %error, "it stands still until it is told to go on");
-            let _ = held.as_ref().map(|held| handle.block_on(held.leave()));
+            let _ = held.as_ref().map(|(_, sender)| handle.block_on(sender.leave()));
             return activity.tell(Condition::Failed(error.to_string()));
         }
         tracing::warn!(name, %error, "it is tried again");
         activity.tell(Condition::Retrying(error.to_string()));
         handle.block_on(async {
-            if let Some(held) = held.as_ref().filter(|_| failing_since.elapsed() < HOLD_MAX) {
-                let _ = held.announce().await;
+            if let Some((_, sender)) = held.as_ref().filter(|_| failing_since.elapsed() < HOLD_MAX) {
+                let _ = sender.announce().await;
             }
             let _ = tokio::time::timeout(wait, stop.due()).await;
         });
         wait = (2 * wait).min(RETRY_MAX);
+    }
+}
+
+/// Has the stream clock wait for `source`, which it knows as `sender`, until that reads. To find out that nobody answers
+/// takes as long as it takes until who is silent counts as idle.
+async fn hold(source: Arc<DefinedSource>, sender: Source, failing_since: Instant) {
+    while failing_since.elapsed() < HOLD_MAX {
+        let told = match source.switch.activity.condition() {
+            Condition::Starting | Condition::Retrying(_) => sender.announce().await,
+            // It may have begun to read before the clock was last told.
+            Condition::Running | Condition::Failed(_) => {
+                let _ = sender.leave().await;
+                return;
+            }
+        };
+        if told.is_err() {
+            return;
+        }
+        tokio::time::sleep(HOLD).await;
     }
 }

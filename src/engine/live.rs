@@ -6,6 +6,7 @@
 mod defining;
 mod intake;
 mod journal;
+mod player;
 mod record;
 mod writes;
 
@@ -145,9 +146,10 @@ impl Live {
             waiting: vec![],
             last_close: Instant::now(),
             metrics: metrics.clone(),
-            journal: journal.map(Journalled::new),
+            journal: None,
             stopping: None,
         };
+        journal.into_iter().for_each(|recovered| owner.go_on(recovered));
         // What sources have to read since the last stop comes before the clock goes on.
         for source in connectors.borrow().sources.values().filter(|source| source.is_awaited()) {
             owner.clock.expect(intake.sender_of(source), Instant::now());
@@ -402,13 +404,10 @@ impl Owner {
             Presence::Expected => self.clock.expect(item.source, item.received),
             Presence::Gone => self.clock.forget(item.source),
         }
-        for Incoming { relation, rows, latest_ns } in item.rows {
-            if let Some(latest_ns) = latest_ns {
-                self.clock.observe(item.source, latest_ns, item.received, wall_ms);
-            }
-            self.pending_rows += rows.num_rows();
-            self.pending.entry(relation).or_default().push(rows);
+        for latest_ns in item.rows.iter().filter_map(|incoming| incoming.latest_ns) {
+            self.clock.observe(item.source, latest_ns, item.received, wall_ms);
         }
+        self.await_tick(item.rows);
         Ok(())
     }
 

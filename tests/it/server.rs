@@ -4,6 +4,7 @@ use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
@@ -15,6 +16,8 @@ pub const PATIENCE: Duration = Duration::from_secs(60);
 pub struct Server {
     process: Child,
     log: Receiver<Value>,
+    /// What it said that is no entry of the log.
+    said: Arc<Mutex<Vec<String>>>,
     /// What it said when it was ready.
     ready: Value,
 }
@@ -27,6 +30,11 @@ impl Server {
 
     /// The same with environment variables; `None` where it ends before it is ready.
     pub fn start_with(flags: &[&str], environment: &[(&str, &str)]) -> Option<Server> {
+        Server::start_within(&[], flags, environment)
+    }
+
+    /// The same by way of the command `within`, which becomes the server.
+    pub fn start_within(within: &[String], flags: &[&str], environment: &[(&str, &str)]) -> Option<Server> {
         let ports = [
             "--otlp-grpc-listen",
             "--otlp-http-listen",
@@ -34,7 +42,15 @@ impl Server {
             "--flight-sql-listen",
             "--http-listen",
         ];
-        let mut command = Command::new(env!("CARGO_BIN_EXE_undercurrent"));
+        let binary = env!("CARGO_BIN_EXE_undercurrent");
+        let mut command = match within {
+            [] => Command::new(binary),
+            [program, arguments @ ..] => {
+                let mut command = Command::new(program);
+                command.args(arguments).arg(binary);
+                command
+            }
+        };
         command.arg("serve").args(["--log-format", "json", "--engine-tick", "50ms"]);
         let clock = [("--clock-follows-wall", "false"), ("--clock-ahead-max", "none")];
         let unsaid = clock.iter().filter(|(flag, _)| !flags.contains(flag));
@@ -44,32 +60,45 @@ impl Server {
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
         let mut process = command.spawn().expect("the binary runs");
         let (sender, log) = channel();
+        let said: Arc<Mutex<Vec<String>>> = Arc::default();
+        let beside = said.clone();
         let lines = BufReader::new(process.stderr.take().expect("a pipe")).lines();
         std::thread::spawn(move || {
             for line in lines.map_while(Result::ok) {
                 match serde_json::from_str(&line) {
                     Ok(entry) => drop(sender.send(entry)),
-                    Err(_) => eprintln!("server: {line}"),
+                    Err(_) => {
+                        eprintln!("server: {line}");
+                        beside.lock().unwrap_or_else(PoisonError::into_inner).push(line);
+                    }
                 }
             }
         });
-        let mut server = Server { process, log, ready: Value::Null };
-        server.ready = server.log_entry("ready")?;
+        let mut server = Server { process, log, said, ready: Value::Null };
+        server.ready = server.log_entry("ready", || PATIENCE)?;
         Some(server)
     }
 
     /// The next entry of the log whose message is `message`.
     pub fn logged(&self, message: &str) -> Value {
-        self.log_entry(message).expect("the server tells what it does")
+        let deadline = Instant::now() + PATIENCE;
+        let left = || deadline.saturating_duration_since(Instant::now());
+        self.log_entry(message, left).expect("the server tells what it does")
     }
 
-    fn log_entry(&self, message: &str) -> Option<Value> {
+    /// The next such entry, where each comes within `patience`.
+    fn log_entry(&self, message: &str, patience: impl Fn() -> Duration) -> Option<Value> {
         loop {
-            let entry = self.log.recv_timeout(PATIENCE).ok()?;
+            let entry = self.log.recv_timeout(patience()).ok()?;
             if entry["message"] == message {
                 return Some(entry);
             }
         }
+    }
+
+    /// What it said that is no entry of the log: a panic, say.
+    pub fn said(&self) -> Vec<String> {
+        self.said.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Whether it has ended.

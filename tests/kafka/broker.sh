@@ -1,5 +1,8 @@
 #!/usr/bin/env bash
-# broker.sh JARS DATA PORT [JVM_FLAG...]: become a single-node Kafka broker on 127.0.0.1:PORT.
+# broker.sh JARS DATA PORT[,BEHIND:VIA] [JVM_FLAG...]: become a single-node Kafka broker on 127.0.0.1:PORT.
+#
+# With BEHIND:VIA it also listens on port BEHIND, and tells whoever connects there to come to port VIA:
+# a proxy that leads from VIA to BEHIND is on the way of every connection.
 #
 # JARS is a folder that jars.sh made. DATA is made if it is not there; started again on the same
 # DATA and PORT, the broker has all it had, even after kill -9. The port opens only when the
@@ -10,7 +13,7 @@ here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 jars=$(cd "$1" && pwd)
 mkdir -p "$2"
 data=$(cd "$2" && pwd)
-port=$3
+IFS=,: read -r port behind via <<<"$3"
 shift 3
 
 # Two brokers on the same DATA would spoil it, and Kafka looks only after it has written there. The
@@ -41,9 +44,9 @@ settings() {
   cat <<EOF
 process.roles=broker,controller
 node.id=1
-listeners=PLAINTEXT://127.0.0.1:$port,CONTROLLER://127.0.0.1:0
-advertised.listeners=PLAINTEXT://127.0.0.1:$port
-listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT
+listeners=PLAINTEXT://127.0.0.1:$port,CONTROLLER://127.0.0.1:0${behind:+,DETOUR://127.0.0.1:$behind}
+advertised.listeners=PLAINTEXT://127.0.0.1:$port${via:+,DETOUR://127.0.0.1:$via}
+listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT,DETOUR:PLAINTEXT
 controller.listener.names=CONTROLLER
 controller.quorum.bootstrap.servers=127.0.0.1:1
 log.dirs=$1

@@ -157,6 +157,8 @@ impl Reader {
 
     /// From here on the stream clock waits for partitions, and no more for the source as a whole.
     fn begun(&self) -> Result<(), ConnectError> {
+        // To ask for the ends of others may have taken so long that the first count as idle.
+        self.hold(|_| true)?;
         Ok(self.handle.block_on(self.live.sender_of(&self.source).leave())?)
     }
 

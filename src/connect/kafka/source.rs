@@ -32,8 +32,10 @@ const POLL: Duration = Duration::from_millis(100);
 /// How often positions are committed to the group, and ends of partitions asked for.
 const LOOK_AROUND: Duration = Duration::from_secs(2);
 
-/// How often it is looked whether the topic has more partitions.
+/// How often it is looked whether the topic has more partitions, and how long a broker may take to say so: meanwhile
+/// nobody tells the stream clock to wait, which takes who is silent for long for idle.
 const LOOK_FOR_PARTITIONS: Duration = Duration::from_secs(20);
+const LOOK_FOR_PARTITIONS_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Reads what `source` says until it is to end or fails.
 pub(in crate::connect) fn run(
@@ -93,15 +95,15 @@ impl Fetcher {
             true => {
                 self.consumer.subscribe(&[self.reader().topic()]).map_err(kafka("subscribe to the topic"))
             }
-            false => self.assign(options),
+            false => self.assign(options, TIMEOUT),
         }
     }
 
     /// Reads all partitions that are asked for, also those that the topic has got since.
-    fn assign(&mut self, options: &Options) -> Result<(), ConnectError> {
+    fn assign(&mut self, options: &Options, timeout: Duration) -> Result<(), ConnectError> {
         let topic = self.reader().topic().to_owned();
         let metadata =
-            self.consumer.fetch_metadata(Some(&topic), TIMEOUT).map_err(kafka("ask for the topic"))?;
+            self.consumer.fetch_metadata(Some(&topic), timeout).map_err(kafka("ask for the topic"))?;
         let there =
             metadata.topics().iter().flat_map(|topic| topic.partitions()).map(|partition| partition.id());
         let asked: Option<Vec<i32>> = value(options, "partitions")?
@@ -164,7 +166,7 @@ impl Fetcher {
             }
             if !self.is_grouped && looked_for_partitions.elapsed() >= LOOK_FOR_PARTITIONS {
                 looked_for_partitions = Instant::now();
-                self.assign(options)?;
+                self.assign(options, LOOK_FOR_PARTITIONS_TIMEOUT)?;
             }
         }
         // What was read and not handed over is read again next time.

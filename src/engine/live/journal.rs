@@ -4,24 +4,21 @@
 //! did is answered, once the journal says so. Played again into a database without rows, the journal leads to the same
 //! tables at the same ticks.
 
-use std::borrow::Cow;
-use std::collections::{BTreeMap, VecDeque};
 use std::path::Path;
 use std::sync::Arc;
 
-use arrow::array::RecordBatch;
 use tokio::sync::mpsc;
 
-use super::intake::{Incoming, append_joined};
+use super::intake::Incoming;
+use super::player::Player;
 use super::record::{Event, Unreadable, shortened};
 use super::{IntakeError, Item, Owner};
 use crate::delta::updates::Tick;
 use crate::engine::history::KeptError;
-use crate::engine::{Database, DefinedSink, EngineError, Position, channels};
+use crate::engine::{Database, DefinedSink, EngineError, channels};
 use crate::history::{HistoryError, Keeper};
 use crate::journal::{Committer, Folder, JournalError, Options, Recovery, Rewriter, Sequence};
 use crate::sql::error::SqlError;
-use crate::sql::statement::{Statement, parse};
 use crate::sql::write::{Evaluated, Part};
 
 /// Why a database cannot be brought back.
@@ -79,6 +76,8 @@ pub struct Recovered {
     committer: Committer,
     /// Requests of telemetry in it.
     accepted: u64,
+    /// Rows of them that no tick holds yet, since the journal could not be written.
+    left: Vec<Incoming>,
 }
 
 impl Recovered {
@@ -120,193 +119,13 @@ impl Recovered {
             );
         }
         let committer = Committer::start(recovery.finish()?).map_err(RecoveryError::Thread)?;
-        let accepted = player.finish(&committer).await?;
-        Ok(Recovered { committer, accepted })
+        let (accepted, left) = player.finish(&committer).await?;
+        Ok(Recovered { committer, accepted, left })
     }
 
     /// The thread that writes the journal.
     pub(super) fn committer(&self) -> &Committer {
         &self.committer
-    }
-}
-
-/// Rows that were accepted.
-enum Rows {
-    /// The journal holds them.
-    Here(Vec<Incoming>),
-    /// History does: so many of each stream.
-    Kept(Vec<(String, u64)>),
-}
-
-/// Rows of one stream that are given to the workers at once, in their order.
-#[derive(Default)]
-struct Flushed {
-    here: Vec<RecordBatch>,
-    /// They come before those that are here.
-    kept: u64,
-}
-
-/// A database to which happens again what a journal says.
-struct Player<'a> {
-    database: &'a mut Database,
-    /// What was accepted and the workers do not have.
-    pending: VecDeque<(Option<Position>, Rows)>,
-    accepted: u64,
-    flushed: u64,
-    /// The last of the ticks that were closed after each other with nothing between. The others leave nothing that it does
-    /// not, but where a sink tells what changed at each.
-    idle: Option<Tick>,
-    /// A statement of which the next event says whether it failed, and the rows of the table that it creates.
-    defined: Option<(String, Option<Vec<RecordBatch>>)>,
-}
-
-impl<'a> Player<'a> {
-    fn new(database: &'a mut Database) -> Self {
-        let pending = VecDeque::new();
-        Player { database, pending, accepted: 0, flushed: 0, idle: None, defined: None }
-    }
-
-    async fn play(&mut self, event: Event) -> Result<(), RecoveryError> {
-        match &event {
-            Event::Failed => self.defined = None,
-            Event::Filled { .. } => {}
-            _ => self.define().await?,
-        }
-        if !matches!(event, Event::Closed { .. }) {
-            self.close_idle()?;
-        }
-        match event {
-            Event::Accepted { position, rows } => {
-                self.accepted += 1;
-                self.pending.push_back((position, Rows::Here(rows)));
-            }
-            Event::Kept { position, rows } => {
-                self.accepted += 1;
-                self.pending.push_back((position, Rows::Kept(rows)));
-            }
-            Event::Flushed { open, through } => self.flush(open, through)?,
-            Event::Closed { tick } if self.is_idle() => {
-                self.idle = Some(tick);
-            }
-            Event::Closed { tick } => {
-                self.flush(tick, self.accepted)?;
-                self.database.engine.close(tick)?;
-                self.database.engine.await_history();
-            }
-            Event::Defined { open, text } => {
-                self.database.engine.defines();
-                self.database.engine.advance(open);
-                self.defined = Some((text, None));
-            }
-            Event::Filled { rows } => {
-                self.defined.iter_mut().for_each(|(_, filled)| *filled = Some(rows.clone()))
-            }
-            Event::Failed => {}
-            Event::Delivered { sink, tick } => {
-                if let Some(sink) = self.database.engine.connectors().sink(sink) {
-                    sink.outbox.delivered(tick);
-                }
-            }
-            // Where it cannot be created now, whoever names it next is told why.
-            Event::Named { open, name } => {
-                self.database.engine.advance(open);
-                if let Err(error) = self.database.prepare(&Statement::ShowColumns(name.clone())).await {
-                    tracing::warn!(%error, name, "what came with the engine and was there cannot be created");
-                }
-            }
-            Event::Written { open, tables } => {
-                self.database.engine.advance(open);
-                for (table, parts) in tables {
-                    let applied = self.database.engine.apply(&table, parts);
-                    applied.map_err(|reason| RecoveryError::Rows { table, reason })?;
-                }
-            }
-        }
-        self.database.engine.check()?;
-        Ok(())
-    }
-
-    /// Whether a tick that is closed now needs not be closed if the next is.
-    fn is_idle(&self) -> bool {
-        let engine = &self.database.engine;
-        self.pending.is_empty() && engine.open_rows() == 0 && engine.connectors().sinks.is_empty()
-    }
-
-    /// Carries out a statement that did not fail.
-    async fn define(&mut self) -> Result<(), RecoveryError> {
-        let Some((text, rows)) = self.defined.take() else { return Ok(()) };
-        let failed = |reason| RecoveryError::Statement { text: text.clone(), reason };
-        for statement in parse(&text).map_err(failed)? {
-            match (&statement, &rows) {
-                // A query over what is there now may give other rows than it gave.
-                (Statement::CreateTable(create), Some(rows)) => {
-                    self.database.create_filled(create, rows).map_err(failed)?;
-                }
-                _ => drop(self.database.execute(statement).await.map_err(failed)?),
-            }
-        }
-        Ok(())
-    }
-
-    fn close_idle(&mut self) -> Result<(), EngineError> {
-        match self.idle.take() {
-            Some(tick) => self.database.engine.close(tick).map(drop),
-            None => Ok(()),
-        }
-    }
-
-    fn flush(&mut self, open: Tick, through: u64) -> Result<(), RecoveryError> {
-        self.database.engine.advance(open);
-        let mut rows: BTreeMap<Cow<'static, str>, Vec<Flushed>> = BTreeMap::new();
-        while self.flushed < through
-            && let Some((position, all)) = self.pending.pop_front()
-        {
-            self.flushed += 1;
-            let is_taken = position.is_none_or(|position| self.database.engine.connectors().take(&position));
-            match all {
-                _ if !is_taken => {}
-                Rows::Here(all) => all.into_iter().for_each(|incoming| {
-                    let flushed = rows.entry(incoming.relation).or_default();
-                    match flushed.last_mut() {
-                        Some(last) => last.here.push(incoming.rows),
-                        None => flushed.push(Flushed { here: vec![incoming.rows], kept: 0 }),
-                    }
-                }),
-                Rows::Kept(all) => all.into_iter().for_each(|(relation, count)| {
-                    let flushed = rows.entry(relation.into()).or_default();
-                    match flushed.last_mut().filter(|last| last.here.is_empty()) {
-                        Some(last) => last.kept += count,
-                        None => flushed.push(Flushed { here: vec![], kept: count }),
-                    }
-                }),
-            }
-        }
-        let engine = &mut self.database.engine;
-        for (relation, flushed) in rows {
-            for Flushed { kept, here } in flushed {
-                engine.append_kept(&relation, kept)?;
-                append_joined(engine, &relation, here)?;
-            }
-        }
-        Ok(())
-    }
-
-    /// Carries out what is open, in the journal of `committer`; how many requests there were. The last tick is closed,
-    /// so that all that was accepted is visible: a restart is to close the same.
-    async fn finish(mut self, committer: &Committer) -> Result<u64, RecoveryError> {
-        // Nobody was told what became of the last statement, if it is the last event.
-        if let Err(error) = self.define().await {
-            committer.append_and_wait(vec![Event::Failed.record()?])?;
-            tracing::warn!(%error, "the last statement, which nobody was told of, is not carried out");
-        }
-        self.close_idle()?;
-        let tick = self.database.engine.next_tick(0);
-        let closed = committer.append_and_wait(vec![Event::Closed { tick }.record()?])?;
-        self.flush(tick, self.accepted)?;
-        self.database.engine.close(tick)?;
-        self.database.engine.check_history()?;
-        self.database.engine.shorten_journal(closed);
-        Ok(self.accepted)
     }
 }
 
@@ -332,17 +151,10 @@ pub struct Durable {
 }
 
 impl Journalled {
-    pub fn new(recovered: Recovered) -> Self {
+    fn new(committer: Committer, accepted: u64) -> Self {
         let (durable, told) = channels::durable();
-        let segments = recovered.committer.health().segments();
-        Journalled {
-            committer: recovered.committer,
-            accepted: recovered.accepted,
-            flushed: None,
-            segments,
-            durable,
-            told,
-        }
+        // What there is may be shortened once a tick is closed.
+        Journalled { committer, accepted, flushed: None, segments: 0, durable, told }
     }
 
     /// The next request of which it is known whether it is durable.
@@ -364,6 +176,13 @@ impl Journalled {
 }
 
 impl Owner {
+    /// Goes on where `recovered` stands.
+    pub(super) fn go_on(&mut self, recovered: Recovered) {
+        let Recovered { committer, accepted, left } = recovered;
+        self.journal = Some(Journalled::new(committer, accepted));
+        self.await_tick(left);
+    }
+
     /// Has a request made durable; without a journal it is taken in at once.
     pub(super) fn accept(&mut self, mut item: Item) -> Result<(), EngineError> {
         let (Some(journal), Some(record)) = (&self.journal, item.record.take()) else {
@@ -387,6 +206,14 @@ impl Owner {
         });
         if let Some(reply) = reply {
             let _ = reply.send(answer);
+        }
+    }
+
+    /// Keeps `rows` for the next tick.
+    pub(super) fn await_tick(&mut self, rows: Vec<Incoming>) {
+        for Incoming { relation, rows, .. } in rows {
+            self.pending_rows += rows.num_rows();
+            self.pending.entry(relation).or_default().push(rows);
         }
     }
 

@@ -11,6 +11,7 @@ use rdkafka::client::DefaultClientContext;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 
+use super::proxy::Proxy;
 use crate::server::eventually;
 
 /// Set where no test may be left out.
@@ -22,6 +23,8 @@ pub struct Broker {
     jars: PathBuf,
     folder: tempfile::TempDir,
     port: u16,
+    /// Where it listens for a proxy, and the proxy.
+    behind: Option<(u16, u16)>,
 }
 
 fn script(name: &str) -> PathBuf {
@@ -47,7 +50,7 @@ fn jars() -> Option<PathBuf> {
 }
 
 /// A port that is free, below those that the system gives to whoever asks for any.
-fn free_port() -> u16 {
+pub fn free_port() -> u16 {
     let mut ports = std::iter::repeat_with(|| rand::random_range(20_000..32_000));
     ports.find(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok()).expect("a port")
 }
@@ -61,10 +64,20 @@ impl Broker {
 
     /// A broker for one test.
     pub fn start() -> Option<Broker> {
+        Broker::start_on(free_port(), None)
+    }
+
+    /// The same with a proxy, which is the way to it for whoever begins there.
+    pub fn start_with_proxy() -> Option<(Broker, Proxy)> {
+        let [port, behind, via] = [free_port(), free_port(), free_port()];
+        let broker = Broker::start_on(port, Some((behind, via)))?;
+        Some((broker, Proxy::start(via, behind)))
+    }
+
+    fn start_on(port: u16, behind: Option<(u16, u16)>) -> Option<Broker> {
         let (jars, folder) = (jars()?, tempfile::tempdir().expect("a folder"));
-        let port = free_port();
-        let process = Mutex::new(launch(&jars, folder.path(), port));
-        let broker = Broker { process, jars, folder, port };
+        let process = Mutex::new(launch(&jars, folder.path(), port, behind));
+        let broker = Broker { process, jars, folder, port, behind };
         broker.wait();
         Some(broker)
     }
@@ -99,7 +112,7 @@ impl Broker {
 
     /// Starts it again, on what it had.
     pub fn restart(&self) {
-        let launched = launch(&self.jars, self.folder.path(), self.port);
+        let launched = launch(&self.jars, self.folder.path(), self.port, self.behind);
         *self.process.lock().unwrap_or_else(PoisonError::into_inner) = launched;
         self.wait();
     }
@@ -152,7 +165,8 @@ impl Drop for Broker {
 }
 
 /// Starts a broker that is killed when the pipe to it closes: even where the tests end without a word.
-fn launch(jars: &Path, folder: &Path, port: u16) -> Child {
+fn launch(jars: &Path, folder: &Path, port: u16, behind: Option<(u16, u16)>) -> Child {
+    let behind = behind.map(|(behind, via)| format!(",{behind}:{via}")).unwrap_or_default();
     let guarded = "\"$@\" < /dev/null & pid=$!; cat > /dev/null; kill -9 $pid; wait $pid";
     let mut command = Command::new("bash");
     command
@@ -160,7 +174,7 @@ fn launch(jars: &Path, folder: &Path, port: u16) -> Child {
         .arg(script("broker.sh"))
         .arg(jars)
         .arg(folder)
-        .arg(port.to_string());
+        .arg(format!("{port}{behind}"));
     command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
     command.spawn().expect("bash")
 }

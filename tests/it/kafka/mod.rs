@@ -3,6 +3,11 @@
 mod avro;
 mod broker;
 mod crashes;
+mod disk;
+mod full_disk;
+mod network;
+mod pipeline;
+mod proxy;
 mod registry;
 mod sinks;
 mod sources;
