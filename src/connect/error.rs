@@ -55,6 +55,15 @@ pub enum ConnectError {
         /// Where it was read up to.
         position: i64,
     },
+    /// The broker does not answer, in spite of a timeout.
+    #[error("cannot {action}: nobody answers; the client is made anew")]
+    NoAnswer {
+        /// What was tried.
+        action: &'static str,
+    },
+    /// The system has no thread.
+    #[error("cannot start a thread")]
+    Thread(#[source] std::io::Error),
     /// A partition has messages, and none of them come.
     #[error(
         "nothing comes of partition {partition} of topic \"{topic}\", which has more; the client is made anew"
@@ -183,6 +192,8 @@ impl ConnectError {
             ConnectError::Fenced(_)
             | ConnectError::NoPartition(_)
             | ConnectError::Stalled { .. }
+            | ConnectError::NoAnswer { .. }
+            | ConnectError::Thread(_)
             | ConnectError::Intake(_)
             | ConnectError::File { .. }
             | ConnectError::Webhook { .. }

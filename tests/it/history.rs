@@ -1,5 +1,6 @@
 //! Rows that leave memory and the journal for files, and are there all the same.
 
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
@@ -15,42 +16,52 @@ pub const SMALL: [&str; 4] =
 /// Spans and logs in one request.
 const ROWS: u64 = 200;
 
-/// Sends spans and log records with the numbers from `first` on.
-fn send(server: &Server, first: u64) {
-    let at = |id: u64| 1_767_225_600_000_000_000 + id * 10_000_000;
-    let service =
-        |id: u64| json!([{ "key": "service.name", "value": { "stringValue": format!("s{}", id % 3) } }]);
-    let span = |id: u64| {
+/// When `id` was, in nanoseconds.
+fn at(id: u64) -> u64 {
+    1_767_225_600_000_000_000 + id * 10_000_000
+}
+
+/// A request of what `what` makes of the numbers from `first` on, under `name` in `scope`, by service.
+fn request(first: u64, count: u64, [resource, scope, name]: [&str; 3], what: impl Fn(u64) -> Value) -> Value {
+    let of = |service: u64| {
+        let ids = (first..first + count).filter(|id| id % 3 == service);
+        let name_of = json!([{ "key": "service.name", "value": { "stringValue": format!("s{service}") } }]);
+        json!({ "resource": { "attributes": name_of }, scope: [{ name: ids.map(&what).collect::<Vec<_>>() }] })
+    };
+    json!({ resource: (0..3).map(of).collect::<Vec<_>>() })
+}
+
+fn traces(first: u64, count: u64) -> Value {
+    request(first, count, ["resourceSpans", "scopeSpans", "spans"], |id| {
         json!({
             "traceId": format!("{:032x}", id / 4), "spanId": format!("{id:016x}"), "name": format!("work {}", id % 7),
             "kind": 2, "startTimeUnixNano": at(id).to_string(), "endTimeUnixNano": (at(id) + id * 1000).to_string(),
             "attributes": [{ "key": "user", "value": { "intValue": (id % 11).to_string() } }],
             "status": { "code": if id % 10 == 3 { 2 } else { 0 } },
         })
-    };
-    let log = |id: u64| {
-        json!({
-            "timeUnixNano": at(id).to_string(), "severityNumber": 9, "body": { "stringValue": format!("order {id} is paid") },
-        })
-    };
-    let of = |rest: u64, what: &dyn Fn(u64) -> Value| -> Vec<Value> {
-        (first..first + ROWS).filter(|id| id % 3 == rest).map(what).collect()
-    };
-    let spans: Vec<Value> = (0..3)
-        .map(|s| json!({ "resource": { "attributes": service(s) }, "scopeSpans": [{ "spans": of(s, &span) }] }))
-        .collect();
-    let logs: Vec<Value> = (0..3)
-        .map(|s| json!({ "resource": { "attributes": service(s) }, "scopeLogs": [{ "logRecords": of(s, &log) }] }))
-        .collect();
-    for (path, body) in
-        [("/v1/traces", json!({ "resourceSpans": spans })), ("/v1/logs", json!({ "resourceLogs": logs }))]
-    {
-        let body = body.to_string();
-        let request = head("POST", path, &[("content-type", JSON)], body.len());
-        let address = server.address("otlp_http");
-        let answer = exchange(connect(address), &[request.as_bytes(), body.as_bytes()].concat());
-        assert!(answer.starts_with(b"HTTP/1.1 200"), "{}", String::from_utf8_lossy(&answer));
-    }
+    })
+}
+
+fn logs(first: u64, count: u64) -> Value {
+    request(first, count, ["resourceLogs", "scopeLogs", "logRecords"], |id| {
+        let body = format!("order {id} is paid");
+        json!({ "timeUnixNano": at(id).to_string(), "severityNumber": 9, "body": { "stringValue": body } })
+    })
+}
+
+/// Sends `body`; whether it was acknowledged.
+fn is_taken(address: SocketAddr, path: &str, body: &Value) -> bool {
+    let body = body.to_string();
+    let request = head("POST", path, &[("content-type", JSON)], body.len());
+    let answer = exchange(connect(address), &[request.as_bytes(), body.as_bytes()].concat());
+    answer.starts_with(b"HTTP/1.1 200")
+}
+
+/// Sends spans and log records with the numbers from `first` on.
+fn send(server: &Server, first: u64) {
+    let address = server.address("otlp_http");
+    assert!(is_taken(address, "/v1/traces", &traces(first, ROWS)));
+    assert!(is_taken(address, "/v1/logs", &logs(first, ROWS)));
 }
 
 const QUESTIONS: [&str; 8] = [
@@ -200,4 +211,91 @@ fn history_that_is_damaged_is_said() {
     std::fs::write(&file, whole).expect("written");
     let server = start(folder.path(), &SMALL);
     assert_eq!(number(&server, "SELECT count(*) AS n FROM spans"), all);
+}
+
+#[test]
+fn a_table_made_of_one_that_is_gone_has_the_rows_that_it_had() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut server = start(folder.path(), &SMALL);
+    for statement in [
+        "CREATE TABLE a (n bigint) WITH (append_only = true)",
+        "INSERT INTO a SELECT n FROM generate_series(1, 5000) AS s(n)",
+        "CREATE TABLE b AS SELECT n, random() AS r FROM a WHERE n % 2 = 0",
+        "CREATE TABLE c WITH (append_only = true) AS SELECT n, random() AS r FROM a",
+        "CREATE TABLE e AS SELECT n FROM a WHERE n < 0",
+        "CREATE MATERIALIZED VIEW v AS SELECT count(*) AS n, sum(r) AS r FROM c",
+        "DROP TABLE a",
+        "CREATE TABLE a (n bigint) WITH (append_only = true)",
+        "DELETE FROM b WHERE n < 100",
+        "INSERT INTO c VALUES (-1, 0.5)",
+        "INSERT INTO a VALUES (7)",
+    ] {
+        rows(&server, statement);
+    }
+    assert!(sql(&server, "CREATE TABLE b AS SELECT n FROM a").status != 200);
+    let questions = ["a", "b", "c", "e", "v"].map(|table| format!("SELECT * FROM {table}"));
+    let answers = |server: &Server| questions.clone().map(|question| rows(server, &question));
+    let before = answers(&server);
+    assert_eq!(before.each_ref().map(Vec::len), [1, 2451, 5001, 0, 1]);
+    for signal in ["KILL", "TERM", "KILL"] {
+        server.stop(signal);
+        server = start(folder.path(), &SMALL);
+        assert!(answers(&server) == before, "after SIG{signal}");
+    }
+}
+
+#[test]
+fn a_table_whose_drop_did_not_end_is_gone() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut server = filled(folder.path());
+    server.stop("TERM");
+    let data = folder.path().to_str().expect("a path");
+    let crash = [(undercurrent::fault::VARIABLE, "history.emptying")];
+    let flags = [&["--data-dir", data, "--engine-horizon", "none"], &SMALL[..]].concat();
+    let mut server = Server::start_with(&flags, &crash).expect("a server");
+    assert_eq!(number(&server, "SELECT count(*) AS n FROM noted"), 105);
+    rows(&server, "DROP TABLE noted");
+    eventually(|| server.has_ended(), |has_ended| *has_ended);
+    for _ in 0..2 {
+        server = start(folder.path(), &SMALL);
+        assert!(sql(&server, "SELECT * FROM noted").status != 200);
+        assert_eq!(number(&server, "SELECT count(*) AS n FROM spans"), 15 * ROWS);
+        let left = std::fs::read_dir(folder.path().join("history")).expect("folders");
+        let left = left.map(|entry| entry.expect("a folder").file_name().into_string().expect("a name"));
+        let left = left.filter(|name| name.starts_with("noted"));
+        assert!(left.into_iter().all(|name| files(folder.path(), &name).is_empty()));
+        server.stop("KILL");
+    }
+}
+
+#[test]
+fn a_journal_that_was_full_goes_on_when_history_has_its_rows() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let flags = [&SMALL[..], &["--journal-bytes-max", "100 KiB"]].concat();
+    let server = start(folder.path(), &flags);
+    // Its rows are hundreds of KiB there: it is full now and then, and not for long.
+    let address = server.address("otlp_http");
+    for first in 0..60 {
+        eventually(|| is_taken(address, "/v1/traces", &traces((first + 2) * 50, 50)), |is_taken| *is_taken);
+    }
+    assert_eq!(number(&server, "SELECT count(*) AS n FROM spans"), 3000);
+}
+
+#[test]
+fn a_journal_older_than_its_history_is_refused() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut server = filled(folder.path());
+    let all = 15 * ROWS;
+    eventually(
+        || number(&server, "SELECT history_rows FROM stream_stats WHERE stream = 'logs'"),
+        |rows| *rows > 0,
+    );
+    server.stop("TERM");
+    drop(start(folder.path(), &SMALL));
+    std::fs::rename(folder.path().join("journal"), folder.path().join("elsewhere")).expect("moved");
+    let said = refusal(folder.path());
+    assert!(said.contains("it is of another time than the journal"), "{said}");
+    std::fs::remove_dir_all(folder.path().join("journal")).expect("removed");
+    std::fs::rename(folder.path().join("elsewhere"), folder.path().join("journal")).expect("moved back");
+    assert_eq!(number(&start(folder.path(), &SMALL), "SELECT count(*) AS n FROM spans"), all);
 }

@@ -1,10 +1,12 @@
 //! A sink that writes to a topic, in transactions.
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use crossbeam_channel::bounded;
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
-use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerGroupMetadata};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
@@ -29,7 +31,7 @@ const TICK: &str = "undercurrent.tick";
 pub(in crate::connect) struct KafkaSink {
     topic: String,
     id: String,
-    producer: BaseProducer,
+    producer: Arc<BaseProducer>,
     /// A client of that group, which never joins it.
     group: BaseConsumer,
 }
@@ -57,7 +59,7 @@ impl KafkaSink {
         // A position of a transaction that is being committed is waited for.
         grouped.set("isolation.level", "read_committed");
         let group: BaseConsumer = grouped.create().map_err(kafka("make a consumer"))?;
-        let connected = KafkaSink { topic, id, producer, group };
+        let connected = KafkaSink { topic, id, producer: Arc::new(producer), group };
         connected.producer.init_transactions(TIMEOUT).map_err(connected.failed("begin as a producer"))?;
         Ok(connected)
     }
@@ -116,7 +118,7 @@ impl Destination for KafkaSink {
 
     fn deliver(&mut self, ticks: &[Told]) -> Result<(), ConnectError> {
         let outcome = self.transact(ticks);
-        if outcome.is_err() {
+        if outcome.as_ref().is_err_and(|error| !matches!(error, ConnectError::NoAnswer { .. })) {
             // Readers need not wait until the broker gives it up. Where that fails it is done when it connects again.
             let _ = self.producer.abort_transaction(TIMEOUT / 10);
         }
@@ -141,13 +143,34 @@ impl KafkaSink {
             self.producer.poll(Duration::ZERO);
         }
         fault::point("sink.produced");
-        let positioned = self.producer.send_offsets_to_transaction(&position, &group, TIMEOUT);
-        positioned.map_err(self.failed("write up to where it has written"))?;
+        self.send_position(position, group)?;
         fault::point("sink.positioned");
         // What becomes of a transaction that fails is found out when it connects again.
         self.producer.commit_transaction(3 * TIMEOUT).map_err(self.failed("commit a transaction"))?;
         fault::point("sink.committed");
         Ok(())
+    }
+}
+
+impl KafkaSink {
+    /// Makes `position` part of the transaction. librdkafka may never come back from that when a broker was away (2.12 does not
+    /// keep to the timeout while it looks for the coordinator of the group): its producer is given up then, and the one that
+    /// comes after it aborts what it has begun.
+    fn send_position(
+        &self,
+        position: TopicPartitionList,
+        group: ConsumerGroupMetadata,
+    ) -> Result<(), ConnectError> {
+        let (tell, told) = bounded(1);
+        let producer = self.producer.clone();
+        let send = move || drop(tell.send(producer.send_offsets_to_transaction(&position, &group, TIMEOUT)));
+        let thread = std::thread::Builder::new().name("sink position".to_owned());
+        thread.spawn(send).map_err(ConnectError::Thread)?;
+        let action = "write up to where it has written";
+        match told.recv_timeout(TIMEOUT + TIMEOUT / 2) {
+            Ok(sent) => sent.map_err(self.failed(action)),
+            Err(_) => Err(ConnectError::NoAnswer { action }),
+        }
     }
 }
 

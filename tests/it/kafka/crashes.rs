@@ -18,15 +18,21 @@ const PAUSE: Duration = Duration::from_secs(3);
 fn exactly_once_from_topic_to_topic_however_often_the_engine_is_killed() {
     let Some(broker) = Broker::shared() else { return };
     let folder = tempfile::tempdir().expect("a folder");
-    let kills = times("UNDERCURRENT_KILLS", 2 * fault::POINTS.len());
+    // No table is dropped here.
+    let places: Vec<&str> = fault::POINTS.into_iter().filter(|place| *place != "history.emptying").collect();
+    let kills = times("UNDERCURRENT_KILLS", 2 * places.len());
     let random = &mut StdRng::seed_from_u64(5);
     let pipeline = prepare(broker, broker.address(), "kills");
     let mut by_place: BTreeMap<&str, usize> = BTreeMap::new();
     with_events(&pipeline, |_| {
         pipeline.define(&pipeline.start(folder.path(), None).expect("a server"));
         for round in 0..kills {
-            let place = (round % 2 == 0).then(|| fault::POINTS[round / 2 % fault::POINTS.len()]);
-            let crash_at = place.map(|place| format!("{place}:{}", random.random_range(1..30)));
+            let place = (round % 2 == 0).then(|| places[round / 2 % places.len()]);
+            // Files and segments are full now and then only.
+            let is_rare = |place: &str| place.starts_with("history") || place.starts_with("journal.short");
+            let crash_at = place.map(|place| {
+                format!("{place}:{}", random.random_range(1..if is_rare(place) { 4 } else { 30 }))
+            });
             let Some(mut server) = pipeline.start(folder.path(), crash_at.as_deref()) else {
                 *by_place.entry(place.expect("it was not told to end")).or_default() += 1;
                 continue;
