@@ -164,7 +164,7 @@
 //! the end of the files are there already. Once a segment of the journal has ended and all rows that it holds are in files,
 //! its records are rewritten ([`journal::Rewriter`]) to say how many rows came instead of which: played again these are
 //! taken from the files, in the order in which they came, so that the ticks stay what they were. What is left of the journal
-//! grows by some hundred bytes for each request and each tick.
+//! grows by some hundred bytes for each request and each tick, and by what statements put into tables.
 //!
 //! What was measured on the trainticket day (`cargo bench --bench history`) chose the form of the files: rows sorted by
 //! service, name and time, times and numbers as differences, ids without a dictionary where nearly each is another, zstd.

@@ -84,7 +84,7 @@ pub const SETTINGS: &[Setting] = &[
     Setting {
         key: "engine.stored_bytes_max",
         default: "128 MiB",
-        help: "How much of each stream table (spans, metrics, logs, ...) is kept for queries and for views to come;\nthe oldest rows go first and are counted in stream_stats.",
+        help: "How much of each stream table (spans, metrics, logs, ...) is kept in memory, and how large an ordinary table\nmay be. Older rows of streams are read from data.dir; without one they go and are counted in stream_stats.",
         set: set!(stored_bytes_max, bytes),
     },
     Setting {
@@ -102,7 +102,7 @@ pub const SETTINGS: &[Setting] = &[
     Setting {
         key: "data.dir",
         default: "",
-        help: "The folder in which a journal keeps what is taken in and what is defined, so that all of it is there after a\nrestart or a crash; empty: nothing is kept. What is acknowledged is durable then.",
+        help: "The folder in which a journal and history keep what is taken in and what is defined, so that all of it is\nthere after a restart or a crash; empty: nothing is kept. What is acknowledged is durable then.",
         set: set!(data_dir, |text| Ok::<_, String>(path(text))),
     },
     Setting {

@@ -108,9 +108,13 @@ impl Contents for Stored {
         Ok(rows)
     }
 
+    fn is_on_disk(&self) -> bool {
+        self.past.rows > 0
+    }
+
     fn parts(&self) -> Option<(Arc<dyn OnDisk>, Vec<RecordBatch>)> {
         let memory = || self.stored[self.from..].to_vec();
-        (self.past.rows > 0).then(|| (Arc::new(self.past.clone()) as Arc<dyn OnDisk>, memory()))
+        self.is_on_disk().then(|| (Arc::new(self.past.clone()) as Arc<dyn OnDisk>, memory()))
     }
 }
 

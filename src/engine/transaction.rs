@@ -100,6 +100,10 @@ impl Contents for Grown {
         Ok(rows)
     }
 
+    fn is_on_disk(&self) -> bool {
+        self.base.is_on_disk()
+    }
+
     fn parts(&self) -> Option<(Arc<dyn OnDisk>, Vec<RecordBatch>)> {
         let (on_disk, mut others) = self.base.parts()?;
         others.extend(self.added.iter().cloned());

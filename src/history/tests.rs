@@ -116,6 +116,10 @@ impl Contents for Stream {
         unreachable!("nobody needs all of it")
     }
 
+    fn is_on_disk(&self) -> bool {
+        true
+    }
+
     fn parts(&self) -> Option<(Arc<dyn OnDisk>, Vec<RecordBatch>)> {
         Some((Arc::new(self.0.clone()), self.1.clone()))
     }

@@ -23,7 +23,7 @@ impl Rewriter {
     }
 
     /// Puts what `shorten` makes of a record in its place, where it makes something of it, in all segments whose records
-    /// are all at most `through`. The last segment stays. Returns by how many bytes the journal is shorter.
+    /// are all at most `through`. The last segment stays. `shorter` is told of each by how many bytes the journal is shorter.
     ///
     /// # Errors
     ///

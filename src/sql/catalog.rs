@@ -23,6 +23,11 @@ pub trait Contents: Send + Sync {
     /// All rows at the catalog's tick.
     fn read(&self) -> Result<Vec<RecordBatch>, SqlError>;
 
+    /// Whether some of the rows are on disk.
+    fn is_on_disk(&self) -> bool {
+        false
+    }
+
     /// Where some of the rows are on disk: those, and the others.
     fn parts(&self) -> Option<(Arc<dyn OnDisk>, Vec<RecordBatch>)> {
         None
@@ -104,7 +109,7 @@ pub(super) fn without_disk(catalog: &Catalog) -> Catalog {
     let mut catalog = catalog.clone();
     for relation in catalog.values_mut() {
         if let Kind::Stream(contents) | Kind::Table { contents, .. } = &mut relation.kind
-            && contents.parts().is_some()
+            && contents.is_on_disk()
         {
             *contents = Arc::new(Rows(vec![]));
         }
@@ -138,7 +143,7 @@ impl TableProvider for RelationTable {
         &self,
         filters: &[&Expr],
     ) -> DataFusionResult<Vec<TableProviderFilterPushDown>> {
-        let is_used = self.contents.parts().is_some();
+        let is_used = self.contents.is_on_disk();
         let support = if is_used {
             TableProviderFilterPushDown::Inexact
         } else {
