@@ -68,7 +68,8 @@ impl StreamClock {
         let source = if is_known || self.sources.len() < SOURCES_MAX { source } else { SHARED };
         let latest = self.sources.entry(source).or_insert(Latest { event_ms, seen });
         latest.event_ms = latest.event_ms.max(event_ms);
-        latest.seen = seen;
+        // It may have been expected since: what it sent had to become durable first.
+        latest.seen = latest.seen.max(seen);
     }
 
     /// `source`, which has rows that are not here yet, holds the clock where it is until they come, or it is idle.
@@ -76,7 +77,8 @@ impl StreamClock {
         self.expected_since = self.expected_since.or(Some(seen));
         let is_known = self.sources.contains_key(&source);
         let source = if is_known || self.sources.len() < SOURCES_MAX { source } else { SHARED };
-        self.sources.entry(source).or_insert(Latest { event_ms: 0, seen }).seen = seen;
+        let latest = self.sources.entry(source).or_insert(Latest { event_ms: 0, seen });
+        latest.seen = latest.seen.max(seen);
     }
 
     /// Whether the clock has not moved yet, since sources are expected that were not heard of. What comes meanwhile should
@@ -166,6 +168,12 @@ mod tests {
         clock.observe(2, ns(90_000), start + SECOND, 201_000);
         assert_eq!(clock.now(start + SECOND, 201_000), 88_000);
         assert!(!clock.is_waiting(start + SECOND));
+        // What it sent before it was expected again is heard of later.
+        clock.expect(2, start + 9 * SECOND);
+        clock.observe(2, ns(90_000), start + 2 * SECOND, 209_000);
+        clock.observe(1, ns(140_000), start + 13 * SECOND, 213_000);
+        assert_eq!(clock.now(start + 13 * SECOND, 213_000), 88_000);
+        clock.forget(2);
         // One that goes holds back nothing, and one of which nothing comes is idle one day.
         clock.expect(4, start + SECOND);
         clock.forget(4);

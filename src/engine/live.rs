@@ -289,10 +289,7 @@ impl Owner {
         loop {
             let result = tokio::select! {
                 biased;
-                _ = ticks.tick() => {
-                    self.behind = self.behind.filter(|_| !items.is_empty());
-                    if self.clock.is_waiting(Instant::now()) { Ok(()) } else { self.close() }
-                }
+                _ = ticks.tick() => self.tick(&mut items),
                 Some(control) = controls.recv() => self.carry_out(control, &mut controls).await,
                 // Behind the statements that are there already: they share the tick.
                 () = tokio::time::sleep_until((self.last_close + WRITE_TICK).into()), if !self.waiting.is_empty() => {
@@ -413,7 +410,9 @@ impl Owner {
 
     /// The stream clock.
     fn now(&mut self) -> u64 {
-        self.clock.now(self.behind.unwrap_or_else(Instant::now), wall_ms())
+        let waiting = self.journal.as_ref().and_then(Journalled::waiting_since);
+        let as_of = waiting.into_iter().chain(self.behind).min();
+        self.clock.now(as_of.unwrap_or_else(Instant::now), wall_ms())
     }
 
     /// Gives the workers what is pending.
@@ -439,6 +438,13 @@ impl Owner {
             append_joined(&mut self.database.engine, &relation, batches)?;
         }
         Ok(())
+    }
+
+    /// It is time to close a tick.
+    fn tick(&mut self, items: &mut mpsc::Receiver<Item>) -> Result<(), EngineError> {
+        self.behind = self.behind.filter(|_| !items.is_empty());
+        self.take_if_stalled(items)?;
+        if self.clock.is_waiting(Instant::now()) { Ok(()) } else { self.close() }
     }
 
     fn close(&mut self) -> Result<(), EngineError> {

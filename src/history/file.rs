@@ -67,7 +67,7 @@ impl HistoryFile {
     }
 
     /// How many rows it holds.
-    pub fn len(&self) -> u64 {
+    pub fn count(&self) -> u64 {
         self.rows.end - self.rows.start
     }
 

@@ -210,8 +210,8 @@ impl Thread {
         // Kept before anything is joined: what fails then is tried again without it.
         *latest = Arc::new(files.clone());
         while let [.., before, last] = &files[..]
-            && before.len() < SMALL_ROWS
-            && before.len() <= 2 * last.len()
+            && before.count() < SMALL_ROWS
+            && before.count() <= 2 * last.count()
             && before.bytes() + last.bytes() <= JOINED_BYTES_MAX
         {
             let joined = match join(folder, &[before, last]) {

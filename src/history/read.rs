@@ -56,7 +56,7 @@ impl HistoryFile {
         });
         let opened = opened.map_err(|error| HistoryError::damaged(self.path(), error))?;
         let rows = opened.metadata().file_metadata().num_rows();
-        match u64::try_from(rows) == Ok(self.len()) {
+        match u64::try_from(rows) == Ok(self.count()) {
             true => Ok(opened),
             false => Err(HistoryError::damaged(self.path(), format!("it has {rows} rows"))),
         }
@@ -98,7 +98,7 @@ impl HistoryFile {
         let schema = opened.schema().clone();
         let columns = names.iter().map(|name| schema.index_of(name)).collect::<Result<Vec<usize>, _>>();
         let columns = columns.map_err(|error| HistoryError::damaged(self.path(), error))?;
-        if count < self.len() {
+        if count < self.count() {
             let first = self.first_rows(&opened, count);
             opened = opened.with_row_filter(RowFilter::new(vec![first]));
         }

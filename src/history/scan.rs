@@ -270,7 +270,7 @@ fn read(
         return Ok(true);
     }
     let mut predicates = conditions.predicates(&opened)?;
-    if count < file.len() {
+    if count < file.count() {
         predicates.push(file.first_rows(&opened, count));
     }
     let mut in_file = columns.to_vec();

@@ -234,6 +234,15 @@ impl Source {
 }
 
 impl super::Owner {
+    /// Takes one of `items` where nothing says as of when they are: this thread may have stood still, and who sent them is not
+    /// idle for that.
+    pub(super) fn take_if_stalled(&mut self, items: &mut mpsc::Receiver<Item>) -> Result<(), EngineError> {
+        match self.behind {
+            Some(_) => Ok(()),
+            None => items.try_recv().map_or(Ok(()), |item| self.accept(item)),
+        }
+    }
+
     /// Gives the space back of what the closed tick holds, unless history is too far behind: then senders wait for it.
     pub(super) fn release(&mut self) {
         if !self.database.engine.history_is_behind() {

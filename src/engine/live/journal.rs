@@ -4,8 +4,10 @@
 //! did is answered, once the journal says so. Played again into a database without rows, the journal leads to the same
 //! tables at the same ticks.
 
+use std::collections::VecDeque;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Instant;
 
 use tokio::sync::mpsc;
 
@@ -137,6 +139,8 @@ pub(super) struct Journalled {
     /// What the workers were given since the last commit: at which tick, and through which request. It is noted with the next,
     /// before anybody sees what comes of it, and in its order.
     flushed: Option<(Tick, u64)>,
+    /// When the requests were received of which it is not known yet whether they are durable: they are told of in this order.
+    waiting: VecDeque<Instant>,
     /// Segments of the journal when it was last to be shortened.
     segments: u64,
     /// Where it is told that more is.
@@ -154,7 +158,20 @@ impl Journalled {
     fn new(committer: Committer, accepted: u64) -> Self {
         let (durable, told) = channels::durable();
         // What there is may be shortened once a tick is closed.
-        Journalled { committer, accepted, flushed: None, segments: 0, durable, told }
+        Journalled {
+            committer,
+            accepted,
+            flushed: None,
+            waiting: VecDeque::new(),
+            segments: 0,
+            durable,
+            told,
+        }
+    }
+
+    /// When the first request was received that waits for the journal.
+    pub fn waiting_since(&self) -> Option<Instant> {
+        self.waiting.front().copied()
     }
 
     /// The next request of which it is known whether it is durable.
@@ -185,10 +202,11 @@ impl Owner {
 
     /// Has a request made durable; without a journal it is taken in at once.
     pub(super) fn accept(&mut self, mut item: Item) -> Result<(), EngineError> {
-        let (Some(journal), Some(record)) = (&self.journal, item.record.take()) else {
+        let (Some(journal), Some(record)) = (&mut self.journal, item.record.take()) else {
             return self.take(item);
         };
         let durable = journal.durable.clone();
+        journal.waiting.push_back(item.received);
         // The thread of the journal outlives nobody who listens.
         journal.committer.append(vec![record], move |outcome| drop(durable.send(Durable { item, outcome })));
         Ok(())
@@ -197,6 +215,9 @@ impl Owner {
     /// Takes in what is durable, and answers whoever sent it.
     pub(super) fn settle(&mut self, durable: Durable) {
         let Durable { mut item, outcome } = durable;
+        if let Some(journal) = &mut self.journal {
+            journal.waiting.pop_front();
+        }
         let reply = item.done.take();
         let answer = outcome.map(drop).map_err(|_| IntakeError::NotDurable).and_then(|()| {
             if let Some(journal) = &mut self.journal {
