@@ -1,7 +1,7 @@
 //! Avro with a schema registry.
 
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde_json::{Value, json};
 
@@ -28,6 +28,18 @@ fn clicks(registry: &Registry) -> (u32, u32) {
     let second =
         registry.register("clicks-value", schema(json!([page, id, {"name": "more", "type": "int"}, at])));
     (first, second)
+}
+
+/// The time in three seconds, in milliseconds, as Avro writes it.
+fn soon() -> Vec<u8> {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("a time");
+    let (mut rest, mut bytes) = (2 * (now.as_millis() as u64 + 3_000), vec![]);
+    while rest >= 0x80 {
+        bytes.push(rest as u8 | 0x80);
+        rest >>= 7;
+    }
+    bytes.push(rest as u8);
+    bytes
 }
 
 /// 2026-01-01T00:00:00Z in milliseconds, as Avro writes it.
@@ -140,11 +152,12 @@ fn the_clock_waits_for_a_registry_that_says_nothing() {
     let (client, registry) = (broker.client(), Registry::start());
     let (first, second) = clicks(&registry);
     broker.create_topic("stalled", 2);
-    let old = message(first, &[&[2], BEGIN].concat());
-    let new = message(second, &[&[0, 4, 0], BEGIN].concat());
     let folder = tempfile::tempdir().expect("a folder");
     let server =
         Server::start(&["--clock-idle", "5s", "--clock-follows-wall", "true", "--engine-horizon", "none"]);
+    let at = soon();
+    let old = message(first, &[&[2], &at[..]].concat());
+    let new = message(second, &[&[0, 4, 0], &at[..]].concat());
     registry.behave(Manner::Stalled(second));
     topic::write(&client, "stalled", &[(0, old.clone()), (1, new)]);
     run(&server, &source("s", &broker.address(), "stalled", &registry.options()));
@@ -161,8 +174,8 @@ fn the_clock_waits_for_a_registry_that_says_nothing() {
             path.display()
         ),
     );
-    // Longer than the clock waits for what is idle, and shorter than until the source begins anew.
-    std::thread::sleep(Duration::from_secs(8));
+    // Longer than the clock waits for what is idle, and until the wall clock shows the end of the window.
+    std::thread::sleep(Duration::from_secs(9));
     registry.behave(Manner::Well);
     wait_for(&server, "SELECT n FROM windows", &["{\"n\":2}"]);
     let told = || std::fs::read_to_string(&path).unwrap_or_default();
