@@ -203,6 +203,20 @@ impl ConnectError {
     }
 }
 
+/// The most characters that an error repeats of what somebody else wrote, which may be of any length.
+const QUOTED_MAX: usize = 200;
+
+/// `text`, or its beginning.
+pub(super) fn cut(mut text: String) -> String {
+    if let Some((end, _)) = text.char_indices().nth(QUOTED_MAX) {
+        text.truncate(end);
+        // What is cut off is not to stay in memory with what is left.
+        text.shrink_to_fit();
+        text.push_str("...");
+    }
+    text
+}
+
 /// Says what was tried when Kafka's client failed.
 pub(super) fn kafka(action: &'static str) -> impl Fn(KafkaError) -> ConnectError {
     move |reason| ConnectError::Kafka { action, reason }

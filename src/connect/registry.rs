@@ -5,7 +5,7 @@
 
 use std::collections::HashMap;
 use std::error::Error;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use reqwest::header::{ACCEPT, CONTENT_TYPE};
 use reqwest::redirect::Policy;
@@ -14,6 +14,7 @@ use serde_json::Value;
 use tokio::runtime::Handle;
 
 use super::ConnectError;
+use super::error::cut;
 use super::settings::{required, value};
 use super::supervisor::Stop;
 use crate::sql::connector::{Options, REGISTRY_URL, REGISTRY_USER_INFO};
@@ -25,7 +26,10 @@ const ANSWER_BYTES_MAX: usize = 1 << 20;
 const REFERENCES_MAX: usize = 100;
 
 /// How long an answer may take.
-const TIMEOUT: Duration = Duration::from_secs(10);
+const TIMEOUT: Duration = Duration::from_secs(3);
+
+/// How long is asked at all, however many addresses there are: less than what counts as having worked.
+const ASK_MAX: Duration = Duration::from_secs(15);
 
 /// How often a registry that does not answer is asked, before the source or the sink begins anew.
 const ATTEMPTS: u32 = 3;
@@ -39,13 +43,16 @@ const REDIRECTIONS_MAX: usize = 3;
 /// What it reads and writes.
 const MEDIA_TYPE: &str = "application/vnd.schemaregistry.v1+json";
 
+/// Told before each request, and while others are waited for: rows wait for the answer.
+pub(super) type Waiting<'a> = &'a dyn Fn() -> Result<(), ConnectError>;
+
 /// A client of a schema registry.
 pub(super) struct Registry {
     client: Client,
     handle: Handle,
     stop: Stop,
-    /// Where it is; what is behind the first answers too.
-    urls: Vec<Url>,
+    /// Where it is; what is behind the first answers too. And what each is called.
+    urls: Vec<(Url, String)>,
     user: Option<(String, String)>,
 }
 
@@ -112,7 +119,7 @@ struct Refusal {
 
 /// An answer that is no failure.
 struct Answer {
-    url: Url,
+    url: String,
     status: StatusCode,
     /// `None` for one that is too long.
     body: Option<Vec<u8>>,
@@ -122,6 +129,7 @@ impl Registry {
     /// As `options` say.
     pub fn of(options: &Options, handle: &Handle, stop: &Stop) -> Result<Self, ConnectError> {
         let text = required(options, REGISTRY_URL)?;
+        let written = options.get(REGISTRY_URL).filter(|written| *written != text);
         let refused = |value: &str, expected: &str| ConnectError::Option {
             name: REGISTRY_URL.to_owned(),
             value: value.to_owned(),
@@ -137,7 +145,8 @@ impl Registry {
             if !url.username().is_empty() || url.password().is_some() {
                 return Err(refused("***", &format!("who asks is said by {REGISTRY_USER_INFO}")));
             }
-            urls.push(url);
+            let name = written.map_or_else(|| url.to_string(), str::to_owned);
+            urls.push((url, name));
         }
         let user = match value(options, REGISTRY_USER_INFO)? {
             None => None,
@@ -147,7 +156,7 @@ impl Registry {
         let _ = tokio_rustls::rustls::crypto::ring::default_provider().install_default();
         let redirect = Policy::limited(REDIRECTIONS_MAX);
         let client = Client::builder().redirect(redirect).timeout(TIMEOUT).user_agent("undercurrent").build();
-        let client = client.map_err(|error| refused(&text, &error.to_string()))?;
+        let client = client.map_err(|error| refused(written.unwrap_or(&text), &error.to_string()))?;
         Ok(Registry { client, handle: handle.clone(), stop: stop.clone(), urls, user })
     }
 
@@ -156,8 +165,12 @@ impl Registry {
     /// # Errors
     ///
     /// Where the registry does not answer, or not this one. That there is no such schema, or none to read by, is an answer.
-    pub fn schema(&self, id: u32) -> Result<Result<Definition, NoSchema>, ConnectError> {
-        let answered = match self.answered(&["schemas", "ids", &id.to_string()])? {
+    pub fn schema(
+        &self,
+        id: u32,
+        waiting: Waiting<'_>,
+    ) -> Result<Result<Definition, NoSchema>, ConnectError> {
+        let answered = match self.answered(&["schemas", "ids", &id.to_string()], waiting)? {
             Ok(answered) => answered,
             Err(no) => return Ok(Err(no)),
         };
@@ -165,7 +178,7 @@ impl Registry {
             Ok(schema) => schema,
             Err(error) => return Ok(Err(NoSchema::Broken(error))),
         };
-        let named = self.referred(answered.references)?;
+        let named = self.referred(answered.references, waiting)?;
         Ok(named.map(|named| Definition { schema, named }))
     }
 
@@ -173,6 +186,7 @@ impl Registry {
     fn referred(
         &self,
         mut references: Vec<Reference>,
+        waiting: Waiting<'_>,
     ) -> Result<Result<HashMap<String, Value>, NoSchema>, ConnectError> {
         let mut named = HashMap::new();
         while let Some(Reference { name, subject, version }) = references.pop() {
@@ -182,7 +196,8 @@ impl Registry {
             if named.len() == REFERENCES_MAX || references.len() > REFERENCES_MAX {
                 return Ok(Err(NoSchema::References));
             }
-            let answered = match self.answered(&["subjects", &subject, "versions", &version.to_string()])? {
+            let path = ["subjects", &subject, "versions", &version.to_string()];
+            let answered = match self.answered(&path, waiting)? {
                 Ok(answered) => answered,
                 Err(no) => return Ok(Err(no)),
             };
@@ -195,28 +210,31 @@ impl Registry {
         Ok(Ok(named))
     }
 
-    fn answered(&self, path: &[&str]) -> Result<Result<Answered, NoSchema>, ConnectError> {
-        let answer = self.ask(path, |client, url| client.get(url))?;
-        let Some(body) = &answer.body else { return Ok(Err(NoSchema::Long)) };
-        match (answer.status, serde_json::from_slice::<Refusal>(body)) {
-            // Whatever else is at this address says 404 too, and that makes no message unreadable.
-            (StatusCode::NOT_FOUND, Ok(refusal)) if refusal.error_code != 404 => {
-                return Ok(Err(NoSchema::Absent(refusal.message)));
-            }
-            (status, _) if !status.is_success() => return Err(answer.refused()),
-            _ => {}
+    fn answered(
+        &self,
+        path: &[&str],
+        waiting: Waiting<'_>,
+    ) -> Result<Result<Answered, NoSchema>, ConnectError> {
+        let answer = self.ask(path, waiting, |client, url| client.get(url))?;
+        // Whatever else is at this address says 404 too, and that makes no message unreadable.
+        if let Some(refusal) = answer.absence() {
+            return Ok(Err(NoSchema::Absent(cut(refusal.message))));
         }
+        if !answer.status.is_success() {
+            return Err(answer.refused());
+        }
+        let Some(body) = &answer.body else { return Ok(Err(NoSchema::Long)) };
         let answered: Answered = answer.read(body)?;
         match answered.kind.as_deref() {
             None | Some("AVRO") => Ok(Ok(answered)),
-            Some(other) => Ok(Err(NoSchema::Kind(other.to_owned()))),
+            Some(other) => Ok(Err(NoSchema::Kind(cut(other.to_owned())))),
         }
     }
 
     /// The number of `schema` under `subject`, where it is from now on, if it was not.
     pub fn register(&self, subject: &str, schema: &str) -> Result<u32, ConnectError> {
         let body = serde_json::json!({ "schema": schema }).to_string();
-        let answer = self.ask(&["subjects", subject, "versions"], |client, url| {
+        let answer = self.ask(&["subjects", subject, "versions"], &|| Ok(()), |client, url| {
             client.post(url).header(CONTENT_TYPE, MEDIA_TYPE).body(body.clone())
         })?;
         match &answer.body {
@@ -225,15 +243,19 @@ impl Registry {
         }
     }
 
-    /// The answer of the first that answers; a few times where none does.
+    /// The answer of the first that answers, and knows what is asked for; a few times where none answers.
     fn ask(
         &self,
         path: &[&str],
+        waiting: Waiting<'_>,
         request: impl Fn(&Client, Url) -> RequestBuilder,
     ) -> Result<Answer, ConnectError> {
-        let mut failure = ConnectError::Ended;
+        let (begun, mut failure, mut absence) = (Instant::now(), ConnectError::Ended, None);
         for attempt in 0..ATTEMPTS {
-            for base in &self.urls {
+            for (base, name) in &self.urls {
+                if begun.elapsed() > ASK_MAX {
+                    break;
+                }
                 let mut url = base.clone();
                 if let Ok(mut segments) = url.path_segments_mut() {
                     segments.pop_if_empty().extend(path);
@@ -242,32 +264,45 @@ impl Registry {
                 if let Some((name, password)) = &self.user {
                     request = request.basic_auth(name, Some(password));
                 }
-                match self.send(base, request) {
+                waiting()?;
+                match self.send(name, request) {
                     Err(error @ ConnectError::Registry { .. }) => failure = error,
+                    // One that follows another may not know yet what the other does.
+                    Ok(answer) if answer.absence().is_some() => absence = Some(answer),
                     other => return other,
                 }
             }
+            if absence.is_some() || begun.elapsed() > ASK_MAX {
+                break;
+            }
             if attempt + 1 < ATTEMPTS {
-                let pause = async { tokio::time::timeout(PAUSE * (1 << attempt), self.stop.due()).await };
-                if self.handle.block_on(pause).is_ok() {
-                    return Err(ConnectError::Ended);
-                }
+                self.pause(PAUSE * (1 << attempt))?;
             }
         }
-        Err(failure)
+        waiting()?;
+        absence.ok_or(failure)
     }
 
-    fn send(&self, url: &Url, request: RequestBuilder) -> Result<Answer, ConnectError> {
+    /// Waits for `time`.
+    pub fn pause(&self, time: Duration) -> Result<(), ConnectError> {
+        let pause = async { tokio::time::timeout(time, self.stop.due()).await };
+        match self.handle.block_on(pause) {
+            Ok(()) => Err(ConnectError::Ended),
+            Err(_) => Ok(()),
+        }
+    }
+
+    fn send(&self, url: &str, request: RequestBuilder) -> Result<Answer, ConnectError> {
         let answer = async {
             let mut response = request.send().await?;
             let (status, mut body) = (response.status(), vec![]);
             while let Some(chunk) = response.chunk().await? {
                 if body.len() + chunk.len() > ANSWER_BYTES_MAX {
-                    return Ok(Answer { url: url.clone(), status, body: None });
+                    return Ok(Answer { url: url.to_owned(), status, body: None });
                 }
                 body.extend_from_slice(&chunk);
             }
-            Ok(Answer { url: url.clone(), status, body: Some(body) })
+            Ok(Answer { url: url.to_owned(), status, body: Some(body) })
         };
         let answer: Option<Result<Answer, reqwest::Error>> = self.handle.block_on(async {
             tokio::select! {
@@ -275,9 +310,10 @@ impl Registry {
                 () = self.stop.due() => None,
             }
         });
-        let failed = |reason: String| ConnectError::Registry { url: url.to_string(), reason };
+        let failed = |reason: String| ConnectError::Registry { url: url.to_owned(), reason };
         match answer.ok_or(ConnectError::Ended)? {
-            Err(error) => Err(failed(cause(&error))),
+            // Its address may be a secret.
+            Err(error) => Err(failed(cause(&error.without_url()))),
             Ok(answer) if is_passing(answer.status) => Err(failed(answer.status.to_string())),
             Ok(answer) => Ok(answer),
         }
@@ -288,20 +324,31 @@ impl Answer {
     /// The body as what it should be.
     fn read<T: serde::de::DeserializeOwned>(&self, body: &[u8]) -> Result<T, ConnectError> {
         let failed = |error: serde_json::Error| ConnectError::Registry {
-            url: self.url.to_string(),
+            url: self.url.clone(),
             reason: format!("what it answers cannot be read: {error}"),
         };
         serde_json::from_slice(body).map_err(failed)
     }
 
+    /// What it says where it has no such schema.
+    fn absence(&self) -> Option<Refusal> {
+        let said = self.said().filter(|refusal| refusal.error_code != 404);
+        said.filter(|_| self.status == StatusCode::NOT_FOUND)
+    }
+
+    fn said(&self) -> Option<Refusal> {
+        serde_json::from_slice(self.body.as_deref()?).ok()
+    }
+
     /// It wants no such request.
     fn refused(&self) -> ConnectError {
-        let said = self.body.as_deref().and_then(|body| serde_json::from_slice::<Refusal>(body).ok());
-        let reason = match said {
-            Some(refusal) if !refusal.message.is_empty() => format!("{}: {}", self.status, refusal.message),
+        let reason = match self.said() {
+            Some(refusal) if !refusal.message.is_empty() => {
+                format!("{}: {}", self.status, cut(refusal.message))
+            }
             _ => self.status.to_string(),
         };
-        ConnectError::RegistryRefused { url: self.url.to_string(), reason }
+        ConnectError::RegistryRefused { url: self.url.clone(), reason }
     }
 }
 

@@ -19,7 +19,7 @@ const RETRY_MIN: Duration = Duration::from_millis(100);
 /// The longest that it takes.
 const RETRY_MAX: Duration = Duration::from_secs(5);
 
-/// How long something has to work until it counts as working.
+/// How long something has to work until it counts as working: longer than a schema registry is asked in vain.
 const WORKED: Duration = Duration::from_secs(30);
 
 /// A producer that is fenced twice in this time has a rival.

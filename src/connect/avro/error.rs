@@ -3,7 +3,9 @@
 use arrow::datatypes::DataType;
 use arrow::error::ArrowError;
 
-use super::schema::{DEPTH_MAX, TYPES_MAX};
+use super::schema::{DEPTH_MAX, SCHEMA_BYTES_MAX, TYPES_MAX};
+use super::size::{MEMORY_MAX, TEXT_BYTES_MAX, TEXT_TIMES_MAX};
+use crate::connect::error::cut;
 use crate::connect::registry::NoSchema;
 
 /// Why a message cannot be read.
@@ -38,8 +40,20 @@ pub(in crate::connect) enum AvroError {
     #[error("the record cannot be read: {0}")]
     Body(String),
     /// A value is not one of its column.
-    #[error(transparent)]
-    Value(#[from] ArrowError),
+    #[error("{0}")]
+    Value(String),
+    /// Much may become of it.
+    #[error("{bytes} bytes of its schema may take more than {MEMORY_MAX} of memory")]
+    Memory {
+        /// How long it is.
+        bytes: usize,
+    },
+}
+
+impl From<ArrowError> for AvroError {
+    fn from(error: ArrowError) -> Self {
+        AvroError::Value(cut(error.to_string()))
+    }
 }
 
 /// Why a schema is none to read rows by.
@@ -63,6 +77,14 @@ pub(in crate::connect) enum SchemaError {
     /// There are too many types in it.
     #[error("it has more than {TYPES_MAX} types, each counted wherever it is used")]
     Large,
+    /// It is too long.
+    #[error("it has more than {SCHEMA_BYTES_MAX} bytes, each type counted wherever it is used")]
+    Long,
+    /// Much text becomes of little.
+    #[error(
+        "texts may take more than {TEXT_TIMES_MAX} times what they are read from, or {TEXT_BYTES_MAX} bytes of names"
+    )]
+    Wordy,
     /// Types are in types too often.
     #[error("types are nested more than {DEPTH_MAX} deep")]
     Deep,

@@ -3,7 +3,7 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions, new_null_array};
-use arrow::datatypes::{Field, SchemaRef};
+use arrow::datatypes::{DataType, Field, SchemaRef};
 use arrow_avro::reader::{Decoder, ReaderBuilder};
 use arrow_avro::schema::{AvroSchema, Fingerprint, FingerprintAlgorithm, SchemaStore};
 use serde_json::Value;
@@ -11,6 +11,8 @@ use serde_json::Value;
 use super::convert::{convert, fits};
 use super::error::{AvroError, SchemaError};
 use super::schema::plain;
+use super::size::{Cost, MEMORY_MAX};
+use crate::connect::error::cut;
 use crate::connect::registry::Definition;
 
 /// The bytes before a record: a zero byte, and the id of its schema.
@@ -25,6 +27,10 @@ pub(super) struct Layout {
     columns: SchemaRef,
     /// Where each of these is in a record, if it is there.
     places: Vec<Option<usize>>,
+    /// How much memory records take.
+    memory: Cost,
+    /// How long the schema is.
+    pub bytes: usize,
 }
 
 /// The id of the schema of the message `payload`.
@@ -38,17 +44,26 @@ pub(super) fn schema_id(payload: &[u8]) -> Result<u32, AvroError> {
 impl Layout {
     /// Of records of the schema `definition`, which messages call `id`, for a table with `columns`.
     pub fn new(id: u32, definition: &Definition, columns: &SchemaRef) -> Result<Self, SchemaError> {
-        let plain = plain(definition)?;
+        let (plain, size) = plain(definition)?;
         let mut schemas = SchemaStore::new_with_type(FingerprintAlgorithm::Id);
-        let set = schemas.set(Fingerprint::Id(id), AvroSchema::new(plain.to_string()));
-        set.map_err(|error| SchemaError::Library(error.to_string()))?;
+        let text = plain.to_string();
+        let bytes = text.len();
+        let set = schemas.set(Fingerprint::Id(id), AvroSchema::new(text));
+        set.map_err(|error| SchemaError::Library(cut(error.to_string())))?;
         let fields = guarded(|| Ok(decoder(&schemas, 1)?.schema())).map_err(|error| match error {
             AvroError::Body(reason) => SchemaError::Library(reason),
             other => SchemaError::Library(other.to_string()),
         })?;
-        let places =
+        let places: Vec<Option<usize>> =
             columns.fields().iter().map(|column| place(column, &fields, &plain)).collect::<Result<_, _>>()?;
-        Ok(Layout { schemas, fields, columns: columns.clone(), places })
+        let is_text = |place: &usize| {
+            let of = fields.field(*place).data_type();
+            of.is_nested() || matches!(of, DataType::Dictionary(..))
+        };
+        if size.is_wordy() && places.iter().flatten().any(is_text) {
+            return Err(SchemaError::Wordy);
+        }
+        Ok(Layout { schemas, fields, columns: columns.clone(), places, memory: size.memory, bytes })
     }
 
     /// The rows that the messages `payloads` are.
@@ -57,6 +72,10 @@ impl Layout {
     ///
     /// Where one of them is none.
     pub fn rows(&self, payloads: &[&[u8]]) -> Result<RecordBatch, AvroError> {
+        let memory = payloads.iter().map(|payload| self.memory.of(payload.len()));
+        if memory.fold(0, usize::saturating_add) > MEMORY_MAX {
+            return Err(AvroError::Memory { bytes: payloads.iter().map(|payload| payload.len()).sum() });
+        }
         guarded(|| {
             let mut decoder = decoder(&self.schemas, payloads.len())?;
             for payload in payloads {
@@ -93,7 +112,7 @@ fn place(column: &Field, fields: &SchemaRef, plain: &Value) -> Result<Option<usi
         Some((place, field)) if fits(field, column.data_type()) => Ok(Some(place)),
         Some((place, _)) => Err(SchemaError::Type {
             name: column.name().clone(),
-            from: plain["fields"][place]["type"].to_string(),
+            from: cut(plain["fields"][place]["type"].to_string()),
             to: column.data_type().clone(),
         }),
     }
@@ -102,7 +121,7 @@ fn place(column: &Field, fields: &SchemaRef, plain: &Value) -> Result<Option<usi
 /// A decoder of as many as `rows`. One that failed over a message is of no use any more, so that each batch has its own.
 fn decoder(schemas: &SchemaStore, rows: usize) -> Result<Decoder, AvroError> {
     let builder = ReaderBuilder::new().with_batch_size(rows + 1).with_writer_schema_store(schemas.clone());
-    builder.build_decoder().map_err(|error| AvroError::Body(error.to_string()))
+    builder.build_decoder().map_err(|error| AvroError::Body(cut(error.to_string())))
 }
 
 /// Takes the one record that `payload` is.
@@ -125,7 +144,7 @@ fn decode(decoder: &mut Decoder, payload: &[u8]) -> Result<(), AvroError> {
 }
 
 fn body(error: arrow_avro::errors::AvroError) -> AvroError {
-    AvroError::Body(error.to_string())
+    AvroError::Body(cut(error.to_string()))
 }
 
 /// Runs `f`; where the library panics over what anybody may have sent, that is an error as any other.

@@ -6,24 +6,29 @@ use std::collections::{HashMap, HashSet};
 use serde_json::{Map, Value, json};
 
 use super::error::SchemaError;
+use super::size::Size;
+use crate::connect::error::cut;
 use crate::connect::registry::Definition;
 
 /// The most types of a schema, each counted wherever it is used.
-pub(super) const TYPES_MAX: usize = 10_000;
+pub(super) const TYPES_MAX: usize = 1_000;
+
+/// The most bytes of a schema, made plain, each type counted wherever it is used.
+pub(super) const SCHEMA_BYTES_MAX: usize = 1 << 20;
 
 /// How deep types may be nested.
 pub(super) const DEPTH_MAX: usize = 64;
 
 const PRIMITIVES: [&str; 8] = ["null", "boolean", "int", "long", "float", "double", "bytes", "string"];
 
-/// `definition` as one schema of a record that needs no other.
-pub(super) fn plain(definition: &Definition) -> Result<Value, SchemaError> {
+/// `definition` as one schema of a record that needs no other, and the size of records.
+pub(super) fn plain(definition: &Definition) -> Result<(Value, Size), SchemaError> {
     let (known, open, defined) = Default::default();
     let mut plainer = Plainer { named: &definition.named, known, open, defined };
     let plain = plainer.plain(&definition.schema, "", 0)?;
     match plain.schema["type"] == "record" {
-        true => Ok(plain.schema),
-        false => Err(SchemaError::NoRecord(definition.schema.to_string())),
+        true => Ok((plain.schema, plain.size)),
+        false => Err(SchemaError::NoRecord(cut(definition.schema.to_string()))),
     }
 }
 
@@ -33,8 +38,9 @@ struct Plain {
     schema: Value,
     types: usize,
     depth: usize,
-    /// Whether a value may take no bytes.
-    is_empty: bool,
+    bytes: usize,
+    /// How large its values are.
+    size: Size,
 }
 
 struct Plainer<'a> {
@@ -57,25 +63,26 @@ impl Plainer<'_> {
             Value::String(name) => self.used(name, namespace, depth),
             Value::Array(branches) => self.union(branches, namespace, depth),
             Value::Object(object) => self.object(object, namespace, depth),
-            other => Err(SchemaError::NoSchema(other.to_string())),
+            other => Err(no_schema(other.to_string())),
         }?;
         // A type that is used again is not read again: how deep and large it is, is known from before.
-        match (plain.types > TYPES_MAX, plain.depth > DEPTH_MAX) {
-            (true, _) => Err(SchemaError::Large),
-            (_, true) => Err(SchemaError::Deep),
+        match &plain {
+            plain if plain.types > TYPES_MAX => Err(SchemaError::Large),
+            plain if plain.depth > DEPTH_MAX => Err(SchemaError::Deep),
+            plain if plain.bytes > SCHEMA_BYTES_MAX => Err(SchemaError::Long),
             _ => Ok(plain),
         }
     }
 
     fn used(&mut self, name: &str, namespace: &str, depth: usize) -> Result<Plain, SchemaError> {
         if PRIMITIVES.contains(&name) {
-            return Ok(leaf(json!(name), name == "null"));
+            return Ok(leaf(json!(name)));
         }
         let full = full_name(name, namespace);
         // A name without a namespace may be that of a type that has none.
         for candidate in [full.as_str(), name] {
             if self.open.contains(candidate) {
-                return Err(SchemaError::Recursive(candidate.to_owned()));
+                return Err(SchemaError::Recursive(cut(candidate.to_owned())));
             }
             if let Some(known) = self.known.get(candidate) {
                 return Ok(known.clone());
@@ -88,7 +95,7 @@ impl Plainer<'_> {
                 return used;
             }
         }
-        Err(SchemaError::Undefined(full))
+        Err(SchemaError::Undefined(cut(full)))
     }
 
     /// A type that another schema defines, which knows nothing of this one.
@@ -106,7 +113,8 @@ impl Plainer<'_> {
             all.push(self.plain(branch, namespace, depth + 1)?);
         }
         let schemas = all.iter().map(|branch| branch.schema.clone()).collect();
-        Ok(around(Value::Array(schemas), &all, false))
+        let size = Size::union(all.iter().map(|branch| &branch.size));
+        Ok(around(Value::Array(schemas), &all, size))
     }
 
     fn object(
@@ -115,7 +123,7 @@ impl Plainer<'_> {
         namespace: &str,
         depth: usize,
     ) -> Result<Plain, SchemaError> {
-        let no_schema = || SchemaError::NoSchema(Value::Object(object.clone()).to_string());
+        let no_schema = || no_schema(Value::Object(object.clone()).to_string());
         let kind = match object.get("type") {
             Some(Value::String(kind)) => kind.as_str(),
             Some(inner) => return self.plain(inner, namespace, depth + 1),
@@ -126,16 +134,18 @@ impl Plainer<'_> {
             "record" | "error" | "enum" | "fixed" => self.define(kind, object, namespace, depth),
             "array" => {
                 let items = self.plain(inner("items")?, namespace, depth + 1)?;
-                match items.is_empty {
-                    true => Err(SchemaError::Empty(inner("items")?.to_string())),
-                    false => Ok(around(json!({"type": "array", "items": items.schema}), &[items], false)),
+                if items.size.least == 0 {
+                    return Err(SchemaError::Empty(cut(inner("items")?.to_string())));
                 }
+                let size = Size::array(&items.size);
+                Ok(around(json!({"type": "array", "items": items.schema}), &[items], size))
             }
             "map" => {
                 let values = self.plain(inner("values")?, namespace, depth + 1)?;
-                Ok(around(json!({"type": "map", "values": values.schema}), &[values], false))
+                let size = Size::map(&values.size);
+                Ok(around(json!({"type": "map", "values": values.schema}), &[values], size))
             }
-            name if PRIMITIVES.contains(&name) => Ok(leaf(annotated(name, object), name == "null")),
+            name if PRIMITIVES.contains(&name) => Ok(leaf(annotated(name, object))),
             name => self.used(name, namespace, depth),
         }
     }
@@ -148,10 +158,10 @@ impl Plainer<'_> {
         namespace: &str,
         depth: usize,
     ) -> Result<Plain, SchemaError> {
-        let no_schema = || SchemaError::NoSchema(Value::Object(object.clone()).to_string());
+        let no_schema = || no_schema(Value::Object(object.clone()).to_string());
         let full = full_name_of(object, namespace).ok_or_else(no_schema)?;
         if !self.open.insert(full.clone()) {
-            return Err(SchemaError::Recursive(full));
+            return Err(SchemaError::Recursive(cut(full)));
         }
         // A name that needs no namespace, which is looked up in different ways.
         let own = format!("t{}", self.defined);
@@ -159,7 +169,7 @@ impl Plainer<'_> {
         let plain = match kind {
             "enum" => {
                 let symbols = object.get("symbols").ok_or_else(no_schema)?;
-                leaf(json!({"type": "enum", "name": own, "symbols": symbols}), false)
+                leaf(json!({"type": "enum", "name": own, "symbols": symbols}))
             }
             "fixed" => {
                 let size = object.get("size").and_then(Value::as_u64).ok_or_else(no_schema)?;
@@ -168,7 +178,7 @@ impl Plainer<'_> {
                     fixed = json!({"type": "fixed"});
                 }
                 (fixed["name"], fixed["size"]) = (json!(own), json!(size));
-                leaf(fixed, size == 0)
+                leaf(fixed)
             }
             _ => {
                 let namespace = full.rsplit_once('.').map_or("", |(namespace, _)| namespace);
@@ -187,28 +197,36 @@ impl Plainer<'_> {
         namespace: &str,
         depth: usize,
     ) -> Result<Plain, SchemaError> {
-        let no_schema = || SchemaError::NoSchema(Value::Object(object.clone()).to_string());
-        let (mut all, mut fields) = (vec![], vec![]);
+        let no_schema = || no_schema(Value::Object(object.clone()).to_string());
+        let (mut all, mut fields, mut names) = (vec![], vec![], vec![]);
         for field in object.get("fields").and_then(Value::as_array).ok_or_else(no_schema)? {
             let name = field["name"].as_str().ok_or_else(no_schema)?;
             let plain = self.plain(&field["type"], namespace, depth + 1)?;
             fields.push(json!({"name": name, "type": plain.schema}));
             all.push(plain);
+            names.push(name);
         }
-        let is_empty = all.iter().all(|field| field.is_empty);
-        Ok(around(json!({"type": "record", "name": own, "fields": fields}), &all, is_empty))
+        let size = Size::record(names.into_iter().zip(all.iter().map(|field| &field.size)));
+        Ok(around(json!({"type": "record", "name": own, "fields": fields}), &all, size))
     }
 }
 
-fn leaf(schema: Value, is_empty: bool) -> Plain {
-    Plain { schema, types: 1, depth: 1, is_empty }
+fn no_schema(what: String) -> SchemaError {
+    SchemaError::NoSchema(cut(what))
+}
+
+fn leaf(schema: Value) -> Plain {
+    let (bytes, size) = (schema.to_string().len(), Size::leaf(&schema));
+    Plain { schema, types: 1, depth: 1, bytes, size }
 }
 
 /// A type made of `parts`.
-fn around(schema: Value, parts: &[Plain], is_empty: bool) -> Plain {
-    let types = parts.iter().fold(1, |sum: usize, part| sum.saturating_add(part.types));
+fn around(schema: Value, parts: &[Plain], size: Size) -> Plain {
+    let sum = |of: fn(&Plain) -> usize| parts.iter().map(of).fold(0, usize::saturating_add);
     let depth = 1 + parts.iter().map(|part| part.depth).max().unwrap_or(0);
-    Plain { schema, types, depth, is_empty }
+    // What is used again is only named here, and is read as often as it is used.
+    let bytes = schema.to_string().len().max(sum(|part| part.bytes));
+    Plain { schema, types: sum(|part| part.types).saturating_add(1), depth, bytes, size }
 }
 
 /// The type `name` with what `object` says of its values.

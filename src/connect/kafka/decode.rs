@@ -12,6 +12,7 @@ use tokio::runtime::Handle;
 use super::source::Fetched;
 use crate::connect::ConnectError;
 use crate::connect::avro::AvroReader;
+use crate::connect::registry::Waiting;
 use crate::connect::supervisor::Stop;
 use crate::engine::{DefinedSource, Incoming};
 use crate::sql::connector::Format;
@@ -74,7 +75,8 @@ impl Decoding {
         })
     }
 
-    /// The rows of `messages`. What cannot be read becomes a row of `ingest_errors`.
+    /// The rows of `messages`. What cannot be read becomes a row of `ingest_errors`. While something else has to answer
+    /// first, `waiting` is told so.
     ///
     /// # Errors
     ///
@@ -84,6 +86,7 @@ impl Decoding {
         topic: &str,
         partition: i32,
         messages: &[Fetched],
+        waiting: Waiting<'_>,
     ) -> Result<Vec<Incoming>, ConnectError> {
         let mut decoder = decoder();
         let mut rows = vec![];
@@ -103,7 +106,7 @@ impl Decoding {
             Decoding::Rows { relation, event_time, form } => {
                 let there: Vec<&Fetched> =
                     messages.iter().filter(|message| !message.payload.is_empty()).collect();
-                let read = form.rows(&there, |message, reason| {
+                let read = form.rows(&there, waiting, |message, reason| {
                     let origin = origin(topic, partition, message.offset);
                     decoder.reject(&origin, "message", reason, &message.payload);
                 })?;
@@ -124,13 +127,14 @@ impl RowForm {
     fn rows(
         &self,
         messages: &[&Fetched],
+        waiting: Waiting<'_>,
         mut refuse: impl FnMut(&Fetched, &str),
     ) -> Result<Vec<RecordBatch>, ConnectError> {
         match self {
             RowForm::Json(schema) => Ok(objects(schema, messages, refuse)),
             RowForm::Avro(reader) => {
                 let payloads: Vec<&[u8]> = messages.iter().map(|message| &message.payload[..]).collect();
-                reader.rows(&payloads, |place, error| refuse(messages[place], &error.to_string()))
+                reader.rows(&payloads, waiting, |place, error| refuse(messages[place], &error.to_string()))
             }
         }
     }
@@ -226,7 +230,7 @@ mod tests {
             };
             format!("{} {:?} {}", incoming.relation, incoming.latest_ns, lines.join(" "))
         };
-        decoding.rows("t", 3, &messages).unwrap().into_iter().map(shown).collect()
+        decoding.rows("t", 3, &messages, &|| Ok(())).unwrap().into_iter().map(shown).collect()
     }
 
     #[test]

@@ -249,7 +249,7 @@ impl Reader {
         let Some(last) = messages.last() else { return Ok(()) };
         let through = last.offset + 1;
         let bytes = messages.iter().map(|message| message.payload.len() as u64).sum();
-        let rows = self.decoding.rows(&self.topic, partition, &messages)?;
+        let rows = self.decoding.rows(&self.topic, partition, &messages, &|| self.waits())?;
         self.send(partition, through, rows, messages.len() as u64, bytes)
     }
 
@@ -365,6 +365,12 @@ impl Reader {
             .partitions
             .entry(partition)
             .and_modify(|state| (state.is_at_end, state.moved) = (is_at_end, Instant::now()));
+    }
+
+    /// Something else is waited for: rows are to come all the same, and that none do is no fault of the partitions.
+    fn waits(&self) -> Result<(), ConnectError> {
+        self.state().partitions.values_mut().for_each(|partition| partition.moved = Instant::now());
+        self.hold(|_| true)
     }
 
     /// Has the stream clock wait for partitions that `is_behind`: they are not idle.

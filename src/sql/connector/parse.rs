@@ -55,6 +55,11 @@ pub(in crate::sql) fn create_source(words: &mut Words) -> Result<CreateSource, S
         }
         (None, false) => None,
     };
+    let with_default = table.as_ref().and_then(|table| table.columns.iter().find(|c| c.default.is_some()));
+    if let Some(column) = with_default.filter(|_| format == Format::Avro) {
+        let reason = format!("column \"{}\": FORMAT AVRO takes no DEFAULT", column.name);
+        return Err(SqlError::Syntax(reason));
+    }
     if let Some(column) = options.get("event_time") {
         let is_there = table.as_ref().is_some_and(|table| table.columns.iter().any(|c| c.name == column));
         if !is_there {

@@ -61,6 +61,10 @@ fn options_are_checked_by_name() {
             "FORMAT AVRO needs the option schema.registry.url",
         ),
         (
+            "CREATE SOURCE s (a int NOT NULL DEFAULT 1) FROM KAFKA (brokers = 'a:1', topic = 't', schema.registry.url = 'http://r') FORMAT AVRO",
+            "column \"a\": FORMAT AVRO takes no DEFAULT",
+        ),
+        (
             "CREATE SOURCE s (a int) FROM KAFKA (brokers = 'a:1', topic = 't', schema.registry.url = 'http://r') FORMAT JSON",
             "option schema.registry.url = \"http://r\": it is for FORMAT AVRO",
         ),

@@ -1,6 +1,7 @@
 //! Avro with a schema registry.
 
 use std::path::Path;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde_json::{Value, json};
 
@@ -27,6 +28,18 @@ fn clicks(registry: &Registry) -> (u32, u32) {
     let second =
         registry.register("clicks-value", schema(json!([page, id, {"name": "more", "type": "int"}, at])));
     (first, second)
+}
+
+/// The time in three seconds, in milliseconds, as Avro writes it.
+fn soon() -> Vec<u8> {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("a time");
+    let (mut rest, mut bytes) = (2 * (now.as_millis() as u64 + 3_000), vec![]);
+    while rest >= 0x80 {
+        bytes.push(rest as u8 | 0x80);
+        rest >>= 7;
+    }
+    bytes.push(rest as u8);
+    bytes
 }
 
 /// 2026-01-01T00:00:00Z in milliseconds, as Avro writes it.
@@ -117,6 +130,9 @@ fn a_registry_that_does_not_answer_loses_no_message() {
     registry.behave(Manner::Other);
     topic::write(&client, "unregistered", &[(0, message(98, b"\x02"))]);
     eventually(state, |state| state.contains("failed") && state.contains("404 Not Found"));
+    registry.behave(Manner::Proxy);
+    run(&server, "ALTER SOURCE s RESUME");
+    eventually(state, |state| state.contains("failed") && state.contains("403 Forbidden"));
     registry.behave(Manner::Well);
     run(&server, "ALTER SOURCE s RESUME");
     wait_for(&server, "SELECT source FROM ingest_errors", &["{\"source\":\"kafka unregistered/0:4\"}"]);
@@ -128,6 +144,83 @@ fn a_registry_that_does_not_answer_loses_no_message() {
     eventually(state, |state| {
         state.contains("failed") && state.contains("who are you") && !state.contains("guess")
     });
+}
+
+#[test]
+fn the_clock_waits_for_a_registry_that_says_nothing() {
+    let Some(broker) = Broker::shared() else { return };
+    let (client, registry) = (broker.client(), Registry::start());
+    let (first, second) = clicks(&registry);
+    broker.create_topic("stalled", 2);
+    let folder = tempfile::tempdir().expect("a folder");
+    let server =
+        Server::start(&["--clock-idle", "5s", "--clock-follows-wall", "true", "--engine-horizon", "none"]);
+    let at = soon();
+    let old = message(first, &[&[2], &at[..]].concat());
+    let new = message(second, &[&[0, 4, 0], &at[..]].concat());
+    registry.behave(Manner::Stalled(second));
+    topic::write(&client, "stalled", &[(0, old.clone()), (1, new)]);
+    run(&server, &source("s", &broker.address(), "stalled", &registry.options()));
+    run(
+        &server,
+        "CREATE MATERIALIZED VIEW windows AS \
+         SELECT window_end, count(*) AS n FROM TUMBLE(s, at, INTERVAL '5 seconds') GROUP BY window_end",
+    );
+    let path = folder.path().join("windows");
+    run(
+        &server,
+        &format!(
+            "CREATE SINK windows FROM windows INTO FILE (path = '{}') EMIT ON WINDOW CLOSE",
+            path.display()
+        ),
+    );
+    // Longer than the clock waits for what is idle, and until the wall clock shows the end of the window.
+    std::thread::sleep(Duration::from_secs(9));
+    registry.behave(Manner::Well);
+    wait_for(&server, "SELECT n FROM windows", &["{\"n\":2}"]);
+    let told = || std::fs::read_to_string(&path).unwrap_or_default();
+    let with_state = || (told(), rows(&server, "SELECT * FROM sink_stats"));
+    eventually(with_state, |(told, _)| told.contains("\"n\":2"));
+    assert_eq!(told().lines().count(), 1, "the window is told once: {}", told());
+    assert!(registry.asked(&format!("/schemas/ids/{second}")) > 1);
+    // It says nothing for longer: the source begins anew, and says why.
+    let third = registry.register("more", schema(json!([{"name": "id", "type": "long"}])));
+    registry.behave(Manner::Stalled(third));
+    topic::write(&client, "stalled", &[(0, message(third, b"\x06")), (1, old)]);
+    let state = || rows(&server, "SELECT state, error FROM source_stats").join("");
+    eventually(state, |state| state.contains("retrying") && state.contains("cannot ask the schema registry"));
+    registry.behave(Manner::Well);
+    wait_for(&server, "SELECT count(*) AS n FROM s", &["{\"n\":4}"]);
+    assert!(rows(&server, "SELECT * FROM ingest_errors").is_empty());
+}
+
+#[test]
+fn a_schema_may_follow_the_messages() {
+    let Some(broker) = Broker::shared() else { return };
+    let (client, registry) = (broker.client(), Registry::start());
+    let (first, _) = clicks(&registry);
+    broker.create_topic("early", 1);
+    let old = |id: u8| (0, message(first, &[&[2 * id], BEGIN].concat()));
+    topic::write(&client, "early", &[old(1)]);
+    let server = Server::start_with(&[], &[("REGISTRY_URLS", &format!("{0}, {0}/", registry.url()))]);
+    let server = server.expect("a server");
+    let options = registry.options().replace(&registry.url(), "${REGISTRY_URLS}");
+    run(&server, &source("s", &broker.address(), "early", &options));
+    wait_for(&server, "SELECT id FROM s", &["{\"id\":1}"]);
+    let path = "/schemas/ids/3";
+    topic::write(&client, "early", &[(0, message(3, b"\x04")), old(3), (0, message(77, b"\x04"))]);
+    eventually(|| registry.asked(path), |asked| *asked > 0);
+    let third = registry.register("more", schema(json!([{"name": "id", "type": "long"}])));
+    assert_eq!(third, 3);
+    wait_for(&server, "SELECT id FROM s", &["{\"id\":1}", "{\"id\":2}", "{\"id\":3}"]);
+    wait_for(&server, "SELECT source FROM ingest_errors", &["{\"source\":\"kafka early/0:3\"}"]);
+    // What an environment variable holds is not shown.
+    registry.behave(Manner::Proxy);
+    topic::write(&client, "early", &[(0, message(78, b"\x04"))]);
+    let state = || rows(&server, "SELECT state, error FROM source_stats").join("");
+    let is_told = |state: &String| state.contains("403") && state.contains("${REGISTRY_URLS}");
+    eventually(state, is_told);
+    assert!(!state().contains("127.0.0.1"), "{}", state());
 }
 
 /// Where Confluent's client is.

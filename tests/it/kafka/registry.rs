@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use serde_json::{Value, json};
 
@@ -22,6 +23,10 @@ pub enum Manner {
     Busy,
     /// It is something else at the same address.
     Other,
+    /// It is something else, which says with a long page that it is forbidden.
+    Proxy,
+    /// It says nothing about the schema of this number, as long as it is like this.
+    Stalled(u32),
 }
 
 /// A registry, on a thread of its own.
@@ -108,13 +113,20 @@ impl Registry {
             let mut parts = line.split_whitespace();
             let (method, path) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
             let path = path.split('?').next().unwrap_or_default();
-            let manner = self.state().manner;
+            let mut manner = self.state().manner;
+            while matches!(manner, Manner::Stalled(id) if path == format!("/schemas/ids/{id}")) {
+                std::thread::sleep(Duration::from_millis(50));
+                manner = self.state().manner;
+            }
             let (status, answer) = match manner {
                 Manner::Away => return,
                 Manner::Busy => (503, json!("busy")),
                 Manner::Other => (404, json!("nothing here")),
-                Manner::Well if !is_allowed => (401, json!({"error_code": 401, "message": "who are you"})),
-                Manner::Well => self.answer(method, path, &body),
+                Manner::Proxy => (403, json!("no".repeat(1 << 20))),
+                Manner::Well | Manner::Stalled(_) if !is_allowed => {
+                    (401, json!({"error_code": 401, "message": "who are you"}))
+                }
+                Manner::Well | Manner::Stalled(_) => self.answer(method, path, &body),
             };
             let text = answer.to_string();
             let head = format!(
