@@ -267,6 +267,7 @@ impl Database {
         let horizon_ms = view.horizon_ms.or(self.horizon_ms);
         let lowered = self.session.compile(&view.query, &catalog, horizon_ms).await?;
         let schema = renamed(&lowered.schema, &view.columns)?;
+        let before = self.engine.views().get(&view.name).cloned();
         self.replace(&view.name, exists)?;
         let maintained = View {
             plan: Arc::new(lowered.plan),
@@ -276,7 +277,13 @@ impl Database {
             horizon_ms,
             model: view.model,
         };
-        self.engine.create_view(&view.name, maintained).map_err(engine_error)?;
+        if let Err(error) = self.engine.create_view(&view.name, maintained) {
+            // What it was to take the place of stays: a restart would have it too.
+            before
+                .map_or(Ok(()), |before| self.engine.create_view(&view.name, before))
+                .map_err(engine_error)?;
+            return Err(engine_error(error));
+        }
         Ok(Answer::Done(tag))
     }
 

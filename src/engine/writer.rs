@@ -7,6 +7,7 @@ use arrow::datatypes::{Field, Schema, SchemaRef};
 
 use super::{Answer, Database, Limits, TABLES_MAX};
 use crate::delta::keys::Keys;
+use crate::delta::row_store::bytes_of;
 use crate::delta::updates::{Run, Tick};
 use crate::sql::catalog::{Catalog, Kind, recast};
 use crate::sql::error::{SqlError, WriteError};
@@ -194,7 +195,12 @@ impl Database {
         let Some(query) = create.query.as_ref().filter(|_| !self.catalog().contains_key(&create.name)) else {
             return Ok(None);
         };
+        self.check_new(create)?;
         let (schema, mut rows) = self.reader().query(parse_query(query)?).await?;
+        let (bytes, bytes_max) = (rows.iter().map(bytes_of).sum(), self.engine.stored_bytes_max);
+        if !create.is_append_only && bytes > bytes_max {
+            return Err(WriteError::Full { table: create.name.clone(), bytes, bytes_max }.into());
+        }
         super::database::renamed(&schema, &[])?;
         let schema = TableDefinition::of_columns(&schema).schema;
         rows.push(RecordBatch::new_empty(schema.clone()));

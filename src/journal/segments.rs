@@ -5,6 +5,9 @@ use super::frame::{self, HEADER_BYTES};
 use super::{JournalError, Options, RECORD_BYTES_MAX, Record, Sequence};
 use crate::fault;
 
+/// Bytes for which there may be no room though there is for others.
+const LARGE_BYTES: u64 = 16 << 20;
+
 /// Bytes that find room in a full journal, once.
 const FIRST_BYTES_MAX: u64 = 4096;
 
@@ -104,8 +107,10 @@ impl Journal {
         }
         let bytes = buffer.len() as u64;
         // Full, it stays so until it is shorter, though something small might fit: what is refused is to be clear.
-        self.is_full |= self.bytes + bytes > self.options.bytes_max;
-        if self.is_full && !(self.is_unused && bytes <= FIRST_BYTES_MAX) {
+        // Only what is large is refused alone.
+        let is_over = self.bytes + bytes > self.options.bytes_max;
+        self.is_full |= is_over && bytes <= LARGE_BYTES;
+        if (is_over || self.is_full) && !(self.is_unused && bytes <= FIRST_BYTES_MAX) {
             return Err(JournalError::Full { bytes: self.bytes, bytes_max: self.options.bytes_max });
         }
         let mut last = match self.last.take().filter(|l| l.length < self.options.segment_bytes_max) {

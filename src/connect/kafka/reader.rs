@@ -19,7 +19,7 @@ use super::{TIMEOUT, position_of};
 use crate::connect::ConnectError;
 use crate::connect::error::kafka;
 use crate::connect::supervisor::{HOLD_MAX, Stop};
-use crate::engine::{DefinedSource, Incoming, IntakeError, Live, Position, Source};
+use crate::engine::{Condition, DefinedSource, Incoming, IntakeError, Live, Position, Source};
 use crate::fault;
 
 /// What was handed over and may not be durable yet, at most.
@@ -159,7 +159,10 @@ impl Reader {
     fn begun(&self) -> Result<(), ConnectError> {
         // To ask for the ends of others may have taken so long that the first count as idle.
         self.hold(|_| true)?;
-        Ok(self.handle.block_on(self.live.sender_of(&self.source).leave())?)
+        self.handle.block_on(self.live.sender_of(&self.source).leave())?;
+        // A group may take its time until it says which partitions are whose.
+        self.source.switch.activity.tell(Condition::Running);
+        Ok(())
     }
 
     fn begin_one(&self, consumer: &BaseConsumer<Self>, partition: i32) -> Result<i64, ConnectError> {

@@ -63,7 +63,6 @@ pub(in crate::connect) fn run(
     let mut fetcher =
         Fetcher { consumer, asker, is_grouped: group.is_some(), assigned: vec![], fetched: vec![], bytes: 0 };
     fetcher.begin(options)?;
-    source.switch.activity.tell(Condition::Running);
     fetcher.read(source, options, stop)
 }
 

@@ -5,6 +5,7 @@ use tokio::sync::oneshot;
 
 use super::record::Event;
 use super::{Answer, Owner};
+use crate::delta::updates::Tick;
 use crate::engine::EngineError;
 use crate::sql::error::SqlError;
 use crate::sql::statement::Statement;
@@ -17,6 +18,7 @@ impl Owner {
         reply: oneshot::Sender<Result<Answer, SqlError>>,
     ) -> Result<(), EngineError> {
         let noted = self.note_statement(&statement).await;
+        let before = self.database.engine.closed();
         let answer = match (noted, &statement) {
             (Err(error), _) => {
                 let _ = reply.send(Err(error));
@@ -26,7 +28,8 @@ impl Owner {
             (Ok(_), _) => self.database.execute(statement.clone()).await,
         };
         if answer.is_err() {
-            self.note_failed(&statement)?;
+            let closed = self.database.engine.closed();
+            self.note_failed(&statement, (closed > before).then_some(closed))?;
         }
         let _ = reply.send(answer);
         Ok(())
@@ -62,12 +65,13 @@ impl Owner {
         Ok(rows)
     }
 
-    /// Notes that the statement failed that was last noted as about to be carried out, if it defines something. Where
-    /// that is not durable, nothing is from here on: a restart would carry it out.
-    fn note_failed(&mut self, statement: &Statement) -> Result<(), EngineError> {
+    /// Notes that the statement failed that was last noted as about to be carried out, if it defines something, and up to
+    /// where it `closed` ticks all the same. Where that is not durable, nothing is from here on: a restart would carry it
+    /// out.
+    fn note_failed(&mut self, statement: &Statement, closed: Option<Tick>) -> Result<(), EngineError> {
         match (&mut self.journal, statement.definition()) {
             (Some(journal), Some(_)) => {
-                let noted = journal.commit(&[Event::Failed]).map(drop);
+                let noted = journal.commit(&[Event::Failed { closed }]).map(drop);
                 noted.map_err(|error| EngineError::NotDurable(error.to_string()))
             }
             _ => Ok(()),

@@ -61,7 +61,7 @@ impl<'a> Player<'a> {
 
     pub async fn play(&mut self, event: Event) -> Result<(), RecoveryError> {
         match &event {
-            Event::Failed => self.defined = None,
+            Event::Failed { .. } => self.defined = None,
             Event::Filled { .. } => {}
             _ => self.define().await?,
         }
@@ -94,7 +94,7 @@ impl<'a> Player<'a> {
             Event::Filled { rows } => {
                 self.defined.iter_mut().for_each(|(_, filled)| *filled = Some(rows.clone()))
             }
-            Event::Failed => {}
+            Event::Failed { closed } => self.close_through(closed)?,
             Event::Delivered { sink, tick } => {
                 if let Some(sink) = self.database.engine.connectors().sink(sink) {
                     sink.outbox.delivered(tick);
@@ -139,6 +139,14 @@ impl<'a> Player<'a> {
             }
         }
         Ok(())
+    }
+
+    /// Closes the ticks up to `closed` that a statement closed which failed: the open one, and nothing comes in the others.
+    fn close_through(&mut self, closed: Option<Tick>) -> Result<(), EngineError> {
+        let Some(closed) = closed else { return Ok(()) };
+        let engine = &mut self.database.engine;
+        let first = engine.close(engine.next_tick(0))?;
+        if first < closed { engine.close(closed).map(drop) } else { Ok(()) }
     }
 
     fn close_idle(&mut self) -> Result<(), EngineError> {
@@ -199,13 +207,16 @@ impl<'a> Player<'a> {
     /// stays open, and the rows that it is to hold are given back.
     pub async fn finish(mut self, committer: &Committer) -> Result<(u64, Vec<Incoming>), RecoveryError> {
         // Nobody was told what became of the last statement, if it is the last event.
+        let (mut last, before) = (vec![], self.database.engine.closed());
         if let Err(error) = self.define().await {
-            committer.append_and_wait(vec![Event::Failed.record()?])?;
+            let closed = self.database.engine.closed();
+            last.push(Event::Failed { closed: (closed > before).then_some(closed) }.record()?);
             tracing::warn!(%error, "the last statement, which nobody was told of, is not carried out");
         }
         self.close_idle()?;
         let tick = self.database.engine.next_tick(0);
-        let Ok(closed) = committer.append_and_wait(vec![Event::Closed { tick }.record()?]) else {
+        last.push(Event::Closed { tick }.record()?);
+        let Ok(closed) = committer.append_and_wait(last) else {
             // The journal has said why, and so does /ready. Queries are answered as of the tick before.
             let left = self.taken(self.accepted).into_iter().flat_map(Rows::here).collect();
             self.database.engine.check_history()?;

@@ -37,8 +37,8 @@ pub(super) enum Event {
     Defined { open: Tick, text: String },
     /// The table that it creates has these rows: at least one batch, which may be empty.
     Filled { rows: Vec<RecordBatch> },
-    /// It failed.
-    Failed,
+    /// It failed; ticks up to `closed` were closed by it, if any were.
+    Failed { closed: Option<Tick> },
     /// Something that comes with the engine was created, if it was not there, because it was named.
     Named { open: Tick, name: String },
     /// Rows of tables came and went at tick `open`, if nothing did before that.
@@ -109,7 +109,10 @@ impl Event {
                 rows.iter().try_for_each(|rows| put_rows(&mut bytes, rows))?;
                 FILLED
             }
-            Event::Failed => FAILED,
+            Event::Failed { closed } => {
+                closed.iter().for_each(|tick| put_number(&mut bytes, *tick));
+                FAILED
+            }
             Event::Named { open, name } => {
                 put_number(&mut bytes, *open);
                 put_text(&mut bytes, name);
@@ -171,7 +174,8 @@ impl Event {
                 }
                 Some(Event::Filled { rows })
             }
-            FAILED => Some(Event::Failed),
+            FAILED if bytes.is_empty() => Some(Event::Failed { closed: None }),
+            FAILED => Some(Event::Failed { closed: Some(take_number(&mut bytes)?) }),
             NAMED => {
                 let open = take_number(&mut bytes)?;
                 Some(Event::Named { open, name: take_text(&mut bytes)? })
@@ -372,7 +376,8 @@ mod tests {
             Event::Closed { tick: u64::MAX },
             Event::Defined { open: 8, text: "CREATE VIEW v AS SELECT 1".to_owned() },
             Event::Filled { rows: filled },
-            Event::Failed,
+            Event::Failed { closed: None },
+            Event::Failed { closed: Some(9) },
             Event::Named { open: 9, name: "service_health".to_owned() },
             Event::Delivered { sink: 2, tick: 10 },
             Event::Written { open: 0, tables: vec![("t".to_owned(), parts), ("u".to_owned(), vec![])] },
