@@ -11,104 +11,29 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod server;
+
 use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 use std::time::Instant;
 
 use flate2::read::GzDecoder;
-use serde_json::Value;
 use undercurrent::ingest::{Replay, ReplayOptions};
+
+use self::server::Server;
 
 const BINARY: &str = env!("CARGO_BIN_EXE_undercurrent");
 const RUNS: usize = 7;
 const VIEWS: &str = "service_dependencies, service_health, operation_latency, log_patterns";
 
-/// A running server; killed when dropped.
-struct Server {
-    process: Child,
-    otlp: String,
-    postgres: String,
-    http: String,
-    /// From its start until it was ready.
-    seconds: f64,
-}
-
-impl Server {
-    fn start(data: &Path) -> Server {
-        let begin = Instant::now();
-        let mut command = Command::new(BINARY);
-        command.args([
-            "serve",
-            "--log-format",
-            "json",
-            "--clock-follows-wall",
-            "false",
-            "--clock-ahead-max",
-            "none",
-        ]);
-        command.args([
-            "--engine-views",
-            VIEWS,
-            "--engine-stored-bytes-max",
-            "16 MiB",
-            "--limits-statement-timeout",
-            "5m",
-        ]);
-        command.args(["--otlp-grpc-listen", "off", "--flight-sql-listen", "off"]);
-        for port in ["otlp-http", "postgres", "http"] {
-            command.arg(format!("--{port}-listen")).arg("127.0.0.1:0");
-        }
-        command.arg("--data-dir").arg(data);
-        let mut process = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
-        let mut lines = BufReader::new(process.stderr.take().unwrap()).lines().map_while(Result::ok);
-        let ready: Value =
-            serde_json::from_str(&lines.find(|line| line.contains("\"ready\"")).unwrap()).unwrap();
-        let seconds = begin.elapsed().as_secs_f64();
-        std::thread::spawn(move || lines.for_each(|line| eprintln!("{line}")));
-        let address = |port: &str| {
-            ready[port].as_str().unwrap().trim_start_matches("Some(").trim_end_matches(')').to_owned()
-        };
-        Server {
-            otlp: address("otlp_http"),
-            postgres: address("postgres"),
-            http: address("http"),
-            process,
-            seconds,
-        }
-    }
-
-    /// The answer to `sql`.
-    fn run(&self, sql: &str) -> Value {
-        let url = format!("http://{}/api/v1/sql", self.http);
-        let got = Command::new("curl")
-            .args(["-sS", "--fail-with-body", "--data-binary", sql, &url])
-            .output()
-            .unwrap();
-        assert!(got.status.success(), "{sql}: {}", String::from_utf8_lossy(&got.stdout));
-        serde_json::from_slice(&got.stdout).unwrap()
-    }
-
-    /// The number that `sql` gives.
-    fn number(&self, sql: &str) -> u64 {
-        let answer = self.run(sql);
-        let row = answer["rows"][0].as_object().unwrap();
-        row.values().next().and_then(Value::as_u64).unwrap_or_default()
-    }
-
-    /// A line of the process's status, in MiB.
-    fn memory(&self, name: &str) -> f64 {
-        let text = std::fs::read_to_string(format!("/proc/{}/status", self.process.id())).unwrap();
-        let line = text.lines().find(|line| line.starts_with(name)).unwrap().to_owned();
-        line.split_whitespace().nth(1).unwrap().parse::<f64>().unwrap() / 1024.0
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
-    }
+/// A server whose memory holds little of each stream, and how long it took to be ready.
+fn start(data: &Path) -> (Server, f64) {
+    let begin = Instant::now();
+    let flags =
+        ["--engine-stored-bytes-max", "16 MiB", "--limits-statement-timeout", "5m", "--engine-views", VIEWS];
+    let server = Server::start(data, &["otlp_http", "postgres"], &flags);
+    (server, begin.elapsed().as_secs_f64())
 }
 
 /// Files of OTLP JSON lines: of spans and of log records.
@@ -142,7 +67,7 @@ fn lines(path: &Path) -> Vec<String> {
 /// Sends `lines` to `path` of the server, in requests on one connection.
 fn send(server: &Server, path: &str, lines: &[String]) {
     use std::io::Write;
-    let mut stream = std::net::TcpStream::connect(&server.otlp).unwrap();
+    let mut stream = std::net::TcpStream::connect(server.address("otlp_http")).unwrap();
     stream.set_nodelay(true).unwrap();
     let mut answers = BufReader::new(stream.try_clone().unwrap());
     for line in lines {
@@ -199,19 +124,19 @@ async fn main() {
     let [traces, logs] = inputs(folder.path()).map(|path| (lines(&path), path));
     let json: usize = traces.0.iter().chain(&logs.0).map(String::len).sum();
     let memory = bytes_of_rows(&traces.1) + bytes_of_rows(&logs.1);
-    let server = Server::start(data.path());
+    let (server, _) = start(data.path());
     let begin = Instant::now();
     send(&server, "/v1/traces", &traces.0);
     send(&server, "/v1/logs", &logs.0);
     println!("taken in on one connection: {:.1} s", begin.elapsed().as_secs_f64());
-    let (steady, peak) = (server.memory("VmRSS"), server.memory("VmHWM"));
+    let (steady, peak) = (server.memory_mib("VmRSS"), server.memory_mib("VmHWM"));
     drop(server);
-    let server = Server::start(data.path());
+    let (server, seconds) = start(data.path());
     println!(
         "killed and started: ready in {:.2} s, {:.0} MiB resident and {:.0} at most, {steady:.0} and {peak:.0} before",
-        server.seconds,
-        server.memory("VmRSS"),
-        server.memory("VmHWM")
+        seconds,
+        server.memory_mib("VmRSS"),
+        server.memory_mib("VmHWM")
     );
     let rows = "SELECT sum(row_count) AS n FROM stream_stats";
     while server.number(rows) != server.number("SELECT sum(history_rows) AS n FROM stream_stats") {
@@ -232,7 +157,7 @@ async fn main() {
     of["rows"].as_array().unwrap().iter().for_each(|row| println!("  {row}"));
     (1..6).for_each(|_| send(&server, "/v1/logs", &logs.0));
     drop(server);
-    let server = Server::start(data.path());
+    let (server, seconds) = start(data.path());
     while server.number("SELECT sum(row_count - history_rows)::bigint AS n FROM stream_stats") > 0 {
         std::thread::sleep(std::time::Duration::from_millis(50));
     }
@@ -240,9 +165,9 @@ async fn main() {
         "{} spans and {} log records, killed and started: ready in {:.2} s, {:.0} MiB resident and {:.0} at most",
         server.number("SELECT count(*) AS n FROM spans"),
         server.number("SELECT count(*) AS n FROM logs"),
-        server.seconds,
-        server.memory("VmRSS"),
-        server.memory("VmHWM")
+        seconds,
+        server.memory_mib("VmRSS"),
+        server.memory_mib("VmHWM")
     );
     time_queries(&server).await;
 }
@@ -250,7 +175,7 @@ async fn main() {
 async fn time_queries(server: &Server) {
     let trace = server.run("SELECT trace_id FROM spans ORDER BY started_at, span_id LIMIT 1 OFFSET 100000");
     let trace = trace["rows"][0]["trace_id"].as_str().unwrap_or_default().to_owned();
-    let address = server.postgres.rsplit_once(':').unwrap();
+    let address = server.address("postgres").rsplit_once(':').unwrap();
     let config = format!("host={} port={} user=bench dbname=undercurrent", address.0, address.1);
     let (client, connection) = tokio_postgres::connect(&config, tokio_postgres::NoTls).await.unwrap();
     tokio::spawn(connection);

@@ -1,6 +1,6 @@
 //! Workload: spans of the trainticket day (where `UNDERCURRENT_SHARED` names the folder that holds it, else of the simulated
 //! shop), in requests of OTLP protobuf with about a thousand each, repeated under other trace ids; in a topic of four
-//! partitions on a broker of Apache Kafka on the same machine. A server in a process of its own, one worker, with a journal,
+//! partitions on a broker of Apache Kafka on the same machine. A server in a process of its own, one worker, with a journal and history,
 //! reads them, maintains `service_dependencies`, `service_health`, `operation_latency` and a count by service, and writes
 //! the first and the last of these back to topics, in transactions.
 //!
@@ -18,6 +18,7 @@
 mod broker;
 #[path = "../live/input.rs"]
 mod input;
+#[path = "../server.rs"]
 mod server;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -34,7 +35,15 @@ use rdkafka::{Offset, TopicPartitionList};
 
 use self::broker::Broker;
 use self::input::Input;
-use self::server::{Server, cpu_seconds};
+use self::server::Server;
+
+/// The views that it has from its start, and groups that stay.
+const FLAGS: [&str; 4] = [
+    "--engine-views",
+    "service_dependencies, service_health, operation_latency",
+    "--engine-retention",
+    "none",
+];
 
 const PARTITIONS: i32 = 4;
 
@@ -91,6 +100,14 @@ fn produce(producer: &BaseProducer, topic: &str, place: usize, payload: &[u8]) {
     producer.poll(Duration::ZERO);
 }
 
+/// The CPU time that a process has used.
+fn cpu_seconds(id: u32) -> f64 {
+    let stat = std::fs::read_to_string(format!("/proc/{id}/stat")).unwrap();
+    let fields: Vec<&str> = stat.rsplit(')').next().unwrap().split_whitespace().collect();
+    // In hundredths of a second, of the user and of the system.
+    (fields[11].parse::<f64>().unwrap() + fields[12].parse::<f64>().unwrap()) / 100.0
+}
+
 fn define(server: &Server, broker: &Broker, topic: &str) {
     let brokers = broker.address();
     server
@@ -132,7 +149,8 @@ fn throughput(broker: &Broker, name: &str, templates: &[Template]) -> f64 {
         (spans, bytes) = (spans + count, bytes + body.len());
     }
     producer.flush(Duration::from_secs(60)).unwrap();
-    let server = Server::start();
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::start(folder.path(), &[], &FLAGS);
     let (broker_cpu, server_cpu) = (cpu_seconds(broker.id()), cpu_seconds(server.id()));
     let begin = Instant::now();
     define(&server, broker, "through");
@@ -145,7 +163,7 @@ fn throughput(broker: &Broker, name: &str, templates: &[Template]) -> f64 {
         spans as f64 / seconds,
         spans as f64 / cpu,
         cpu_seconds(broker.id()) - broker_cpu,
-        server.resident_mib(),
+        server.memory_mib("VmRSS"),
     );
     spans as f64 / seconds
 }
@@ -179,7 +197,8 @@ fn follow(broker: &Broker, topic: &str, sent: &Sent, is_over: &AtomicBool) -> Ve
 fn freshness(broker: &Broker, templates: &[Template], rate: f64, seconds: f64) {
     broker.create_topic("fresh", PARTITIONS);
     broker.create_topic("fresh_arrived", 1);
-    let server = Server::start();
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::start(folder.path(), &[], &FLAGS);
     define(&server, broker, "fresh");
     let (sent, is_over) = (Sent::default(), AtomicBool::new(false));
     let mut memory = vec![];
@@ -194,7 +213,7 @@ fn freshness(broker: &Broker, templates: &[Template], rate: f64, seconds: f64) {
                 break;
             }
             if due >= begin + Duration::from_secs_f64(seconds * memory.len() as f64 / 6.0) {
-                memory.push(server.resident_mib().round());
+                memory.push(server.memory_mib("VmRSS").round());
             }
             count += spans;
             sent.lock().unwrap().push_back((count as i64, Instant::now()));
