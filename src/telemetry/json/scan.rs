@@ -53,7 +53,7 @@ pub(super) fn unescape(raw: &str, out: &mut String) {
     out.push_str(rest);
 }
 
-/// The character that `\uXXXX`, or a pair of them, at the start of `text` stands for, and how long it is written.
+/// The character that `\u` with four hexadecimal digits, or a pair of these, at the start of `text` stands for, and how long it is written.
 fn unicode(text: &str) -> (char, usize) {
     let unit = |at: usize| match text.get(at..at + 2) {
         Some("\\u") => text.get(at + 2..at + 6).and_then(|digits| u32::from_str_radix(digits, 16).ok()),
