@@ -1,6 +1,6 @@
 //! Streams whose rows are kept on disk, and a journal that is shortened for it.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -35,13 +35,14 @@ impl StreamHistory {
         if self.is_dropped { u64::MAX } else { self.files.last().map_or(0, |file| file.rows().end) }
     }
 
+    /// That rows which are to be there are not.
+    fn missing(&self, from: u64, to: u64) -> HistoryError {
+        HistoryError::Missing { folder: self.folder.path().display().to_string(), from, to }
+    }
+
     /// Up to `count` rows in the order in which they came, from number `first` on.
     fn take(&mut self, first: u64, count: u64, schema: &SchemaRef) -> Result<RecordBatch, HistoryError> {
-        let missing = || HistoryError::Missing {
-            folder: self.folder.path().display().to_string(),
-            from: first,
-            to: first + count,
-        };
+        let missing = || self.missing(first, first + count);
         let place = self.files.partition_point(|file| file.rows().end <= first);
         let file = self.files.get(place).filter(|file| file.rows().start <= first).ok_or_else(missing)?;
         let start = file.rows().start;
@@ -73,7 +74,8 @@ pub(super) struct History {
 /// All records of the journal up to one hold rows of streams up to some alone.
 struct Mark {
     through: Sequence,
-    rows: Vec<(PathBuf, u64)>,
+    /// By the folder of the stream.
+    rows: HashMap<PathBuf, u64>,
 }
 
 impl Engine {
@@ -139,12 +141,11 @@ impl Engine {
         let is_read = self.views.values().any(|view| view.plan.relations().contains(&name));
         while count > 0 {
             let Some(stream) = self.streams.get_mut(name) else { return Ok(()) };
-            let first = stream.rows;
-            let missing =
-                || HistoryError::Missing { folder: name.to_owned(), from: first, to: first + count };
-            let history = stream.history.as_mut().ok_or_else(missing)?;
-            if first + count > history.rows() {
-                return Err(missing().into());
+            let (first, end) = (stream.rows, stream.rows + count);
+            let none = || HistoryError::Missing { folder: name.to_owned(), from: first, to: end };
+            let history = stream.history.as_mut().ok_or_else(none)?;
+            if end > history.rows() {
+                return Err(history.missing(first, end).into());
             }
             if !is_read || history.is_dropped {
                 stream.skip(count);
@@ -190,13 +191,11 @@ impl Engine {
         }
         for stream in self.streams.values_mut() {
             let Some(kept) = &stream.history else { continue };
-            let (folder, files) = (kept.folder.clone(), kept.files.clone());
-            let is_marked = |mark: &Mark| {
-                mark.rows.iter().any(|(path, rows)| path == folder.path() && *rows > stream.sealed_rows())
-            };
-            let all = history.marks.iter().any(is_marked);
+            // The last mark asks for what those before it do.
+            let marked = history.marks.back().and_then(|mark| mark.rows.get(kept.folder.path()));
+            let all = marked.is_some_and(|rows| *rows > stream.sealed_rows());
             let Some((first, batches)) = stream.unsealed(all) else { continue };
-            let count = batches.len();
+            let (folder, files, count) = (kept.folder.clone(), kept.files.clone(), batches.len());
             if history.keeper.try_send(Job::Write { folder, files, first, batches }).is_err() {
                 return;
             }
@@ -218,17 +217,16 @@ impl Engine {
                 }
             }
         }
-        let kept: Vec<&StreamHistory> =
-            self.streams.values().filter_map(|stream| stream.history.as_ref()).collect();
-        // A stream that is no more needs no rows.
         if !history.dropped.is_empty() {
             return;
         }
-        let has = |(path, rows): &(PathBuf, u64)| {
-            kept.iter().find(|kept| kept.folder.path() == path).is_none_or(|kept| kept.rows() >= *rows)
+        // A stream that is no more needs no rows.
+        let kept = || self.streams.values().filter_map(|stream| stream.history.as_ref());
+        let has = |kept: &StreamHistory, mark: &Mark| {
+            mark.rows.get(kept.folder.path()).is_none_or(|rows| kept.rows() >= *rows)
         };
         while let Some(mark) = history.marks.front()
-            && mark.rows.iter().all(has)
+            && kept().all(|kept| has(kept, mark))
         {
             let job = Job::Shorten { through: mark.through, except: history.without.clone() };
             if history.keeper.try_send(job).is_err() {

@@ -90,6 +90,9 @@ pub(super) fn write(
         reason,
     };
     let Some(batch) = batches.first() else { return Err(failed("there are none".to_owned())) };
+    if count as u64 > FILE_ROWS_MAX {
+        return Err(failed(format!("a file has {FILE_ROWS_MAX} rows at most")));
+    }
     let bytes = guarded(|| Ok(encode(&sorted(&concat_batches(&batch.schema(), batches)?)?)?));
     let bytes = bytes.map_err(|error| failed(error.to_string()))?;
     let path = folder.path().join(name_of(&rows, crc32fast::hash(&bytes)));

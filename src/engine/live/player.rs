@@ -32,7 +32,6 @@ impl Rows {
 }
 
 /// Rows of one stream that are given to the workers at once, in their order.
-#[derive(Default)]
 struct Flushed {
     here: Vec<RecordBatch>,
     /// They come before those that are here.
@@ -92,7 +91,9 @@ impl<'a> Player<'a> {
                 self.defined = Some((text, None));
             }
             Event::Filled { rows } => {
-                self.defined.iter_mut().for_each(|(_, filled)| *filled = Some(rows.clone()))
+                if let Some((_, filled)) = &mut self.defined {
+                    *filled = Some(rows);
+                }
             }
             Event::Failed { closed } => self.close_through(closed)?,
             Event::Delivered { sink, tick } => {
