@@ -255,7 +255,8 @@ fn a_table_whose_drop_did_not_end_is_gone() {
     let flags = [&["--data-dir", data, "--engine-horizon", "none"], &SMALL[..]].concat();
     let mut server = Server::start_with(&flags, &crash).expect("a server");
     assert_eq!(number(&server, "SELECT count(*) AS n FROM noted"), 105);
-    rows(&server, "DROP TABLE noted");
+    // Whether it is answered is up to which thread comes first.
+    let _ = sql(&server, "DROP TABLE noted");
     eventually(|| server.has_ended(), |has_ended| *has_ended);
     for _ in 0..2 {
         server = start(folder.path(), &SMALL);
