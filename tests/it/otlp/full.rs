@@ -120,6 +120,9 @@ fn a_stopped_engine_takes_nothing() {
 #[test]
 fn what_was_acknowledged_before_a_stop_is_there_after_it() {
     let mut service = InProcess::start(&[("engine.tick", "1 hour")]);
+    // The first tick is closed at once, and no other before the stop.
+    let closed = || service.live.metrics().text().contains("undercurrent_tick_duration_seconds_count 1");
+    eventually(closed, |closed| *closed);
     let body = spans(0..100, "GET").encode_to_vec();
     assert_eq!(post(service.otlp_http(), "/v1/traces", &[("content-type", PROTOBUF)], &body).status, 200);
     assert_eq!(service.live.metrics().ingest_rows.with_label_values(&["spans"]).get(), 0);
