@@ -76,6 +76,10 @@ impl Keys {
 
     /// All numbered rows, by number, under `schema`, whose types are those of the keys.
     pub fn rows(&mut self, schema: SchemaRef) -> DataFusionResult<RecordBatch> {
+        if self.count() == 0 {
+            // Some keys of DataFusion cannot tell of nothing.
+            return Ok(RecordBatch::new_empty(schema));
+        }
         let columns = self.take_all()?;
         if self.values.is_some() {
             // They were numbered before, so there is room for them.
@@ -173,6 +177,17 @@ mod tests {
         let column =
             |c: usize| std::sync::Arc::new(rows.iter().map(|r| r[c]).collect::<StringArray>()) as ArrayRef;
         (0..4).map(column).collect()
+    }
+
+    #[test]
+    fn keys_without_rows_have_none() {
+        let list = DataType::new_list(DataType::Utf8, true);
+        for types in [vec![DataType::Utf8], vec![DataType::Utf8, DataType::Int64], vec![list]] {
+            let fields = types.into_iter().map(|data_type| Field::new("c", data_type, true));
+            let schema = SchemaRef::new(Schema::new(fields.collect::<Vec<_>>()));
+            let mut keys = Keys::new(schema.clone()).unwrap();
+            assert_eq!(keys.rows(schema).unwrap().num_rows(), 0);
+        }
     }
 
     #[test]

@@ -8,7 +8,7 @@
 //! late value leads to what would be had it come in time.
 
 pub mod baseline;
-mod bytes;
+pub(crate) mod bytes;
 pub mod change_points;
 pub mod deviation;
 pub mod exact_sum;

@@ -10,7 +10,7 @@ use super::quantile_sketch::{Bins, Mapping};
 /// Adding and retracting commute, [`Retractable::merge`] is adding all that the other state was
 /// given, and a state whose values are all retracted equals the default one. Each method that takes
 /// a question must be given one of the same state: percentiles of another relative error have others.
-pub trait Retractable: Clone + Default + std::fmt::Debug + Send + Sync + 'static {
+pub trait Retractable: Clone + Default + PartialEq + std::fmt::Debug + Send + Sync + 'static {
     /// What is asked of a state, and how values enter it.
     type Question: Clone + Copy + std::fmt::Debug + Send + Sync + 'static;
 
@@ -190,5 +190,61 @@ impl Retractable for Bins {
 
     fn heap_bytes(&self) -> usize {
         self.size_bytes() - size_of::<Self>()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rand::rngs::StdRng;
+    use rand::{Rng, SeedableRng};
+
+    use super::*;
+
+    /// A state of any values, some of them taken back before they come.
+    fn any<S: Retractable>(question: &S::Question, random: &mut StdRng) -> S {
+        let special = [0.0, -0.0, f64::NAN, f64::INFINITY, f64::NEG_INFINITY, f64::MAX, f64::MIN_POSITIVE];
+        let mut state = S::default();
+        for _ in 0..random.random_range(0..20) {
+            let value = match random.random_bool(0.3) {
+                true => special[random.random_range(0..special.len())],
+                false => random.random_range(-9.0..9.0) * f64::from(random.random_range(-300..300)).exp2(),
+            };
+            state.add(question, value, random.random_range(-2..5));
+        }
+        state
+    }
+
+    /// States come back from their bytes, the same to the bit; what is cut is refused or is another state.
+    fn check<S: Retractable>(question: S::Question, seed: u64) {
+        let mut random = StdRng::seed_from_u64(seed);
+        for _ in 0..200 {
+            let state: S = any(&question, &mut random);
+            let (mut bytes, mut again) = (vec![], vec![]);
+            state.write_bytes(&mut bytes);
+            let mut read = S::default();
+            read.merge_bytes(&bytes).unwrap();
+            assert_eq!(read, state);
+            assert_eq!(read.count(), state.count());
+            assert_eq!(read.answer(&question).map(f64::to_bits), state.answer(&question).map(f64::to_bits));
+            read.write_bytes(&mut again);
+            assert_eq!(again, bytes);
+            for length in 0..bytes.len() {
+                let mut cut = S::default();
+                assert!(cut.merge_bytes(&bytes[..length]).is_err() || cut != state, "{length} of {bytes:?}");
+            }
+            // It goes on as the state does.
+            let (more, mut both): (S, S) = (any(&question, &mut random), state.clone());
+            read.merge(&more);
+            both.merge(&more);
+            assert_eq!(read.answer(&question).map(f64::to_bits), both.answer(&question).map(f64::to_bits));
+        }
+    }
+
+    #[test]
+    fn states_come_back_from_their_bytes() {
+        check::<Total>(TotalQuestion::Sum, 1);
+        check::<Total>(TotalQuestion::Mean, 2);
+        check::<Spread>(SpreadQuestion { divisor: Divisor::Sample, is_deviation: true }, 3);
+        check::<Bins>(PercentileQuestion { p: 0.7, mapping: Mapping::new(0.01) }, 4);
     }
 }

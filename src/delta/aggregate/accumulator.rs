@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, BooleanArray, RecordBatch, UInt32Array};
+use arrow::array::{Array, ArrayRef, BooleanArray, LargeBinaryArray, RecordBatch, UInt32Array};
 use arrow::compute::take;
 use arrow::datatypes::{DataType, SchemaRef};
 use datafusion::error::{DataFusionError, Result as DataFusionResult};
@@ -109,6 +109,16 @@ pub(super) trait Accumulator {
 
     /// Forgets what is settled of `group`, which has no rows any more.
     fn vanish(&mut self, _group: u32) {}
+
+    /// Whether `group` is as if no row of it had come.
+    fn is_empty(&self, group: u32) -> bool;
+
+    /// The state of each of `groups` (ascending) as bytes.
+    fn save(&mut self, groups: &[u32]) -> DataFusionResult<LargeBinaryArray>;
+
+    /// Takes in what `save` gave for as many groups; `groups` are empty. Fails where the bytes are damaged; part of
+    /// them may be taken in then.
+    fn load(&mut self, groups: &[u32], states: &LargeBinaryArray) -> DataFusionResult<()>;
 
     /// Bytes held, about.
     fn bytes(&self) -> usize;
@@ -219,6 +229,18 @@ impl Accumulator for Filtered {
 
     fn retain(&mut self, kept: &[u32]) {
         self.inner.retain(kept);
+    }
+
+    fn is_empty(&self, group: u32) -> bool {
+        self.inner.is_empty(group)
+    }
+
+    fn save(&mut self, groups: &[u32]) -> DataFusionResult<LargeBinaryArray> {
+        self.inner.save(groups)
+    }
+
+    fn load(&mut self, groups: &[u32], states: &LargeBinaryArray) -> DataFusionResult<()> {
+        self.inner.load(groups, states)
     }
 
     fn bytes(&self) -> usize {

@@ -2,13 +2,15 @@
 
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, Int64Array, RecordBatch, UInt64Array};
+use arrow::array::{Array, ArrayRef, AsArray, Int64Array, LargeBinaryArray, RecordBatch, UInt64Array};
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, Int64Type, UInt64Type};
 use datafusion::error::Result as DataFusionResult;
 
 use super::accumulator::{Accumulator, BitFunction, retain};
+use super::state::{read_each, write_each};
 use crate::delta::updates::{Diff, Run};
+use crate::detect::bytes::{DecodeError, Reader, put_signed, put_unsigned};
 
 /// How often each bit of 64 is set, and how many values there are, a group. Narrower integers are extended by
 /// their sign, over which all three functions commute.
@@ -50,6 +52,24 @@ impl Group {
         let bits = self.set.iter().enumerate().filter(|(_, count)| is_set(count));
         (self.values > 0).then(|| bits.fold(0, |value, (bit, _)| value | 1 << bit))
     }
+
+    /// The number of values, the bits that have a count, and their counts.
+    fn write(&self, out: &mut Vec<u8>) {
+        let counted = self.set.iter().enumerate().filter(|(_, count)| **count != 0);
+        put_signed(out, self.values);
+        put_unsigned(out, counted.clone().fold(0, |bits, (bit, _)| bits | 1 << bit));
+        counted.for_each(|(_, count)| put_signed(out, *count));
+    }
+
+    fn read(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        let (values, mut bits) = (reader.signed()?, reader.unsigned()?);
+        let mut set = vec![0; if bits == 0 { 0 } else { 64 }];
+        while bits != 0 {
+            set[bits.trailing_zeros() as usize] = reader.signed()?;
+            bits &= bits - 1;
+        }
+        Ok(Group { values, set })
+    }
 }
 
 impl BitAccumulator {
@@ -88,6 +108,22 @@ impl Accumulator for BitAccumulator {
 
     fn retain(&mut self, kept: &[u32]) {
         retain(&mut self.groups, kept);
+    }
+
+    fn is_empty(&self, group: u32) -> bool {
+        let group = &self.groups[group as usize];
+        group.values == 0 && group.set.iter().all(|count| *count == 0)
+    }
+
+    fn save(&mut self, groups: &[u32]) -> DataFusionResult<LargeBinaryArray> {
+        Ok(write_each(groups, |group, out| self.groups[group as usize].write(out)))
+    }
+
+    fn load(&mut self, groups: &[u32], states: &LargeBinaryArray) -> DataFusionResult<()> {
+        read_each("counts of bits", groups, states, |group, reader| {
+            self.groups[group as usize] = Group::read(reader)?;
+            Ok(())
+        })
     }
 
     fn bytes(&self) -> usize {

@@ -2,15 +2,20 @@
 
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, BooleanArray, Int64Array, RecordBatch, UInt32Array};
+use arrow::array::{
+    Array, ArrayRef, BooleanArray, Int64Array, LargeBinaryArray, LargeBinaryBuilder, RecordBatch, UInt32Array,
+};
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use arrow::row::{RowConverter, SortField};
 use datafusion::error::Result as DataFusionResult;
 
 use super::accumulator::{Accumulator, downcast, one, retain};
+use super::state::{decode, out_of_range, read_each, write_each};
 use crate::delta::distinct::COMPACT_ROWS_MIN;
 use crate::delta::keys::Keys;
 use crate::delta::updates::{Diff, Run, take_rows};
+use crate::detect::bytes::{put_bytes, put_signed};
 
 /// Rows whose arguments are all not null.
 pub(super) struct CountAccumulator {
@@ -52,6 +57,21 @@ impl Accumulator for CountAccumulator {
 
     fn retain(&mut self, kept: &[u32]) {
         retain(&mut self.counts, kept);
+    }
+
+    fn is_empty(&self, group: u32) -> bool {
+        self.counts[group as usize] == 0
+    }
+
+    fn save(&mut self, groups: &[u32]) -> DataFusionResult<LargeBinaryArray> {
+        Ok(write_each(groups, |group, out| put_signed(out, self.counts[group as usize])))
+    }
+
+    fn load(&mut self, groups: &[u32], states: &LargeBinaryArray) -> DataFusionResult<()> {
+        read_each("count", groups, states, |group, reader| {
+            self.counts[group as usize] = reader.signed()?;
+            Ok(())
+        })
     }
 
     fn bytes(&self) -> usize {
@@ -101,6 +121,23 @@ impl Accumulator for BoolAccumulator {
         retain(&mut self.counts, kept);
     }
 
+    fn is_empty(&self, group: u32) -> bool {
+        self.counts[group as usize] == [0, 0]
+    }
+
+    fn save(&mut self, groups: &[u32]) -> DataFusionResult<LargeBinaryArray> {
+        Ok(write_each(groups, |group, out| {
+            self.counts[group as usize].iter().for_each(|count| put_signed(out, *count));
+        }))
+    }
+
+    fn load(&mut self, groups: &[u32], states: &LargeBinaryArray) -> DataFusionResult<()> {
+        read_each("counts of booleans", groups, states, |group, reader| {
+            self.counts[group as usize] = [reader.signed()?, reader.signed()?];
+            Ok(())
+        })
+    }
+
     fn bytes(&self) -> usize {
         self.counts.len() * 16
     }
@@ -115,7 +152,12 @@ pub(super) struct DistinctAccumulator {
     counts: Vec<Diff>,
     /// How many of these are not zero.
     live: usize,
-    groups: u32,
+    /// How many of them each group has.
+    held: Vec<u32>,
+    /// The columns of the keys.
+    schema: SchemaRef,
+    /// Of the arguments, which are saved as rows.
+    converter: RowConverter,
 }
 
 impl DistinctAccumulator {
@@ -127,14 +169,17 @@ impl DistinctAccumulator {
         let mut fields = vec![Field::new("group", DataType::UInt32, false)];
         fields.extend(arguments.iter().map(|a| input.field(*a).clone()));
         let schema = Arc::new(Schema::new(fields));
-        let keys = Keys::new(schema)?;
-        Ok(DistinctAccumulator { inner, arguments, keys, counts: vec![], live: 0, groups: 0 })
+        let keys = Keys::new(schema.clone())?;
+        let sorts = schema.fields()[1..].iter().map(|field| SortField::new(field.data_type().clone()));
+        let converter = RowConverter::new(sorts.collect())?;
+        let (counts, held) = (vec![], vec![]);
+        Ok(DistinctAccumulator { inner, arguments, keys, counts, live: 0, held, schema, converter })
     }
 }
 
 impl Accumulator for DistinctAccumulator {
     fn grow(&mut self, groups: usize) {
-        self.groups = groups as u32;
+        self.held.resize(groups, 0);
         self.inner.grow(groups);
     }
 
@@ -148,7 +193,10 @@ impl Accumulator for DistinctAccumulator {
         for (row, number) in numbers.iter().enumerate() {
             let before = self.counts[*number];
             self.counts[*number] += diffs.get(row);
-            self.live = self.live + (self.counts[*number] != 0) as usize - (before != 0) as usize;
+            let (was, is) = (before != 0, self.counts[*number] != 0);
+            self.live = self.live + is as usize - was as usize;
+            let held = &mut self.held[groups[row] as usize];
+            *held = *held + is as u32 - was as u32;
             let step = (self.counts[*number] > 0) as Diff - (before > 0) as Diff;
             if step != 0 {
                 picks.push(row as u32);
@@ -158,7 +206,7 @@ impl Accumulator for DistinctAccumulator {
         let kept: Vec<u32> = picks.iter().map(|i| groups[*i as usize]).collect();
         self.inner.update(&take_rows(rows, &picks.into()), &kept, &Run::from_vec(steps))?;
         if self.counts.len() >= COMPACT_ROWS_MIN && self.live * 2 < self.counts.len() {
-            self.renumber(&(0..self.groups).collect::<Vec<_>>());
+            self.renumber(&(0..self.held.len() as u32).collect::<Vec<_>>());
         }
         Ok(())
     }
@@ -170,11 +218,73 @@ impl Accumulator for DistinctAccumulator {
     fn retain(&mut self, kept: &[u32]) {
         self.inner.retain(kept);
         self.renumber(kept);
-        self.groups = kept.len() as u32;
+        retain(&mut self.held, kept);
+    }
+
+    fn is_empty(&self, group: u32) -> bool {
+        self.held[group as usize] == 0 && self.inner.is_empty(group)
+    }
+
+    /// The state of the inner aggregate after its length, then each row of arguments with how often it is there.
+    fn save(&mut self, groups: &[u32]) -> DataFusionResult<LargeBinaryArray> {
+        let inner = self.inner.save(groups)?;
+        let rows = self.keys.rows(self.schema.clone())?;
+        let owners: &UInt32Array = downcast(rows.column(0))?;
+        // Without arguments all rows are the same one.
+        let arguments = match self.arguments.is_empty() {
+            true => self.converter.empty_rows(0, 0),
+            false => self.converter.convert_columns(&rows.columns()[1..])?,
+        };
+        let argument =
+            |row: usize| if self.arguments.is_empty() { &[][..] } else { arguments.row(row).data() };
+        let mut order: Vec<usize> = (0..rows.num_rows()).filter(|row| self.counts[*row] != 0).collect();
+        // The same values have the same bytes, in whatever order they came.
+        order.sort_unstable_by_key(|row| (owners.value(*row), argument(*row)));
+        let mut inner_states = inner.iter().flatten();
+        let mut next = order.into_iter().peekable();
+        Ok(write_each(groups, |group, out| {
+            put_bytes(out, inner_states.next().unwrap_or_default());
+            while next.next_if(|row| owners.value(*row) < group).is_some() {}
+            while let Some(row) = next.next_if(|row| owners.value(*row) == group) {
+                put_bytes(out, argument(row));
+                put_signed(out, self.counts[row]);
+            }
+        }))
+    }
+
+    fn load(&mut self, groups: &[u32], states: &LargeBinaryArray) -> DataFusionResult<()> {
+        let mut inner_states = LargeBinaryBuilder::with_capacity(groups.len(), 0);
+        let (mut owners, mut arguments, mut counts) = (vec![], vec![], vec![]);
+        read_each("distinct values", groups, states, |group, reader| {
+            inner_states.append_value(reader.bytes()?);
+            while !reader.is_at_end() {
+                owners.push(group);
+                arguments.push(reader.bytes()?);
+                counts.push(reader.signed()?);
+            }
+            Ok(())
+        })?;
+        self.inner.load(groups, &inner_states.finish())?;
+        let types = self.schema.fields()[1..].iter().map(|field| field.data_type());
+        let arguments = decode("distinct values", &self.converter, types, &arguments)?;
+        let mut columns: Vec<ArrayRef> = vec![Arc::new(UInt32Array::from(owners.clone()))];
+        columns.extend(arguments);
+        let mut numbers = Vec::new();
+        self.keys.number(&columns, owners.len(), &mut numbers)?;
+        self.counts.resize(self.keys.count(), 0);
+        for ((number, owner), count) in numbers.into_iter().zip(owners).zip(counts) {
+            if count == 0 || self.counts[number] != 0 {
+                return Err(out_of_range("distinct values", "count", count));
+            }
+            self.counts[number] = count;
+            self.held[owner as usize] += 1;
+            self.live += 1;
+        }
+        Ok(())
     }
 
     fn bytes(&self) -> usize {
-        self.inner.bytes() + self.keys.bytes() + self.counts.len() * 8
+        self.inner.bytes() + self.keys.bytes() + self.counts.len() * 8 + self.held.len() * 4
     }
 }
 

@@ -25,6 +25,8 @@ pub(super) struct Expiry {
 pub(super) struct Due {
     pub keys: RecordBatch,
     pub groups: Vec<u32>,
+    /// The tick from which they are gone.
+    pub until: Tick,
 }
 
 impl Expiry {
@@ -54,15 +56,15 @@ impl Expiry {
         ((take_rows(&rows, &UInt32Array::from(current)), diffs), untils)
     }
 
-    /// Notes that the groups numbered `groups`, of columns `keys`, end at `untils`.
+    /// Notes that the groups numbered `groups`, of columns `keys`, end at `untils`: never where that is [`Tick::MAX`].
     pub fn add(&mut self, keys: &RecordBatch, groups: &[u32], untils: &[Tick]) {
         let mut by_until: BTreeMap<Tick, Vec<u32>> = BTreeMap::new();
-        for (row, until) in untils.iter().enumerate().filter(|(_, until)| **until < Tick::MAX) {
+        for (row, until) in untils.iter().enumerate() {
             by_until.entry(*until).or_default().push(row as u32);
         }
         for (until, rows) in by_until {
             let groups = rows.iter().map(|row| groups[*row as usize]).collect();
-            let due = Due { keys: take_rows(keys, &UInt32Array::from(rows)), groups };
+            let due = Due { keys: take_rows(keys, &UInt32Array::from(rows)), groups, until };
             self.calendar.entry(until).or_default().push(due);
         }
     }
@@ -88,7 +90,7 @@ impl Expiry {
             if due.groups.len() > room {
                 let rest = due.groups.split_off(room);
                 let keys = due.keys.slice(room, rest.len());
-                self.ended.push_front(Due { keys, groups: rest });
+                self.ended.push_front(Due { keys, groups: rest, ..due });
                 due.keys = due.keys.slice(0, room);
             }
             room -= due.groups.len();
@@ -99,7 +101,17 @@ impl Expiry {
 
     /// The tick at which the next group ends.
     pub fn due(&self) -> Option<Tick> {
-        self.calendar.first_key_value().map(|(until, _)| *until)
+        self.calendar.first_key_value().map(|(until, _)| *until).filter(|until| *until < Tick::MAX)
+    }
+
+    /// The tick at which each of the groups below `groups` ends, in the past where it is not taken yet; none for one
+    /// that was taken.
+    pub fn untils(&self, groups: usize) -> Vec<Option<Tick>> {
+        let mut untils = vec![None; groups];
+        for due in self.calendar.values().flatten().chain(&self.ended) {
+            due.groups.iter().for_each(|group| untils[*group as usize] = Some(due.until));
+        }
+        untils
     }
 
     /// Forgets all groups but `kept` (ascending), which are numbered from 0 in that order. All that have ended are

@@ -4,7 +4,7 @@ use std::cmp::Ordering;
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 
-use arrow::array::{Array, ArrayRef, RecordBatch};
+use arrow::array::{Array, ArrayRef, LargeBinaryArray, RecordBatch};
 use arrow::datatypes::{
     DataType, Date32Type, Date64Type, Decimal128Type, DurationNanosecondType, Int8Type, Int16Type, Int32Type,
     Int64Type, TimeUnit, TimestampMicrosecondType, TimestampMillisecondType, TimestampNanosecondType,
@@ -14,7 +14,9 @@ use datafusion::error::Result as DataFusionResult;
 
 use super::accumulator::{Accumulator, retain};
 use super::ordered::{Encoded, Numbers, Ordered};
+use super::state::{read_each, write_each};
 use crate::delta::updates::{Diff, Run};
+use crate::detect::bytes::{DecodeError, Reader, put_signed, put_unsigned};
 
 /// The greatest (or least) value of `column`, of type `data_type`, in each group.
 pub(super) fn extreme(
@@ -99,6 +101,13 @@ impl<K> Default for Group<K> {
     }
 }
 
+impl<K> Group<K> {
+    /// All values.
+    fn keys(&self) -> impl Iterator<Item = &K> {
+        self.recent.keys().chain(self.older.keys()).chain(&self.settled)
+    }
+}
+
 impl<K: Ord + Clone> Group<K> {
     fn add<O: Ordered<Key = K>>(&mut self, value: K, diff: Diff, held: &mut Held) {
         // What is taken away is taken from where it is: the older values, where it is not among the recent.
@@ -134,6 +143,39 @@ impl<K: Ord + Clone> Group<K> {
     }
 }
 
+impl<K: Ord> Group<K> {
+    /// The recent and the older values, both after their number, then the settled one, if there is one.
+    fn write<O: Ordered<Key = K>>(&self, out: &mut Vec<u8>) {
+        for values in [&self.recent, &self.older] {
+            put_unsigned(out, values.len() as u64);
+            for (value, diff) in values {
+                O::write(value, out);
+                put_signed(out, *diff);
+            }
+        }
+        self.settled.iter().for_each(|value| O::write(value, out));
+    }
+
+    fn read<O: Ordered<Key = K>>(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        let mut group = Group::default();
+        for values in [&mut group.recent, &mut group.older] {
+            for _ in 0..reader.unsigned()? {
+                let (value, diff) = (O::read(reader)?, reader.signed()?);
+                if values.insert(value, diff).is_some() {
+                    return Err(reader.out_of_range("count", diff));
+                }
+            }
+        }
+        group.settled = read_last::<O>(reader)?;
+        Ok(group)
+    }
+}
+
+/// The last value, if there is one.
+fn read_last<O: Ordered>(reader: &mut Reader<'_>) -> Result<Option<O::Key>, DecodeError> {
+    (!reader.is_at_end()).then(|| O::read(reader)).transpose()
+}
+
 /// The extreme of those values that are there: one retracted before it came has a negative multiplicity.
 fn best<K>(values: &BTreeMap<K, Diff>, is_max: bool) -> Option<&K> {
     let mut present = values.iter().filter(|(_, diff)| **diff > 0);
@@ -153,8 +195,7 @@ impl<O: Ordered> ExtremeAccumulator<O> {
         match &self.values {
             Values::Extreme(values) => values.iter().flatten().for_each(|value| held.add::<O>(value)),
             Values::All(values) => {
-                let all = values.iter().flat_map(|g| g.recent.keys().chain(g.older.keys()).chain(&g.settled));
-                all.for_each(|value| held.add::<O>(value));
+                values.iter().flat_map(Group::keys).for_each(|value| held.add::<O>(value));
             }
         }
         self.held = held;
@@ -231,6 +272,37 @@ impl<O: Ordered> Accumulator for ExtremeAccumulator<O> {
         {
             self.held.remove::<O>(&settled);
         }
+    }
+
+    fn is_empty(&self, group: u32) -> bool {
+        match &self.values {
+            Values::Extreme(values) => values[group as usize].is_none(),
+            Values::All(values) => values[group as usize].keys().next().is_none(),
+        }
+    }
+
+    fn save(&mut self, groups: &[u32]) -> DataFusionResult<LargeBinaryArray> {
+        Ok(write_each(groups, |group, out| match &self.values {
+            Values::Extreme(values) => values[group as usize].iter().for_each(|value| O::write(value, out)),
+            Values::All(values) => values[group as usize].write::<O>(out),
+        }))
+    }
+
+    fn load(&mut self, groups: &[u32], states: &LargeBinaryArray) -> DataFusionResult<()> {
+        read_each("extreme", groups, states, |group, reader| {
+            match &mut self.values {
+                Values::Extreme(values) => values[group as usize] = read_last::<O>(reader)?,
+                Values::All(values) => values[group as usize] = Group::read::<O>(reader)?,
+            }
+            Ok(())
+        })?;
+        let loaded = groups.iter().map(|group| *group as usize);
+        match &self.values {
+            Values::Extreme(values) => self.ordered.check(&mut loaded.flat_map(|group| &values[group]))?,
+            Values::All(values) => self.ordered.check(&mut loaded.flat_map(|group| values[group].keys()))?,
+        }
+        self.recount();
+        Ok(())
     }
 
     fn bytes(&self) -> usize {

@@ -2,14 +2,18 @@
 
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, Decimal128Array, PrimitiveArray, RecordBatch};
+use arrow::array::{
+    Array, ArrayRef, AsArray, Decimal128Array, LargeBinaryArray, PrimitiveArray, RecordBatch,
+};
 use arrow::datatypes::{ArrowNativeType, DataType, Decimal128Type, Int64Type, UInt64Type};
 use datafusion::common::exec_datafusion_err;
 use datafusion::error::{DataFusionError, Result as DataFusionResult};
 use datafusion_functions_aggregate_common::utils::DecimalAverager;
 
 use super::accumulator::{Accumulator, Function, retain};
+use super::state::{read_each, write_each};
 use crate::delta::updates::{Diff, Run};
+use crate::detect::bytes::{put_signed, put_wide};
 
 /// The wrapping sum of integers, or the sum of 128-bit decimals, and a count a group.
 ///
@@ -128,6 +132,25 @@ impl Accumulator for IntegerAccumulator {
     fn retain(&mut self, kept: &[u32]) {
         retain(&mut self.counts, kept);
         retain(&mut self.sums, kept);
+    }
+
+    fn is_empty(&self, group: u32) -> bool {
+        self.counts[group as usize] == 0 && self.sums[group as usize] == 0
+    }
+
+    fn save(&mut self, groups: &[u32]) -> DataFusionResult<LargeBinaryArray> {
+        Ok(write_each(groups, |group, out| {
+            put_signed(out, self.counts[group as usize]);
+            put_wide(out, self.sums[group as usize]);
+        }))
+    }
+
+    fn load(&mut self, groups: &[u32], states: &LargeBinaryArray) -> DataFusionResult<()> {
+        read_each("sum of integers", groups, states, |group, reader| {
+            self.counts[group as usize] = reader.signed()?;
+            self.sums[group as usize] = reader.wide()?;
+            Ok(())
+        })
     }
 
     fn bytes(&self) -> usize {

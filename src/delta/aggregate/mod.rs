@@ -8,6 +8,8 @@ mod extreme;
 mod integer;
 mod ordered;
 mod recomputed;
+mod saved;
+mod state;
 mod statistic;
 #[cfg(test)]
 mod tests;
@@ -23,10 +25,11 @@ use arrow::compute::{concat, filter_record_batch, interleave, kernels::cmp::dist
 use arrow::datatypes::{Schema, SchemaRef};
 use datafusion::error::{DataFusionError, Result as DataFusionResult};
 
-use self::accumulator::{Accumulator, new_accumulator};
+use self::accumulator::{Accumulator, new_accumulator, retain};
 pub use self::accumulator::{AggregateSpec, BitFunction, Function};
 use self::expiry::{Due, Expiry};
 pub use self::recomputed::{Call, Reads};
+pub use self::saved::SavedError;
 use super::distinct::COMPACT_ROWS_MIN;
 use super::expression::message;
 use super::keys::{Keys, with_one_zero};
@@ -169,13 +172,16 @@ impl Aggregate {
         }
         self.next_settling = tick + horizon_ms;
         let late: u64 = self.accumulators.iter_mut().map(|a| a.settle()).sum();
+        for group in (0..self.counts.len() as u32).filter(|group| self.counts[*group as usize] == 0) {
+            self.accumulators.iter_mut().for_each(|a| a.vanish(group));
+        }
         self.counters.late_rows.fetch_add(late, Ordering::Relaxed);
     }
 
     /// The retractions of the next portion of the groups that have ended: no row comes for these any more.
     fn end_groups(&mut self) -> DataFusionResult<Changes> {
         let mut changes = Changes::default();
-        for Due { keys, groups } in self.expiry.take() {
+        for Due { keys, groups, .. } in self.expiry.take() {
             let Standing { exists, aggregates, errors } = self.standing(&groups)?;
             let columns = keys.columns().iter().cloned().chain(aggregates).collect();
             let rows = RecordBatch::try_new(self.spec.schema.clone(), columns)?;
@@ -279,13 +285,10 @@ impl Aggregate {
         Ok(columns)
     }
 
-    /// All rows of the result; `None` while a group has an error and no row.
-    fn present(&mut self) -> DataFusionResult<Option<RecordBatch>> {
+    /// All rows of the result, and the errors of groups that have one and no row.
+    fn present(&mut self) -> DataFusionResult<Changes> {
         let groups: Vec<u32> = (0..self.counts.len() as u32).collect();
         let Standing { exists, aggregates, errors } = self.standing(&groups)?;
-        if !errors.is_empty() {
-            return Ok(None);
-        }
         let fields = self.spec.schema.fields()[..self.spec.group_columns].to_vec();
         let mut columns = match self.spec.group_columns {
             0 => vec![],
@@ -294,7 +297,10 @@ impl Aggregate {
         columns.extend(aggregates);
         let options = RecordBatchOptions::new().with_row_count(Some(groups.len()));
         let rows = RecordBatch::try_new_with_options(self.spec.schema.clone(), columns, &options)?;
-        Ok(Some(filter_record_batch(&rows, &exists)?))
+        let mut changes =
+            Changes { rows: vec![], errors: errors.into_iter().map(|error| (error, 1)).collect() };
+        changes.push(filter_record_batch(&rows, &exists)?, Run::Constant(1));
+        Ok(changes)
     }
 
     /// The retractions and insertions that turn `before` into `after`.
@@ -365,18 +371,34 @@ impl Aggregate {
         {
             return Ok(());
         }
-        let keep: Vec<bool> = self.counts.iter().map(|c| *c != 0).collect();
-        let kept: Vec<u32> = (0..keep.len() as u32).filter(|g| keep[*g as usize]).collect();
-        if kept.len() * 2 > keep.len() {
+        if self.counts.iter().filter(|count| **count != 0).count() * 2 > self.counts.len() {
             return Ok(());
         }
+        let kept = self.live();
+        if kept.len() * 2 > self.counts.len() {
+            return Ok(());
+        }
+        let mut keep = vec![false; self.counts.len()];
+        kept.iter().for_each(|group| keep[*group as usize] = true);
         self.keys.retain(&keep)?;
-        self.counts.retain(|c| *c != 0);
+        retain(&mut self.counts, &kept);
         self.touched_in.truncate(kept.len());
         self.touched_in.fill(self.round.wrapping_sub(1));
         self.accumulators.iter_mut().for_each(|a| a.retain(&kept));
         self.expiry.retain(&kept);
         Ok(())
+    }
+
+    /// The groups, ascending, that have rows, or something left of rows whose retractions came first, and have not
+    /// ended.
+    fn live(&self) -> Vec<u32> {
+        let untils = self.expiry.untils(self.counts.len());
+        let is_live = |group: &u32| {
+            (self.expiry.is_never() || untils[*group as usize].is_some())
+                && (self.counts[*group as usize] != 0
+                    || self.accumulators.iter().any(|a| !a.is_empty(*group)))
+        };
+        (0..self.counts.len() as u32).filter(is_live).collect()
     }
 
     fn note_state(&self) {
@@ -411,7 +433,15 @@ impl Operator for Aggregate {
     }
 
     fn snapshot(&mut self) -> Option<Vec<Part>> {
-        self.present().ok().flatten().map(|rows| vec![(rows, Run::Constant(1))])
+        self.present().ok().filter(|present| present.errors.is_empty()).map(|present| present.rows)
+    }
+
+    fn current(&mut self) -> Changes {
+        self.present().unwrap_or_else(failed)
+    }
+
+    fn save(&mut self) -> Option<DataFusionResult<RecordBatch>> {
+        Some(self.save_groups())
     }
 }
 

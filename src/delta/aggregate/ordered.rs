@@ -11,6 +11,8 @@ use arrow::row::{RowConverter, RowParser, Rows, SortField};
 use datafusion::error::Result as DataFusionResult;
 
 use super::accumulator::downcast;
+use super::state::decode;
+use crate::detect::bytes::{DecodeError, Reader, put_bytes, put_wide};
 
 /// How the values of a type are kept one by one.
 pub(super) trait Ordered: 'static {
@@ -30,6 +32,17 @@ pub(super) trait Ordered: 'static {
 
     /// `keys` as an array; null for none.
     fn array(&self, keys: &[Option<&Self::Key>]) -> DataFusionResult<ArrayRef>;
+
+    /// Appends `key` to `out`.
+    fn write(key: &Self::Key, out: &mut Vec<u8>);
+
+    /// The key that [`Ordered::write`] wrote.
+    fn read(reader: &mut Reader<'_>) -> Result<Self::Key, DecodeError>;
+
+    /// Fails unless all `keys`, which were read, stand for values.
+    fn check(&self, _keys: &mut dyn Iterator<Item = &Self::Key>) -> DataFusionResult<()> {
+        Ok(())
+    }
 
     /// Bytes that `key` holds outside of itself.
     fn outer_bytes(_key: &Self::Key) -> usize {
@@ -51,7 +64,7 @@ impl<T> Numbers<T> {
 
 impl<T: ArrowPrimitiveType> Ordered for Numbers<T>
 where
-    T::Native: Ord,
+    T::Native: Ord + Into<i128> + TryFrom<i128>,
 {
     type Key = T::Native;
     type Column = PrimitiveArray<T>;
@@ -73,6 +86,15 @@ where
     fn array(&self, keys: &[Option<&T::Native>]) -> DataFusionResult<ArrayRef> {
         let values: PrimitiveArray<T> = keys.iter().map(|key| key.copied()).collect();
         Ok(Arc::new(values.with_data_type(self.data_type.clone())))
+    }
+
+    fn write(key: &T::Native, out: &mut Vec<u8>) {
+        put_wide(out, (*key).into());
+    }
+
+    fn read(reader: &mut Reader<'_>) -> Result<T::Native, DecodeError> {
+        let wide = reader.wide()?;
+        T::Native::try_from(wide).map_err(|_| reader.out_of_range("value", wide))
     }
 }
 
@@ -124,6 +146,19 @@ impl Ordered for Encoded {
         };
         let places: Vec<(usize, usize)> = keys.iter().map(place).collect();
         Ok(interleave(&[null.as_ref(), values.as_ref()], &places)?)
+    }
+
+    fn write(key: &Box<[u8]>, out: &mut Vec<u8>) {
+        put_bytes(out, key);
+    }
+
+    fn read(reader: &mut Reader<'_>) -> Result<Box<[u8]>, DecodeError> {
+        reader.bytes().map(Box::from)
+    }
+
+    fn check(&self, keys: &mut dyn Iterator<Item = &Box<[u8]>>) -> DataFusionResult<()> {
+        let keys: Vec<&[u8]> = keys.map(AsRef::as_ref).collect();
+        decode("extreme", &self.converter, [&self.data_type].into_iter(), &keys).map(drop)
     }
 
     fn outer_bytes(key: &Box<[u8]>) -> usize {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, RecordBatch, RecordBatchOptions, new_empty_array};
+use arrow::array::{Array, ArrayRef, LargeBinaryArray, RecordBatch, RecordBatchOptions, new_empty_array};
 use arrow::compute::{SortOptions, cast};
 use arrow::datatypes::{Schema, SchemaRef};
 use arrow::row::{RowConverter, RowParser, SortField};
@@ -15,8 +15,10 @@ use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_expr::aggregate::AggregateFunctionExpr;
 
 use super::accumulator::{Accumulator, AggregateSpec, retain};
+use super::state::{decode, read_each, write_each};
 use crate::delta::expression::guarded;
 use crate::delta::updates::{Diff, Run};
+use crate::detect::bytes::{put_bytes, put_signed};
 
 /// A call of any aggregate function of DataFusion, made over the values of a group in one canonical order: that
 /// of its arguments, the first before the others.
@@ -217,6 +219,38 @@ impl Accumulator for RecomputedAccumulator {
         retain(&mut self.groups, kept);
     }
 
+    fn is_empty(&self, group: u32) -> bool {
+        self.groups[group as usize].rows.is_empty()
+    }
+
+    fn save(&mut self, groups: &[u32]) -> DataFusionResult<LargeBinaryArray> {
+        Ok(write_each(groups, |group, out| {
+            for (row, count) in &self.groups[group as usize].rows {
+                put_bytes(out, row);
+                put_signed(out, *count);
+            }
+        }))
+    }
+
+    fn load(&mut self, groups: &[u32], states: &LargeBinaryArray) -> DataFusionResult<()> {
+        let mut all = vec![];
+        read_each("rows", groups, states, |group, reader| {
+            while !reader.is_at_end() {
+                let (row, count) = (reader.bytes()?, reader.signed()?);
+                let group = &mut self.groups[group as usize];
+                if group.rows.insert(row.into(), count).is_some() || count == 0 {
+                    return Err(reader.out_of_range("count", count));
+                }
+                group.bytes += row.len();
+                all.push(row);
+            }
+            Ok(())
+        })?;
+        // Only to see that they are rows.
+        let types = self.schema.fields().iter().map(|field| field.data_type());
+        decode("rows", &self.converter, types, &all).map(drop)
+    }
+
     fn bytes(&self) -> usize {
         // A node of the tree holds a pointer, a length and a count for each row.
         self.groups.iter().map(|g| size_of::<Group>() + g.bytes + g.rows.len() * 32).sum()
@@ -224,7 +258,7 @@ impl Accumulator for RecomputedAccumulator {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use std::collections::{BTreeMap, BTreeSet};
 
     use arrow::datatypes::{DataType, Field};
@@ -245,7 +279,7 @@ mod tests {
     const DESCENDING: SortOptions = SortOptions { descending: true, nulls_first: true };
 
     /// `function` over the column `argument` in the order of `columns`, of which it is one.
-    fn call(
+    pub fn call(
         function: Arc<AggregateUDF>,
         reads: Reads,
         argument: usize,

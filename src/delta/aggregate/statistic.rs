@@ -3,10 +3,11 @@
 
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, Float64Array, RecordBatch};
+use arrow::array::{Array, ArrayRef, Float64Array, LargeBinaryArray, RecordBatch};
 use datafusion::error::Result as DataFusionResult;
 
 use super::accumulator::{Accumulator, downcast, retain};
+use super::state::{read_each, write_each};
 use crate::delta::updates::{Diff, Run};
 use crate::detect::pairs::{Pairs, PairsQuestion};
 use crate::detect::retractable::Retractable;
@@ -51,6 +52,20 @@ impl<S: Retractable> Accumulator for StatisticAccumulator<S> {
 
     fn retain(&mut self, kept: &[u32]) {
         retain(&mut self.states, kept);
+    }
+
+    fn is_empty(&self, group: u32) -> bool {
+        self.states[group as usize] == S::default()
+    }
+
+    fn save(&mut self, groups: &[u32]) -> DataFusionResult<LargeBinaryArray> {
+        Ok(write_each(groups, |group, out| self.states[group as usize].write_bytes(out)))
+    }
+
+    fn load(&mut self, groups: &[u32], states: &LargeBinaryArray) -> DataFusionResult<()> {
+        read_each("statistic", groups, states, |group, reader| {
+            self.states[group as usize].merge_bytes(reader.take_rest())
+        })
     }
 
     fn bytes(&self) -> usize {
@@ -100,6 +115,20 @@ impl Accumulator for PairsAccumulator {
 
     fn retain(&mut self, kept: &[u32]) {
         retain(&mut self.states, kept);
+    }
+
+    fn is_empty(&self, group: u32) -> bool {
+        self.states[group as usize] == Pairs::default()
+    }
+
+    fn save(&mut self, groups: &[u32]) -> DataFusionResult<LargeBinaryArray> {
+        Ok(write_each(groups, |group, out| self.states[group as usize].write_bytes(out)))
+    }
+
+    fn load(&mut self, groups: &[u32], states: &LargeBinaryArray) -> DataFusionResult<()> {
+        read_each("pairs", groups, states, |group, reader| {
+            self.states[group as usize].merge_bytes(reader.take_rest())
+        })
     }
 
     fn bytes(&self) -> usize {

@@ -19,7 +19,7 @@ fn spec_of(function: Function, column: usize, output: DataType) -> AggregateSpec
 }
 
 /// `s`, count(*), sum(n) of batches of `n` and `s`, regrouped so that the group comes first.
-fn by_text(retracts: bool) -> GroupBySpec {
+pub(super) fn by_text(retracts: bool) -> GroupBySpec {
     let input = Arc::new(Schema::new(vec![
         Field::new("s", DataType::Utf8, true),
         Field::new("n", DataType::Int64, true),
@@ -50,7 +50,7 @@ fn by_text(retracts: bool) -> GroupBySpec {
     }
 }
 
-fn tick(operator: &mut Aggregate, tick: Tick, parts: &[(&[(i64, &str)], Diff)]) -> String {
+pub(super) fn tick(operator: &mut Aggregate, tick: Tick, parts: &[(&[(i64, &str)], Diff)]) -> String {
     let swap = |rows: RecordBatch| rows.project(&[1, 0]).unwrap();
     let parts = parts.iter().map(|(rows, diff)| (swap(batch(rows)), Run::Constant(*diff))).collect();
     let changes = operator.tick(tick, vec![parts]);
