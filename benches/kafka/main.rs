@@ -1,6 +1,8 @@
 //! Workload: spans of the trainticket day (where `UNDERCURRENT_SHARED` names the folder that holds it, else of the simulated
-//! shop), in requests of OTLP protobuf with about a thousand each, repeated under other trace ids; in a topic of four
-//! partitions on a broker of Apache Kafka on the same machine. A server in a process of its own, one worker, with a journal and history,
+//! shop), in requests of OTLP protobuf with about a thousand each, repeated; in a topic of four partitions on a broker of
+//! Apache Kafka on the same machine. Copies have other trace ids and later times, so that the stream clock moves as it would
+//! live: spans begin one after the other, [`EVENT_RATE`] in each second of stream time, in the order of the recording and as
+//! late as they came in it, and keep their durations. A server in a process of its own, one worker, with a journal and history,
 //! reads them, maintains `service_dependencies`, `service_health`, `operation_latency` and a count by service, and writes
 //! the first and the last of these back to topics, in transactions.
 //!
@@ -8,14 +10,16 @@
 //! - spans per second of wall clock, and per CPU-second of the server, from creating the source until all of the topic is in
 //!   the views and all changes are in the topics; the broker's CPU time beside it;
 //! - at half that rate, or 100,000 spans a second if that is less: the time from producing the n-th span until the topic
-//!   shows that n have arrived, and the server's memory meanwhile. It grows with each span: copies have the times of the day,
-//!   so that the stream clock stands still and no horizon passes.
+//!   shows that n have arrived, how fast the stream clock went, and the server's memory, thirty times and as a line through
+//!   the second half of them.
 //!
-//! `cargo bench --bench kafka [-- --seconds 30]`; needs java and mvn.
+//! `cargo bench --bench kafka [-- --seconds 30] [--rate 50000]`; needs java and mvn. With `--seconds 1800 --rate 20000` the
+//! stream clock passes 5 hours: rows go after 15 minutes and groups after one hour.
 
 #![allow(clippy::unwrap_used)]
 
 mod broker;
+mod copies;
 #[path = "../live/input.rs"]
 mod input;
 #[path = "../server.rs"]
@@ -26,23 +30,24 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
-use prost::Message as _;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::message::Message as _;
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use rdkafka::{Offset, TopicPartitionList};
 
 use self::broker::Broker;
+use self::copies::{Copies, EVENT_RATE};
 use self::input::Input;
 use self::server::Server;
 
-/// The views that it has from its start, and groups that stay.
-const FLAGS: [&str; 4] = [
+/// The views that it has from its start, and how long these keep rows and groups, in stream time.
+const FLAGS: [&str; 6] = [
     "--engine-views",
     "service_dependencies, service_health, operation_latency",
+    "--engine-horizon",
+    "15 minutes",
     "--engine-retention",
-    "none",
+    "1 hour",
 ];
 
 const PARTITIONS: i32 = 4;
@@ -53,42 +58,8 @@ const SPANS: usize = 2_000_000;
 /// What the second part sends a second, at most.
 const RATE_MAX: f64 = 100_000.0;
 
-/// A request, of which each copy has traces under ids of its own.
-struct Template {
-    spans: usize,
-    body: Vec<u8>,
-    /// Where the first four bytes of the trace ids are.
-    places: Vec<usize>,
-}
-
-impl Template {
-    fn new(spans: usize, body: &[u8]) -> Self {
-        let encoded = |prefix: [u8; 4]| {
-            let mut request = ExportTraceServiceRequest::decode(body).unwrap();
-            let scopes = request.resource_spans.iter_mut().flat_map(|resource| &mut resource.scope_spans);
-            scopes
-                .flat_map(|scope| &mut scope.spans)
-                .for_each(|span| span.trace_id[..4].copy_from_slice(&prefix));
-            request.encode_to_vec()
-        };
-        // They are the bytes in which two such requests differ.
-        let (zeros, ones) = (encoded([0; 4]), encoded([255; 4]));
-        let differs = |place: &usize| zeros[*place] != ones[*place];
-        let places = (0..zeros.len()).filter(differs).step_by(4).collect();
-        Template { spans, body: zeros, places }
-    }
-
-    fn copy(&self, number: u32) -> Vec<u8> {
-        let mut body = self.body.clone();
-        self.places.iter().for_each(|place| body[*place..place + 4].copy_from_slice(&number.to_be_bytes()));
-        body
-    }
-}
-
-/// Copies of all requests, from number `first` on, without an end; each with its spans.
-fn copies(templates: &[Template], first: u32) -> impl Iterator<Item = (usize, Vec<u8>)> + '_ {
-    (first..).flat_map(move |number| templates.iter().map(move |one| (one.spans, one.copy(number))))
-}
+/// How often the second part looks at the memory.
+const LOOKS: usize = 30;
 
 fn produce(producer: &BaseProducer, topic: &str, place: usize, payload: &[u8]) {
     let partition = place as i32 % PARTITIONS;
@@ -126,22 +97,32 @@ fn define(server: &Server, broker: &Broker, topic: &str) {
     ));
 }
 
+/// Waits until the source reads and both sinks write.
+fn running(server: &Server) {
+    let runs = "SELECT count(*) AS n FROM (SELECT state FROM source_stats UNION ALL SELECT state FROM sink_stats) \
+                WHERE state = 'running'";
+    while server.number(runs) < 3 {
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
 /// Waits until `spans` are in the views and all changes in the topics.
 fn settled(server: &Server, spans: usize) {
     let arrived = "SELECT coalesce(sum(n), 0) AS n FROM arrived";
     while server.number(arrived) < spans as i64 {
-        std::thread::sleep(Duration::from_millis(10));
+        // Each question takes a few milliseconds of a core, which the server is to have.
+        std::thread::sleep(Duration::from_millis(100));
     }
     while server.number("SELECT sum(waiting_rows) AS n FROM sink_stats") > 0 {
         std::thread::sleep(Duration::from_millis(10));
     }
 }
 
-fn throughput(broker: &Broker, name: &str, templates: &[Template]) -> f64 {
+fn throughput(broker: &Broker, name: &str, copies: &Copies) -> f64 {
     broker.create_topic("through", PARTITIONS);
     let producer: BaseProducer = broker.client().create().unwrap();
     let (mut spans, mut bytes) = (0, 0);
-    for (place, (count, body)) in copies(templates, 1).enumerate() {
+    for (place, (count, body)) in copies.iter().enumerate() {
         if spans >= SPANS {
             break;
         }
@@ -194,25 +175,26 @@ fn follow(broker: &Broker, topic: &str, sent: &Sent, is_over: &AtomicBool) -> Ve
     times
 }
 
-fn freshness(broker: &Broker, templates: &[Template], rate: f64, seconds: f64) {
+fn freshness(broker: &Broker, copies: &Copies, rate: f64, seconds: f64) {
     broker.create_topic("fresh", PARTITIONS);
     broker.create_topic("fresh_arrived", 1);
     let folder = tempfile::tempdir().unwrap();
     let server = Server::start(folder.path(), &[], &FLAGS);
     define(&server, broker, "fresh");
+    running(&server);
     let (sent, is_over) = (Sent::default(), AtomicBool::new(false));
     let mut memory = vec![];
     let mut times = std::thread::scope(|scope| {
         let following = scope.spawn(|| follow(broker, "fresh_arrived", &sent, &is_over));
         let producer: BaseProducer = broker.client().set("linger.ms", "5").create().unwrap();
         let (begin, mut count) = (Instant::now(), 0_usize);
-        for (place, (spans, body)) in copies(templates, 1_000_000).enumerate() {
+        for (place, (spans, body)) in copies.iter().enumerate() {
             let due = begin + Duration::from_secs_f64(count as f64 / rate);
             std::thread::sleep(due.saturating_duration_since(Instant::now()));
             if due > begin + Duration::from_secs_f64(seconds) {
                 break;
             }
-            if due >= begin + Duration::from_secs_f64(seconds * memory.len() as f64 / 6.0) {
+            if due >= begin + Duration::from_secs_f64(seconds * memory.len() as f64 / LOOKS as f64) {
                 memory.push(server.memory_mib("VmRSS").round());
             }
             count += spans;
@@ -226,11 +208,30 @@ fn freshness(broker: &Broker, templates: &[Template], rate: f64, seconds: f64) {
     times.sort_unstable();
     let at = |part: f64| times[((times.len() - 1) as f64 * part) as usize].as_secs_f64() * 1e3;
     println!(
-        "{rate:.0} spans/s for {seconds:.0} s: until the topic shows them p50 {:.0} ms, p99 {:.0} ms, at most {:.0} ms; MiB of memory {memory:?}",
+        "{rate:.0} spans/s for {seconds:.0} s, the stream clock {:.1} times as fast as the wall clock: until the topic shows \
+         them p50 {:.0} ms, p99 {:.0} ms, at most {:.0} ms",
+        rate / EVENT_RATE as f64,
         at(0.5),
         at(0.99),
         at(1.0)
     );
+    let minutes = seconds / 60.0 / LOOKS as f64;
+    let half = &memory[memory.len() / 2..];
+    let (slope, mean) = line_through(half);
+    println!(
+        "MiB of memory every {:.1} s {memory:?}; in the second half {mean:.0} and {:+.1} a minute",
+        minutes * 60.0,
+        slope / minutes
+    );
+}
+
+/// By how much `values` rise from one to the next (least squares), and their mean.
+fn line_through(values: &[f64]) -> (f64, f64) {
+    let count = values.len() as f64;
+    let (middle, mean) = ((count - 1.0) / 2.0, values.iter().sum::<f64>() / count);
+    let places = || (0..values.len()).map(|place| place as f64 - middle);
+    let together: f64 = places().zip(values).map(|(place, value)| place * (value - mean)).sum();
+    (together / places().map(|place| place * place).sum::<f64>(), mean)
 }
 
 fn main() {
@@ -239,10 +240,9 @@ fn main() {
         |flag: &str| arguments.iter().skip_while(|a| *a != flag).nth(1).and_then(|text| text.parse().ok());
     let input = Input::load().spans_alone();
     assert!(input.records > 0, "there are spans");
-    let templates: Vec<Template> =
-        input.requests.iter().map(|request| Template::new(request.records, &request.body)).collect();
+    let copies = Copies::new(&input.requests);
     let broker = Broker::start();
-    let reached = throughput(&broker, input.name, &templates);
+    let reached = throughput(&broker, input.name, &copies);
     let rate = after("--rate").unwrap_or((reached / 2.0).min(RATE_MAX));
-    freshness(&broker, &templates, rate, after("--seconds").unwrap_or(30.0));
+    freshness(&broker, &copies, rate, after("--seconds").unwrap_or(30.0));
 }
