@@ -14,15 +14,22 @@
 --   first_seen_at, last_seen_at      when the first and the last span began
 CREATE MATERIALIZED VIEW service_health AS
 WITH
+-- Each span once: as queries/service_calls.sql has them, so that one operator keeps them for both.
 span AS (
     SELECT DISTINCT
         trace_id,
         span_id,
         parent_span_id,
         service_name,
+        kind,
         started_at,
         duration_ns,
-        status_code = 'ERROR' AS is_error
+        status_code = 'ERROR' AS is_error,
+        kind = 'CLIENT' AND array_has_any(
+            map_keys(attributes),
+            ARRAY['peer.service', 'server.address', 'network.peer.address', 'db.namespace', 'db.name',
+                'db.system.name', 'db.system']
+        ) AS names_peer
     FROM spans
     WHERE service_name IS NOT NULL
 ),

@@ -47,7 +47,8 @@ impl Lowering<'_> {
             unpaired,
             inputs,
             schema: joined.clone(),
-            retracts,
+            // Kept for ever: what is there from the start is not older than what comes later.
+            retracts: [left, right].map(|side| self.retracts[side] || self.is_constant(side)),
             horizon_ms: self.options.horizon_ms,
         };
         let output_retracts = retracts[0] || retracts[1] || gives_up;

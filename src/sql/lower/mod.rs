@@ -235,6 +235,14 @@ impl Lowering<'_> {
         self.plan.push(node, schema)
     }
 
+    /// Whether the rows of `node` are always there.
+    fn is_constant(&self, node: NodeId) -> bool {
+        let node = &self.plan.nodes[node];
+        let inputs = Plan::inputs(node);
+        matches!(node, Node::Constant(_))
+            || (!inputs.is_empty() && inputs.into_iter().all(|input| self.is_constant(input)))
+    }
+
     fn map(
         &mut self,
         input: NodeId,
