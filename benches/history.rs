@@ -4,7 +4,7 @@
 //! are a million.
 //!
 //! Printed: bytes of history against those of OTLP JSON and of the rows in memory, how long the server takes to be ready
-//! again, with four views, and its memory then against before, and how long queries take, with nothing of history in the
+//! again, with four views and from a checkpoint of them, and its memory then against before, and how long queries take, with nothing of history in the
 //! page cache (where this process may empty it) and with all of it there: the median of seven.
 //!
 //! `cargo bench --bench history`
@@ -27,12 +27,13 @@ const BINARY: &str = env!("CARGO_BIN_EXE_undercurrent");
 const RUNS: usize = 7;
 const VIEWS: &str = "service_dependencies, service_health, operation_latency, log_patterns";
 
-/// A server whose memory holds little of each stream, and how long it took to be ready.
-fn start(data: &Path) -> (Server, f64) {
+/// A server whose memory holds little of each stream, which takes a checkpoint as often as said, and how long it took to
+/// be ready.
+fn start(data: &Path, interval: &str) -> (Server, f64) {
     let begin = Instant::now();
-    let flags =
-        ["--engine-stored-bytes-max", "16 MiB", "--limits-statement-timeout", "5m", "--engine-views", VIEWS];
-    let server = Server::start(data, &["otlp_http", "postgres"], &flags);
+    let views = ["--engine-views", VIEWS, "--data-checkpoint-interval", interval];
+    let memory = ["--engine-stored-bytes-max", "16 MiB", "--limits-statement-timeout", "5m"];
+    let server = Server::start(data, &["otlp_http", "postgres"], &[views, memory].concat());
     (server, begin.elapsed().as_secs_f64())
 }
 
@@ -124,14 +125,14 @@ async fn main() {
     let [traces, logs] = inputs(folder.path()).map(|path| (lines(&path), path));
     let json: usize = traces.0.iter().chain(&logs.0).map(String::len).sum();
     let memory = bytes_of_rows(&traces.1) + bytes_of_rows(&logs.1);
-    let (server, _) = start(data.path());
+    let (server, _) = start(data.path(), "none");
     let begin = Instant::now();
     send(&server, "/v1/traces", &traces.0);
     send(&server, "/v1/logs", &logs.0);
     println!("taken in on one connection: {:.1} s", begin.elapsed().as_secs_f64());
     let (steady, peak) = (server.memory_mib("VmRSS"), server.memory_mib("VmHWM"));
     drop(server);
-    let (server, seconds) = start(data.path());
+    let (server, seconds) = start(data.path(), "none");
     println!(
         "killed and started: ready in {:.2} s, {:.0} MiB resident and {:.0} at most, {steady:.0} and {peak:.0} before",
         seconds,
@@ -157,19 +158,35 @@ async fn main() {
     of["rows"].as_array().unwrap().iter().for_each(|row| println!("  {row}"));
     (1..6).for_each(|_| send(&server, "/v1/logs", &logs.0));
     drop(server);
-    let (server, seconds) = start(data.path());
+    let server = restart(data.path(), "none", "nothing to go on from");
+    drop(server);
+    let (server, _) = start(data.path(), "1s");
+    let taken =
+        "SELECT count(checkpoint_at) AS n, max(bytes) AS bytes, max(duration_ms) AS ms FROM checkpoint_stats";
+    while server.number(taken) == 0 {
+        std::thread::sleep(std::time::Duration::from_millis(50));
+    }
+    println!("a checkpoint: {}", server.run(taken)["rows"]);
+    drop(server);
+    let server = restart(data.path(), "none", "a checkpoint");
+    time_queries(&server).await;
+}
+
+/// A server that is started again where another was killed, once all of its rows are in history.
+fn restart(data: &Path, interval: &str, from: &str) -> Server {
+    let (server, seconds) = start(data, interval);
     while server.number("SELECT sum(row_count - history_rows)::bigint AS n FROM stream_stats") > 0 {
         std::thread::sleep(std::time::Duration::from_millis(50));
     }
     println!(
-        "{} spans and {} log records, killed and started: ready in {:.2} s, {:.0} MiB resident and {:.0} at most",
+        "{} spans and {} log records, killed and started with {from}: ready in {:.2} s, {:.0} MiB resident and {:.0} at most",
         server.number("SELECT count(*) AS n FROM spans"),
         server.number("SELECT count(*) AS n FROM logs"),
         seconds,
         server.memory_mib("VmRSS"),
         server.memory_mib("VmHWM")
     );
-    time_queries(&server).await;
+    server
 }
 
 async fn time_queries(server: &Server) {

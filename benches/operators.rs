@@ -322,6 +322,7 @@ fn through_plan(plan: Plan) -> (f64, u64, u64) {
                 constants: &mut |_, _| unreachable!("a plan without constants"),
                 imports: HashMap::new(),
                 start: 0,
+                resume: None,
                 counters: &mut counters,
                 outlets: &mut HashMap::new(),
             };

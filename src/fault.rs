@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 pub const VARIABLE: &str = "UNDERCURRENT_CRASH_AT";
 
 /// All places.
-pub const POINTS: [&str; 18] = [
+pub const POINTS: [&str; 22] = [
     "journal.taken",
     "journal.written",
     "journal.synced",
@@ -20,9 +20,13 @@ pub const POINTS: [&str; 18] = [
     "history.writing",
     "history.written",
     "history.emptying",
+    "history.trimming",
+    "checkpoint.written",
+    "checkpoint.committed",
     "engine.flushed",
     "engine.closing",
     "engine.closed",
+    "engine.trimmed",
     "source.read",
     "source.sent",
     "source.committed",

@@ -11,6 +11,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, AsArray, RecordBatch, StringArray};
+use datafusion::error::Result as DataFusionResult;
 use timely::container::NoopBuilder;
 use timely::dataflow::Scope;
 use timely::dataflow::channels::pact::{DistributorPact, Pipeline};
@@ -96,6 +97,21 @@ pub trait Operator: 'static {
     fn snapshot(&mut self) -> Option<Vec<Part>> {
         None
     }
+
+    /// The result as it is now, as changes of an empty one; asked for where the state was [saved](Self::save).
+    fn current(&mut self) -> Changes {
+        Changes { rows: self.snapshot().unwrap_or_default(), errors: vec![] }
+    }
+
+    /// The state, for one like it to [go on](super::resume) from in another process, where it can be saved.
+    fn save(&mut self) -> Option<DataFusionResult<RecordBatch>> {
+        None
+    }
+
+    /// Whether what is an error of an input at `tick` is one of the result.
+    fn passes_errors(&self, _tick: Tick) -> bool {
+        true
+    }
 }
 
 /// Where an operator is built, and who looks at it.
@@ -131,6 +147,16 @@ pub(super) trait Scheduled<T: Time>: 'static {
     fn snapshot(&mut self) -> Option<Vec<Part>> {
         None
     }
+
+    /// As that of an [`Operator`].
+    fn save(&mut self) -> Option<DataFusionResult<RecordBatch>> {
+        None
+    }
+
+    /// As that of an [`Operator`].
+    fn passes_errors(&self, _time: &T) -> bool {
+        true
+    }
 }
 
 /// An operator by ticks sees everything when it happens.
@@ -156,6 +182,14 @@ impl<T: Time, O: Operator> Scheduled<T> for ByTick<O> {
 
     fn snapshot(&mut self) -> Option<Vec<Part>> {
         self.0.snapshot()
+    }
+
+    fn save(&mut self) -> Option<DataFusionResult<RecordBatch>> {
+        self.0.save()
+    }
+
+    fn passes_errors(&self, time: &T) -> bool {
+        self.0.passes_errors(time.tick())
     }
 }
 
@@ -213,6 +247,10 @@ pub(super) fn scheduled<'scope, T: Time>(
     outlet.on_snapshot({
         let operator = operator.clone();
         move || operator.borrow_mut().snapshot()
+    });
+    outlet.on_save({
+        let operator = operator.clone();
+        move || operator.borrow_mut().save()
     });
     builder.build(move |mut capabilities| {
         let mut operator = Some(operator);
@@ -278,7 +316,7 @@ pub(super) fn scheduled<'scope, T: Time>(
                     _ => break,
                 };
                 stopwatch.begin();
-                if !part.errors.is_empty() {
+                if !part.errors.is_empty() && operator.passes_errors(&time) {
                     outputs.send(&time, Changes { rows: vec![], errors: part.errors });
                 }
                 if part.inputs.is_empty() {

@@ -9,6 +9,7 @@ use std::rc::{Rc, Weak};
 
 use arrow::array::{RecordBatch, RecordBatchOptions};
 use arrow::datatypes::SchemaRef;
+use datafusion::error::Result as DataFusionResult;
 use timely::container::NoopBuilder;
 use timely::dataflow::Scope;
 use timely::dataflow::operators::generic::OutputBuilder;
@@ -22,6 +23,9 @@ use super::updates::{Tick, Updates};
 /// Gives the present rows of an operator, where its state can tell them.
 type Snapshot = Box<dyn FnMut() -> Option<Vec<Part>>>;
 
+/// Gives the state of an operator, where it can be saved.
+type Save = Box<dyn FnMut() -> Option<DataFusionResult<RecordBatch>>>;
+
 /// Where the changes of an operator can be taken from. Clones are the same outlet.
 #[derive(Clone, Default)]
 pub struct Outlet(Rc<Shared>);
@@ -32,6 +36,7 @@ struct Shared {
     /// The first tick that is not whole yet; `None` once nothing comes any more.
     upper: Cell<Upper>,
     snapshot: RefCell<Option<Snapshot>>,
+    save: RefCell<Option<Save>>,
     is_off: Cell<bool>,
 }
 
@@ -82,10 +87,21 @@ impl Outlet {
         *self.0.snapshot.borrow_mut() = Some(Box::new(snapshot));
     }
 
+    /// Says how the state is saved.
+    pub(super) fn on_save(&self, save: impl FnMut() -> Option<DataFusionResult<RecordBatch>> + 'static) {
+        *self.0.save.borrow_mut() = Some(Box::new(save));
+    }
+
+    /// The state of the operator behind it, as it is after the last whole tick; `None` where it has none that can be saved.
+    pub fn save(&self) -> Option<DataFusionResult<RecordBatch>> {
+        self.0.save.borrow_mut().as_mut().and_then(|save| save())
+    }
+
     /// Ends the operator behind it: nobody needs what it computes.
     pub fn switch_off(&self) {
         self.0.is_off.set(true);
         *self.0.snapshot.borrow_mut() = None;
+        *self.0.save.borrow_mut() = None;
     }
 
     /// Whether the operator behind it has been ended.
@@ -300,6 +316,7 @@ mod tests {
                 constants: &mut |_, _| unreachable!("no constants here"),
                 imports: imported.into_iter().collect(),
                 start,
+                resume: None,
                 counters: &mut HashMap::new(),
                 outlets: &mut outlets,
             };

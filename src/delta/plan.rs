@@ -20,6 +20,7 @@ use super::operator::{Site, by_tick};
 use super::outlet::Outlet;
 use super::partition::{Partition, PartitionSpec};
 use super::recursion::{Nest, Recursion};
+use super::resume::{Resume, go_on};
 use super::route::Route;
 use super::series::{Series, SeriesSpec};
 use super::single::{Single, SingleSpec};
@@ -170,6 +171,8 @@ pub struct Environment<'a, 'scope, T: Nest = Tick> {
     pub imports: HashMap<NodeId, Collection<'scope, T>>,
     /// The first tick at which it has a result.
     pub start: Tick,
+    /// What its operators go on from, where they were saved.
+    pub resume: Option<&'a Resume>,
     /// The counters of each node.
     pub counters: &'a mut HashMap<NodeId, Arc<Counters>>,
     /// Where other dataflows take the changes of each node from that is an operator by ticks.
@@ -334,7 +337,8 @@ impl Plan {
         scope: Scope<'scope, T>,
         environment: Environment<'_, 'scope, T>,
     ) -> DataFusionResult<Collection<'scope, T>> {
-        let Environment { sources, constants, imports, start, counters, outlets } = environment;
+        let Environment { sources, constants, imports, start, resume, counters, outlets } = environment;
+        let worker = (scope.worker().index(), scope.worker().peers());
         let needed = self.needed(|id| imports.contains_key(&id));
         let mut built: HashMap<NodeId, Collection<'scope, T>> = imports;
         for (id, node) in self.nodes.iter().enumerate() {
@@ -372,7 +376,8 @@ impl Plan {
                         0 => (Route::First, (scope.worker().index() == 0).then_some(start)),
                         n => (Route::Columns((0..n).collect()), None),
                     };
-                    by_tick(site("Aggregate"), vec![(input(of), route)], first, operator)
+                    let (operator, told) = go_on(operator, resume, id, &route, worker)?;
+                    by_tick(site("Aggregate"), vec![(input(of), route)], told.or(first), operator)
                 }
                 Node::Join { left, right, spec } => {
                     let inputs = vec![(input(left), by(&spec.keys[0])), (input(right), by(&spec.keys[1]))];
@@ -414,7 +419,8 @@ impl Plan {
                 }
                 Node::TemporalFilter { input: of, condition, columns } => {
                     let operator = TemporalFilter::new(condition.clone(), *columns, counted.clone());
-                    by_tick(site("TemporalFilter"), vec![(input(of), Route::Local)], None, operator)
+                    let (operator, told) = go_on(operator, resume, id, &Route::Local, worker)?;
+                    by_tick(site("TemporalFilter"), vec![(input(of), Route::Local)], told, operator)
                 }
             };
             built.insert(id, collection);

@@ -1,11 +1,12 @@
 //! Which worker an update goes to.
 
+use arrow::array::{RecordBatch, UInt32Array};
 use timely::communication::Push;
 use timely::dataflow::channels::Message;
 use timely::dataflow::channels::pushers::exchange::Distributor;
 
 use super::hash::hash_columns;
-use super::updates::Updates;
+use super::updates::{Updates, take_rows};
 
 /// How an operator's input is spread over the workers.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -16,6 +17,28 @@ pub enum Route {
     First,
     /// By the hash of these columns; null is a value like any other.
     Columns(Vec<usize>),
+}
+
+impl Route {
+    /// Those of `rows`, which worker `from` had, that worker `index` out of `peers` has.
+    pub fn share(&self, rows: &RecordBatch, from: usize, index: usize, peers: usize) -> RecordBatch {
+        let columns = match self {
+            Route::Local if from % peers == index => return rows.clone(),
+            Route::First if index == 0 => return rows.clone(),
+            Route::Local | Route::First => return rows.slice(0, 0),
+            Route::Columns(columns) => columns,
+        };
+        let keys: Vec<_> = columns.iter().map(|c| rows.column(*c).clone()).collect();
+        let hashes = hash_columns(&keys, rows.num_rows());
+        let mine = (0..rows.num_rows() as u32).filter(|row| target(hashes[*row as usize], peers) == index);
+        take_rows(rows, &UInt32Array::from_iter_values(mine))
+    }
+}
+
+/// The worker out of `peers` for a key of this hash.
+fn target(hash: u64, peers: usize) -> usize {
+    // The upper half: tables of the operators behind this use the lower one.
+    ((hash >> 32) ^ hash) as usize % peers
 }
 
 /// Sends each update to its worker, batch by batch, without copying where one worker takes all.
@@ -46,9 +69,7 @@ impl Distributor<Updates> for Router {
         };
         let keys: Vec<_> = columns.iter().map(|c| container.rows.column(*c).clone()).collect();
         for (row, hash) in hash_columns(&keys, container.len()).into_iter().enumerate() {
-            // The upper half: tables of the operators behind this use the lower one.
-            let target = ((hash >> 32) ^ hash) as usize % pushers.len();
-            self.picks[target].push(row as u32);
+            self.picks[target(hash, pushers.len())].push(row as u32);
         }
         for (picks, pusher) in self.picks.iter_mut().zip(pushers) {
             if picks.len() == container.len() {

@@ -70,6 +70,19 @@ pub struct Stretch {
 type Ticks = Vec<(Tick, Tick)>;
 
 impl Condition {
+    /// Whether no row is current for ever, whatever is in it.
+    pub fn always_ends(&self) -> bool {
+        match self {
+            Condition::Bound(bound) => {
+                matches!(bound.comparison, Comparison::Before | Comparison::BeforeOrAt)
+            }
+            Condition::And(all) => all.iter().any(Condition::always_ends),
+            Condition::Or(all) => all.iter().all(Condition::always_ends),
+            Condition::IsTrue(condition) => condition.always_ends(),
+            Condition::Column(_) | Condition::Not(_) => false,
+        }
+    }
+
     /// The comparisons, where the condition is that all of them hold and none moves `now()` by months.
     fn bounds(&self) -> Option<Vec<Bound>> {
         match self {

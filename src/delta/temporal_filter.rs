@@ -4,9 +4,13 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use arrow::array::{RecordBatch, UInt32Array};
+use arrow::array::{Array, ArrayRef, AsArray, Int64Array, RecordBatch, UInt32Array, UInt64Array};
+use arrow::compute::concat_batches;
+use arrow::datatypes::{DataType, Field, Int64Type, Schema, SchemaRef, UInt64Type};
+use datafusion::error::{DataFusionError, Result as DataFusionResult};
 
 use super::operator::{Changes, Operator, Part};
+use super::resume::Load;
 use super::row_store::bytes_of;
 use super::stats::Counters;
 use super::temporal_condition::Condition;
@@ -149,6 +153,13 @@ impl TemporalFilter {
         }
     }
 
+    /// What has not been sent yet.
+    fn scheduled(&self) -> impl Iterator<Item = Part> + '_ {
+        let later = self.calendar.values().flat_map(|bucket| &bucket.parts);
+        let later = later.map(|part| (part.rows.clone(), Run::from_vec(part.diffs.clone())));
+        later.chain(self.releasing.iter().map(Releasing::rest))
+    }
+
     fn note_state(&self) {
         let parts = self.calendar.values().flat_map(|b| &b.parts);
         let parts = parts.chain(self.releasing.iter().map(|r| &r.scheduled));
@@ -185,6 +196,84 @@ impl Operator for TemporalFilter {
 
     fn due(&self) -> Option<Tick> {
         self.calendar.first_key_value().map(|(_, bucket)| bucket.earliest)
+    }
+
+    /// What is to come takes all rows away that are current now.
+    fn current(&mut self) -> Changes {
+        let mut changes = Changes::default();
+        for (rows, diffs) in self.scheduled() {
+            let diffs = (0..rows.num_rows()).map(|row| -diffs.get(row)).collect();
+            changes.push(rows, Run::from_vec(diffs));
+        }
+        changes
+    }
+
+    /// What is to come: the rows, when they are due, and their diffs. Of rows that stay for ever nothing is known any more:
+    /// a filter that has such cannot be saved.
+    fn save(&mut self) -> Option<DataFusionResult<RecordBatch>> {
+        self.condition.always_ends().then(|| self.saved())
+    }
+}
+
+/// The columns that saved rows have behind their own: when they are due, and their diffs.
+const SAVED: [(&str, DataType); 2] = [("__due", DataType::UInt64), ("__diff", DataType::Int64)];
+
+impl TemporalFilter {
+    fn saved(&self) -> DataFusionResult<RecordBatch> {
+        let later = self.calendar.values().flat_map(|bucket| &bucket.parts);
+        let later = later.map(|part| (part.rows.clone(), part.due.clone(), part.diffs.clone()));
+        // What is being sent is due at once.
+        let now = self.releasing.iter().map(|releasing| {
+            let (rows, diffs) = releasing.rest();
+            let count = rows.num_rows();
+            (rows, vec![0; count], (0..count).map(|row| diffs.get(row)).collect())
+        });
+        let parts: Vec<(RecordBatch, Vec<Tick>, Vec<Diff>)> = later.chain(now).collect();
+        let own = parts.first().map(|(rows, ..)| rows.schema().fields().to_vec()).unwrap_or_default();
+        let added = SAVED.map(|(name, data_type)| Arc::new(Field::new(name, data_type, false)));
+        let schema: SchemaRef = Arc::new(Schema::new(own.into_iter().chain(added).collect::<Vec<_>>()));
+        let batches = parts.into_iter().map(|(rows, due, diffs)| {
+            let added: [ArrayRef; 2] = [Arc::new(UInt64Array::from(due)), Arc::new(Int64Array::from(diffs))];
+            RecordBatch::try_new(schema.clone(), rows.columns().iter().cloned().chain(added).collect())
+        });
+        let batches = batches.collect::<Result<Vec<_>, _>>()?;
+        Ok(concat_batches(&schema, &batches)?)
+    }
+}
+
+impl Load for TemporalFilter {
+    fn load(&mut self, saved: &RecordBatch) -> DataFusionResult<()> {
+        let unlike = || DataFusionError::Execution("what was saved is not of a filter on now()".to_owned());
+        let own = saved.num_columns().checked_sub(SAVED.len()).ok_or_else(unlike)?;
+        let due = saved.column(own).as_primitive_opt::<UInt64Type>().ok_or_else(unlike)?;
+        let diffs = saved.column(own + 1).as_primitive_opt::<Int64Type>().ok_or_else(unlike)?;
+        if saved.num_rows() > 0 && (own != self.columns || due.null_count() + diffs.null_count() > 0) {
+            return Err(unlike());
+        }
+        let rows = saved.project(&(0..own).collect::<Vec<_>>())?;
+        let mut buckets: BTreeMap<Tick, Vec<u32>> = BTreeMap::new();
+        for (row, due) in due.values().iter().enumerate() {
+            buckets.entry(due / BUCKET_MS).or_default().push(row as u32);
+        }
+        for (bucket, picks) in buckets {
+            let scheduled = Scheduled {
+                due: picks.iter().map(|row| due.value(*row as usize)).collect(),
+                diffs: picks.iter().map(|row| diffs.value(*row as usize)).collect(),
+                rows: take_rows(&rows, &picks.into()),
+            };
+            self.schedule(bucket, scheduled);
+        }
+        self.note_state();
+        Ok(())
+    }
+}
+
+impl Releasing {
+    /// What has not been sent.
+    fn rest(&self) -> Part {
+        let picks = &self.picks[self.next..];
+        let diffs = picks.iter().map(|row| self.scheduled.diffs[*row as usize]).collect();
+        (take_rows(&self.scheduled.rows, &picks.to_vec().into()), Run::from_vec(diffs))
     }
 }
 
@@ -313,6 +402,7 @@ mod tests {
                     constants: &mut |_, _| unreachable!("the plan has none"),
                     imports: Default::default(),
                     start: 0,
+                    resume: None,
                     counters: &mut Default::default(),
                     outlets: &mut Default::default(),
                 };

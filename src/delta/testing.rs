@@ -1,7 +1,7 @@
 //! What the tests of operators share: plans run on real workers over random histories, and the
 //! answer at every tick compared with a recomputation.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
@@ -18,6 +18,7 @@ use super::arrange::Arrangement;
 use super::chunk::rows_at;
 use super::collection::Collection;
 use super::plan::{Environment, Node, Plan};
+use super::resume::Resume;
 use super::updates::{Diff, Run, Tick, Updates};
 
 /// A row of the tests: a nullable number, a text, and a nullable timestamp in milliseconds.
@@ -100,8 +101,21 @@ impl Drop for OnPanic {
 /// The rows of `plan`'s result at each tick of `history`, run on `workers` workers with updates in
 /// batches of at most `batch` rows.
 pub fn run(plan: &Plan, history: &History, workers: usize, batch: usize) -> Vec<(Tick, Bag)> {
+    run_from(plan, history, workers, batch, None, Tick::MAX).0
+}
+
+/// The same of a dataflow that goes on from `resume`, and what it has at the end of tick `as_of`.
+fn run_from(
+    plan: &Plan,
+    history: &History,
+    workers: usize,
+    batch: usize,
+    resume: Option<Resume>,
+    as_of: Tick,
+) -> (Vec<(Tick, Bag)>, Resume) {
     let results: Arc<Mutex<BTreeMap<Tick, Vec<super::chunk::ArrowChunk>>>> = Arc::default();
-    let (shared, plan, history) = (results.clone(), plan.clone(), history.clone());
+    let saved: Arc<Mutex<Resume>> = Arc::default();
+    let (shared, plan, history) = ((results.clone(), saved.clone()), plan.clone(), history.clone());
     let failed = Arc::new(AtomicBool::new(false));
     let guards = timely::execute(timely::Config::process(workers), move |worker| {
         let _failure = OnPanic(failed.clone());
@@ -109,6 +123,7 @@ pub fn run(plan: &Plan, history: &History, workers: usize, batch: usize) -> Vec<
         let inputs = history.first().map_or(0, |(_, inputs)| inputs.len());
         let mut handles: Vec<InputHandle<Tick, NoopBuilder<Updates>>> =
             (0..inputs).map(|_| InputHandle::new_with_builder()).collect();
+        let mut outlets = HashMap::new();
         let mut arrangement = worker.dataflow::<Tick, _, _>(|scope| {
             let edges: Vec<_> = handles.iter_mut().map(|h| h.to_stream(scope)).collect();
             let none = timely::dataflow::operators::generic::operator::empty(scope);
@@ -123,10 +138,15 @@ pub fn run(plan: &Plan, history: &History, workers: usize, batch: usize) -> Vec<
                 constants: &mut constants,
                 imports: Default::default(),
                 start: 0,
+                resume: resume.as_ref(),
                 counters: &mut Default::default(),
-                outlets: &mut Default::default(),
+                outlets: &mut outlets,
             };
             let collection = plan.render(scope, environment).unwrap();
+            let collection = match &resume {
+                Some(resume) => super::resume::result(scope, collection, resume),
+                None => collection,
+            };
             Arrangement::new(scope, collection, &probe)
         });
         for (tick, changes) in &history {
@@ -147,13 +167,47 @@ pub fn run(plan: &Plan, history: &History, workers: usize, batch: usize) -> Vec<
             let (rows, errors) = arrangement.chunks();
             let errors: Vec<_> = rows_at(&errors, *tick).iter().flat_map(|(rows, _)| texts(rows)).collect();
             assert!(errors.is_empty(), "no errors expected: {errors:?}");
-            shared.lock().unwrap().entry(*tick).or_default().extend(rows);
+            if *tick == as_of {
+                let states =
+                    outlets.iter().filter_map(|(node, outlet)| Some((*node, outlet.save()?.unwrap())));
+                let mut saved = shared.1.lock().unwrap();
+                states.for_each(|(node, state)| saved.states.entry(node).or_default().push(state));
+            }
+            shared.0.lock().unwrap().entry(*tick).or_default().extend(rows);
             arrangement.compact(*tick);
         }
     });
     guards.unwrap().join().into_iter().for_each(|worker| worker.unwrap());
     let results = std::mem::take(&mut *results.lock().unwrap());
-    results.into_iter().map(|(tick, chunks)| (tick, bag(&rows_at(&chunks, tick)))).collect()
+    let mut saved = std::mem::take(&mut *saved.lock().unwrap());
+    saved.as_of = as_of;
+    saved.rows = results.get(&as_of).map(|chunks| rows_at(chunks, as_of)).unwrap_or_default();
+    (results.into_iter().map(|(tick, chunks)| (tick, bag(&rows_at(&chunks, tick)))).collect(), saved)
+}
+
+/// Compares what a dataflow gives that goes on from what another had at some tick of `history` with what that one gave,
+/// `results`: where all its inputs have come again, and where only those rows have that it says it needs.
+fn check_resumed(plan: &Plan, history: &History, rng: &mut StdRng, retracts: bool, results: &[(Tick, Bag)]) {
+    let as_of = history[rng.random_range(0..history.len())].0;
+    for is_whole in [true, false] {
+        let reach = plan.reach(|_| is_whole);
+        let Some(reach_ms) = reach.ok().filter(|_| is_whole || !retracts) else { continue };
+        let workers = [rng.random_range(1..4), rng.random_range(1..4)];
+        let (_, saved) = run_from(plan, history, workers[0], 1000, None, as_of);
+        let mut again = history.clone();
+        let is_needed = |tick: Tick| is_whole || tick >= as_of.saturating_sub(reach_ms);
+        let gone = again.iter_mut().filter(|(tick, _)| !is_needed(*tick));
+        gone.for_each(|(_, inputs)| inputs.iter_mut().for_each(Vec::clear));
+        let (resumed, _) = run_from(plan, &again, workers[1], 3, Some(saved), Tick::MAX);
+        let after = |results: &[(Tick, Bag)]| -> Vec<(Tick, Bag)> {
+            results.iter().filter(|(tick, _)| *tick >= as_of).cloned().collect()
+        };
+        assert_eq!(
+            after(&resumed),
+            after(results),
+            "from {as_of}, all again: {is_whole}, workers {workers:?}"
+        );
+    }
 }
 
 /// Rows and multiplicities as a bag.
@@ -217,14 +271,19 @@ pub fn present_at(history: &History, input: usize, tick: Tick) -> Vec<Row> {
 const HISTORIES: u64 = 24;
 
 /// Random histories through `plan`: at every tick the result must be what `expected` computes from
-/// the rows then present, with 1, 2 and 3 workers and batches of several sizes.
+/// the rows then present, with 1, 2 and 3 workers and batches of several sizes, and for a dataflow that goes on from
+/// what another had.
 pub fn oracle(plan: &Plan, inputs: usize, retracts: bool, expected: impl Fn(&[Vec<Row>], Tick) -> Bag) {
     for seed in 0..HISTORIES {
         let mut rng = StdRng::seed_from_u64(seed);
         let history = history(&mut rng, inputs, retracts);
         let workers = 1 + seed as usize % 3;
         let batch = [1, 3, 1000][rng.random_range(0..3)];
-        for (tick, actual) in run(plan, &history, workers, batch) {
+        let results = run(plan, &history, workers, batch);
+        if seed % 4 == 0 {
+            check_resumed(plan, &history, &mut rng, retracts, &results);
+        }
+        for (tick, actual) in results {
             let rows: Vec<Vec<Row>> = (0..inputs).map(|i| present_at(&history, i, tick)).collect();
             let expected = expected(&rows, tick);
             assert_eq!(actual, expected, "seed {seed}, tick {tick}, {workers} workers, batches of {batch}");

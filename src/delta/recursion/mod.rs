@@ -180,6 +180,7 @@ impl Nest for Tick {
                 constants: &mut |_, _| unreachable!("constants come from outside"),
                 imports: HashMap::new(),
                 start: 0,
+                resume: None,
                 counters: within,
                 outlets: &mut HashMap::new(),
             };
