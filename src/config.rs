@@ -8,6 +8,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use crate::checkpoint::CheckpointError;
 use crate::engine::{
     BuiltIns, ClockOptions, Database, Engine, EngineError, Limits, Live, LiveOptions, Recovered,
     RecoveryError,
@@ -30,6 +31,8 @@ pub struct Config {
     pub horizon_ms: Option<u64>,
     /// How long built-in views keep groups by time, in milliseconds; `None`: for ever.
     pub retention_ms: Option<u64>,
+    /// How often a checkpoint is taken; never where there is none.
+    pub checkpoint_interval: Option<Duration>,
     /// Bytes of each stream table that are kept for queries and for views to come.
     pub stored_bytes_max: usize,
     /// Where what happens is kept, so that it is there after a restart; `None`: nowhere.
@@ -196,6 +199,14 @@ impl Config {
     pub async fn open(&self, views: BuiltIns) -> Result<Live, OpenError> {
         let mut engine = Engine::start(self.workers)?;
         engine.store_at_most(self.stored_bytes_max);
+        if let Some(folder) = &self.data_dir {
+            let kept = engine.keep_checkpoints(&folder.join("checkpoints"), self.checkpoint_interval);
+            let failed = |error: CheckpointError| OpenError::Recovery {
+                folder: folder.clone(),
+                source: Box::new(error.into()),
+            };
+            kept.map_err(failed)?;
+        }
         let mut database = Database::new(engine, views, self.horizon_ms)
             .with_query_memory(self.query_memory_bytes_max)
             .with_retention(self.retention_ms);

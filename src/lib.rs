@@ -27,6 +27,7 @@
 //! | [`sql`] | the DataFusion session, statements, and the compiler from a SELECT to a dataflow |
 //! | [`observe`] | the engine's own metrics |
 //! | [`journal`] | what was accepted, on disk, in its order |
+//! | [`checkpoint`] | what dataflows have at the end of a tick, on disk |
 //! | [`engine`] | workers, the clock, the lives of views, what readers see |
 //! | [`config`] | the settings of the server |
 //! | [`connect`] | what moves rows from and to other systems: sources from Kafka, sinks to Kafka, webhooks and files |
@@ -140,10 +141,11 @@
 //! With `data.dir` a [`journal`] holds what happened to the database, in the order in which it did: requests of telemetry,
 //! definitions, rows that writes put in and took out (as evaluated: `random()` is not drawn again), and the ticks that
 //! were closed. One thread writes it, and syncs once for all who wait. A request is taken in when it is durable, and
-//! acknowledged then; a tick is closed and published when that is durable. So what anybody has seen is there after a crash,
+//! acknowledged then; a tick is closed and published when that is durable. Neither waits for the other: while the record that
+//! closes a tick is written the workers get what is durable before it, and while they close the tick the journal gets what is
+//! of the next, which they are given once it is published. So what anybody has seen is there after a crash,
 //! and what was acknowledged as well: played again into an empty database ([`engine::Recovered`]) the same requests make the
-//! same ticks, and views are functions of these. A definition is carried out again; `CREATE TABLE ... AS` with a volatile
-//! function in its query draws anew.
+//! same ticks, and views are functions of these. A definition is carried out again.
 //!
 //! Sources and sinks ([`engine::Connectors`]) are definitions to the engine; [`connect`] runs them. What a source read is
 //! accepted together with the position behind it ([`engine::Position`]), which names the position before as well: what comes
@@ -170,6 +172,23 @@
 //! where nearly each is another; zstd) makes 12.3 to 1 of the OTLP JSON of the trainticket day (`cargo bench --bench history`);
 //! others were not compared.
 //!
+//! # Checkpoints
+//!
+//! Once in a while the state of all dataflows at the end of a tick is written ([`checkpoint`]): what groups and filters on
+//! `now()` hold, and the rows of each view. A restart creates every view that it was of with what it had
+//! ([`delta::resume`]), and plays the journal all the same: what comes up to the tick of the checkpoint is in those states
+//! already and is passed over, what comes after it changes them. Joins and DISTINCT are not saved. They have their rows
+//! again once those of the last horizon have come ([`delta::plan::Plan::reach`]), so only these are read from history; what
+//! stands above a group has its rows from what that group tells at once. So no more is written than what a view is made
+//! of, the ticks and the sinks stay what they are, and the number of workers may be another. A view with an operator that holds all
+//! rows of a stream (first rows, window functions or joins without a horizon right over it) is no part of it, and is computed anew.
+//!
+//! That is what lets rows of streams go ([`engine`]'s retention): views keep what they made of them, as the input of a view
+//! is what came and not what is kept of it. Rows are taken out of sight with a checkpoint, which the journal notes, and their
+//! files go once it is in its place; before, a crash goes back to the checkpoint before, and finds them. Retractions in
+//! their stead would have doubled the work of all views, and behind a horizon a join cannot follow them: a view would not
+//! have been the same after a restart.
+//!
 //! # Limits
 //!
 //! Each has a name: [`engine::WORKERS_MAX`], `VIEWS_MAX` (1,000), [`engine::TABLES_MAX`], [`sql::table::COLUMNS_MAX`],
@@ -180,6 +199,7 @@
 //! rows on a worker, a recursion [`delta::recursion::ROWS_MAX`] in [`delta::recursion::ROUNDS_MAX`] rounds.
 
 pub mod built_in;
+pub mod checkpoint;
 pub mod command;
 pub mod config;
 pub mod connect;

@@ -106,6 +106,12 @@ pub const SETTINGS: &[Setting] = &[
         set: set!(data_dir, |text| Ok::<_, String>(path(text))),
     },
     Setting {
+        key: "data.checkpoint_interval",
+        default: "5 minutes",
+        help: "How often it is written what views hold, so that a restart goes on from there and old rows may go\n(ALTER TABLE ... SET (retention = ...)); none: never, and a restart reads all that ever came.",
+        set: set!(checkpoint_interval, optional_duration),
+    },
+    Setting {
         key: "journal.bytes_max",
         default: "16 GiB",
         help: "The most bytes of the journal; beyond, nothing is taken in.",

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::subscription::Change;
 use crate::delta::chunk::ArrowChunk;
+use crate::delta::operator::Part;
 use crate::delta::updates::{Run, Tick, Updates};
 use crate::sql::error::SqlError;
 use crate::sql::windows::closing::{WindowEnd, ends_ms};
@@ -36,6 +37,19 @@ impl Closing {
     pub fn new(ends: Vec<WindowEnd>, closed: Tick, corrected_rows: Arc<AtomicU64>) -> Self {
         let settle_rows = SETTLE_ROWS_MIN;
         Closing { ends, open: BTreeMap::new(), open_rows: 0, settle_rows, closed, corrected_rows }
+    }
+
+    /// The rows of open windows with their diffs.
+    pub fn open(&self) -> impl Iterator<Item = Part> + '_ {
+        self.open.values().flatten().map(|updates| (updates.rows.clone(), updates.diffs.clone()))
+    }
+
+    /// Takes in, at tick `closed`, rows that were [open](Self::open), in place of all that came.
+    pub fn go_on(&mut self, closed: Tick, open: Vec<Part>) -> Result<(), SqlError> {
+        (self.open, self.open_rows, self.closed) = (BTreeMap::new(), 0, closed);
+        let updates: Vec<Updates> =
+            open.into_iter().map(|(rows, diffs)| Updates::at(rows, closed, diffs)).collect();
+        self.begin(&Change { tick: closed, chunks: ArrowChunk::form(&updates), error: None })
     }
 
     /// Takes in the rows of the beginning, which correct nothing.

@@ -46,6 +46,11 @@ impl ViewContents {
         self.read.get_or_init(|| rows_at(&self.rows, self.tick))
     }
 
+    /// Distinct errors with their multiplicities.
+    pub fn errors(&self) -> Vec<(RecordBatch, Run<Diff>)> {
+        rows_at(&self.errors, self.tick)
+    }
+
     /// How many rows there are.
     pub fn count(&self) -> i64 {
         let parts = self.counted().iter();
@@ -61,7 +66,7 @@ impl ViewContents {
 
     /// The error that stands in place of an answer, if there is one.
     pub fn check(&self) -> Result<(), SqlError> {
-        let errors = rows_at(&self.errors, self.tick);
+        let errors = self.errors();
         let mut first: Option<String> = None;
         let mut count = 0;
         for (rows, diffs) in &errors {

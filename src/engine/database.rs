@@ -141,6 +141,10 @@ impl Database {
                 self.drop_connectors(direction, &names, if_exists).await
             }
             Statement::Alter(alter) => self.alter(&alter),
+            Statement::SetRetention(set) => {
+                self.engine.set_retention(&set.table, set.retention_ms)?;
+                Ok(Answer::Done("ALTER TABLE"))
+            }
             Statement::ShowConnectors(direction) => self.show_connectors(direction),
             Statement::CreateTable(_)
             | Statement::DropTable { .. }
@@ -183,6 +187,7 @@ impl Database {
             | Statement::CreateSource(_)
             | Statement::DropConnectors { .. }
             | Statement::Alter(_)
+            | Statement::SetRetention(_)
             | Statement::ShowConnectors(_) => vec![],
             Statement::CreateModel(model) => self.session.references(&parse_query(&model.query)?)?,
             Statement::DropView { names, .. }

@@ -9,7 +9,7 @@ use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 
 use super::{Engine, EngineError};
-use crate::history::{Done, Folder, Health, HistoryError, HistoryFile, Job, Keeper, can_hold};
+use crate::history::{Done, Folder, Health, Held, HistoryError, HistoryFile, Job, Keeper, can_hold};
 use crate::journal::Sequence;
 
 /// Bytes of rows of streams that wait for being written before nothing more is taken.
@@ -25,6 +25,14 @@ pub(super) struct StreamHistory {
     pub files: Arc<Vec<Arc<HistoryFile>>>,
     /// The stream was dropped later: its rows come once more while the journal is played, and are nowhere.
     pub is_dropped: bool,
+    /// The number of the first row that is kept.
+    pub first: u64,
+    /// Files of rows before it.
+    pub trimmed: Vec<Arc<HistoryFile>>,
+    /// Whether a restart needs none of them.
+    pub is_trimmed_for_good: bool,
+    /// What was handed over to be written and is not known to be.
+    pub writing: usize,
     /// The file that was read last, whole.
     read: Option<(u64, RecordBatch)>,
 }
@@ -32,7 +40,23 @@ pub(super) struct StreamHistory {
 impl StreamHistory {
     /// How many rows are on disk.
     pub fn rows(&self) -> u64 {
-        if self.is_dropped { u64::MAX } else { self.files.last().map_or(0, |file| file.rows().end) }
+        if self.is_dropped { u64::MAX } else { self.files.last().map_or(self.first, |file| file.rows().end) }
+    }
+
+    /// Takes the rows before number `first` out of sight.
+    pub fn trim(&mut self, first: u64) {
+        self.first = first;
+        self.forget_trimmed(self.files.clone());
+    }
+
+    /// Has `files`, but for those whose rows are out of sight.
+    fn forget_trimmed(&mut self, files: Arc<Vec<Arc<HistoryFile>>>) {
+        let is_known = |file: &Arc<HistoryFile>| self.trimmed.iter().any(|known| Arc::ptr_eq(known, file));
+        let (trimmed, left): (Vec<_>, Vec<_>) =
+            files.iter().cloned().partition(|file| file.rows().end <= self.first);
+        let new: Vec<_> = trimmed.into_iter().filter(|file| !is_known(file)).collect();
+        self.trimmed.extend(new);
+        self.files = if left.len() == files.len() { files } else { Arc::new(left) };
     }
 
     /// That rows which are to be there are not.
@@ -113,9 +137,22 @@ impl Engine {
             return Ok(None);
         }
         let folder = Folder::of(&history.root, name, definition);
-        let files = folder.open()?;
-        let is_dropped = files.is_none();
-        Ok(Some(StreamHistory { folder, files: Arc::new(files.unwrap_or_default()), is_dropped, read: None }))
+        let opened = folder.open()?;
+        let is_dropped = opened.is_none();
+        let Held { first, files } = opened.unwrap_or_default();
+        if first > 0 && self.resuming.is_none() {
+            return Err(HistoryError::Trimmed { folder: folder.path().display().to_string(), rows: first });
+        }
+        Ok(Some(StreamHistory {
+            folder,
+            files: Arc::new(files),
+            is_dropped,
+            first,
+            trimmed: vec![],
+            is_trimmed_for_good: false,
+            writing: 0,
+            read: None,
+        }))
     }
 
     /// Takes the history of the stream `name` away, which is no more.
@@ -138,7 +175,7 @@ impl Engine {
 
     /// Adds `count` rows that are on disk to the stream `name`, at the open tick.
     pub(super) fn append_kept(&mut self, name: &str, mut count: u64) -> Result<(), KeptError> {
-        let is_read = self.views.values().any(|view| view.plan.relations().contains(&name));
+        let is_read = !self.is_passed_over(name, self.open_tick());
         while count > 0 {
             let Some(stream) = self.streams.get_mut(name) else { return Ok(()) };
             let (first, end) = (stream.rows, stream.rows + count);
@@ -147,10 +184,14 @@ impl Engine {
             if end > history.rows() {
                 return Err(history.missing(first, end).into());
             }
-            if !is_read || history.is_dropped {
-                stream.skip(count);
-                self.open_rows += count as usize;
-                return Ok(());
+            // Rows that are gone are in what views go on from.
+            let gone = history.first.saturating_sub(first).min(count);
+            let skipped = if is_read && !history.is_dropped { gone } else { count };
+            if skipped > 0 {
+                stream.skip(skipped);
+                self.open_rows += skipped as usize;
+                count -= skipped;
+                continue;
             }
             let rows = history.take(first, count, &stream.schema)?;
             count -= rows.num_rows() as u64;
@@ -190,16 +231,25 @@ impl Engine {
             }
         }
         for stream in self.streams.values_mut() {
+            if let Some(kept) = stream.history.as_mut().filter(|kept| kept.is_trimmed_for_good) {
+                let (folder, files, first) = (kept.folder.clone(), kept.trimmed.clone(), kept.first);
+                if history.keeper.try_send(Job::Trim { folder, files, first }).is_err() {
+                    return;
+                }
+                (kept.trimmed, kept.is_trimmed_for_good) = (vec![], false);
+            }
             let Some(kept) = &stream.history else { continue };
             // The last mark asks for what those before it do.
             let marked = history.marks.back().and_then(|mark| mark.rows.get(kept.folder.path()));
             let all = marked.is_some_and(|rows| *rows > stream.sealed_rows());
             let Some((first, batches)) = stream.unsealed(all) else { continue };
             let (folder, files, count) = (kept.folder.clone(), kept.files.clone(), batches.len());
-            if history.keeper.try_send(Job::Write { folder, files, first, batches }).is_err() {
+            let job = Job::Write { folder, files, first, batches, span_max: stream.span_max() };
+            if history.keeper.try_send(job).is_err() {
                 return;
             }
             stream.sealed(count);
+            stream.history.iter_mut().for_each(|kept| kept.writing += 1);
         }
     }
 
@@ -212,7 +262,8 @@ impl Engine {
                 Done::Written { folder, files } => {
                     let mut kept = self.streams.values_mut().filter_map(|stream| stream.history.as_mut());
                     if let Some(kept) = kept.find(|kept| kept.folder.path() == folder.path()) {
-                        kept.files = files;
+                        kept.writing = kept.writing.saturating_sub(1);
+                        kept.forget_trimmed(files);
                     }
                 }
             }

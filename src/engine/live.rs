@@ -8,6 +8,7 @@ mod intake;
 mod journal;
 mod player;
 mod record;
+mod ticks;
 mod writes;
 
 use std::borrow::Cow;
@@ -19,9 +20,9 @@ use arrow::array::RecordBatch;
 use arrow::datatypes::DataType;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
 
+use self::intake::Intake;
 pub(super) use self::intake::Item;
 pub use self::intake::{Incoming, IntakeError, Receipt, Source};
-use self::intake::{Intake, Presence, append_joined};
 pub(super) use self::journal::Durable;
 use self::journal::Journalled;
 pub use self::journal::{Recovered, RecoveryError};
@@ -31,7 +32,6 @@ use super::limits::{Limits, PLANNING_STACK_BYTES, Rows};
 use super::reader::Reader;
 use super::writer::{Request, Written};
 use super::{Answer, Connectors, Database, DefinedSource, EngineError, channels};
-use crate::fault;
 use crate::journal::Health;
 use crate::observe::Metrics;
 use crate::sql::error::SqlError;
@@ -147,6 +147,7 @@ impl Live {
             last_close: Instant::now(),
             metrics: metrics.clone(),
             journal: None,
+            items,
             stopping: None,
         };
         journal.into_iter().for_each(|recovered| owner.go_on(recovered));
@@ -157,7 +158,7 @@ impl Live {
         std::thread::Builder::new()
             .name("engine".to_owned())
             .stack_size(PLANNING_STACK_BYTES)
-            .spawn(move || runtime.block_on(owner.run(controls, items)))
+            .spawn(move || runtime.block_on(owner.run(controls)))
             .map_err(EngineError::Thread)?;
         Ok(Live { control, intake, reader, metrics, connectors, journal: health })
     }
@@ -278,28 +279,30 @@ struct Owner {
     last_close: Instant,
     metrics: Arc<Metrics>,
     journal: Option<Journalled>,
+    /// What is handed over.
+    items: mpsc::Receiver<Item>,
     /// Who waits for the end, once it is asked for.
     stopping: Option<oneshot::Sender<()>>,
 }
 
 impl Owner {
-    async fn run(&mut self, mut controls: mpsc::Receiver<Control>, mut items: mpsc::Receiver<Item>) {
+    async fn run(&mut self, mut controls: mpsc::Receiver<Control>) {
         let mut ticks = tokio::time::interval(self.options.tick);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             let result = tokio::select! {
                 biased;
-                _ = ticks.tick() => self.tick(&mut items),
+                _ = ticks.tick() => self.tick().await,
                 Some(control) = controls.recv() => self.carry_out(control, &mut controls).await,
                 // Behind the statements that are there already: they share the tick.
                 () = tokio::time::sleep_until((self.last_close + WRITE_TICK).into()), if !self.waiting.is_empty() => {
-                    self.close()
+                    self.close().await
                 }
                 Some(durable) = next_durable(&mut self.journal) => {
                     self.settle(durable);
-                    self.relieve()
+                    self.relieve().await
                 }
-                Some(item) = items.recv() => self.accept(item),
+                Some(item) = self.items.recv() => self.accept(item).await,
                 else => return,
             };
             if let Err(error) = result {
@@ -310,7 +313,7 @@ impl Owner {
             if let Some(reply) = self.stopping.take() {
                 // Whoever asks from now on is told that it has stopped.
                 controls.close();
-                self.finish(&mut items).await;
+                self.finish().await;
                 let _ = reply.send(());
                 return;
             }
@@ -318,15 +321,15 @@ impl Owner {
     }
 
     /// Takes in what was accepted, and closes the last tick.
-    async fn finish(&mut self, items: &mut mpsc::Receiver<Item>) {
-        items.close();
-        while let Some(item) = items.recv().await {
-            if let Err(error) = self.accept(item) {
+    async fn finish(&mut self) {
+        self.items.close();
+        while let Some(item) = self.items.recv().await {
+            if let Err(error) = self.accept(item).await {
                 tracing::error!(%error, "telemetry that was accepted is lost");
                 return;
             }
         }
-        if let Err(error) = self.close() {
+        if let Err(error) = self.close().await {
             tracing::error!(%error, "the last tick could not be closed");
         }
     }
@@ -341,7 +344,7 @@ impl Owner {
         while let Some(control) = next.take() {
             match control {
                 Control::Write(request, reply) => next = self.write((request, reply), controls).await?,
-                Control::Show(reply) => self.show(reply)?,
+                Control::Show(reply) => self.show(reply).await?,
                 Control::Stop(reply) => self.stopping = Some(reply),
                 other => self.carry_out_one(other).await?,
             }
@@ -360,119 +363,6 @@ impl Owner {
             Control::Write(..) | Control::Show(_) | Control::Stop(_) => {}
         }
         self.database.engine.check()
-    }
-
-    fn take(&mut self, mut item: Item) -> Result<(), EngineError> {
-        let reply = item.done.take();
-        let held = self.hold(item);
-        if let Some(reply) = reply {
-            let _ = reply.send(held);
-        }
-        self.relieve()
-    }
-
-    /// Gives the workers what is pending, and closes the tick, where there is enough of it.
-    fn relieve(&mut self) -> Result<(), EngineError> {
-        let is_full = self.held_bytes >= self.options.intake_bytes_max / 2;
-        if !is_full && self.clock.is_waiting(Instant::now()) {
-            return Ok(());
-        }
-        if self.pending_rows >= JOINED_ROWS {
-            self.flush()?;
-        }
-        match is_full || self.database.engine.open_rows() >= self.options.tick_rows_max {
-            true => self.close(),
-            false => Ok(()),
-        }
-    }
-
-    /// Takes in what `item` holds, if it is the next of its source.
-    fn hold(&mut self, item: Item) -> Result<(), IntakeError> {
-        if item.position.is_some_and(|position| !self.database.engine.connectors().take(&position)) {
-            return Err(IntakeError::OutOfOrder);
-        }
-        let wall_ms = wall_ms();
-        self.oldest = self.oldest.or(Some(item.received));
-        self.behind = Some(item.received);
-        self.held_bytes += item.space.num_permits() * intake::PERMIT_BYTES;
-        self.held.push(item.space);
-        match item.presence {
-            Presence::Sends => {}
-            Presence::Expected => self.clock.expect(item.source, item.received),
-            Presence::Gone => self.clock.forget(item.source),
-        }
-        for latest_ns in item.rows.iter().filter_map(|incoming| incoming.latest_ns) {
-            self.clock.observe(item.source, latest_ns, item.received, wall_ms);
-        }
-        self.await_tick(item.rows);
-        Ok(())
-    }
-
-    /// The stream clock.
-    fn now(&mut self) -> u64 {
-        let waiting = self.journal.as_ref().and_then(Journalled::waiting_since);
-        let as_of = waiting.into_iter().chain(self.behind).min();
-        self.clock.now(as_of.unwrap_or_else(Instant::now), wall_ms())
-    }
-
-    /// Gives the workers what is pending.
-    fn flush(&mut self) -> Result<(), EngineError> {
-        if self.pending_rows == 0 {
-            return Ok(());
-        }
-        let now = self.now();
-        // What was taken back may have opened the tick before.
-        self.database.engine.advance(now);
-        self.note_flush(self.database.engine.open_tick());
-        self.give(now)?;
-        fault::point("engine.flushed");
-        Ok(())
-    }
-
-    /// Gives the workers what is pending, at `now`.
-    fn give(&mut self, now: u64) -> Result<(), EngineError> {
-        self.database.engine.advance(now);
-        self.pending_rows = 0;
-        for (relation, batches) in std::mem::take(&mut self.pending) {
-            self.metrics.ingested(&relation, batches.iter().map(RecordBatch::num_rows).sum());
-            append_joined(&mut self.database.engine, &relation, batches)?;
-        }
-        Ok(())
-    }
-
-    /// It is time to close a tick.
-    fn tick(&mut self, items: &mut mpsc::Receiver<Item>) -> Result<(), EngineError> {
-        self.behind = self.behind.filter(|_| !items.is_empty());
-        self.take_if_stalled(items)?;
-        if self.clock.is_waiting(Instant::now()) { Ok(()) } else { self.close() }
-    }
-
-    fn close(&mut self) -> Result<(), EngineError> {
-        self.flush()?;
-        let begin = Instant::now();
-        let now = self.now();
-        let Some(closed) = self.note_close(self.database.engine.next_tick(now)) else {
-            // The journal has said why, and so does /ready: the tick stays open. History may make room.
-            self.database.engine.tend_history();
-            self.free_journal();
-            self.last_close = Instant::now() + JOURNAL_RETRY;
-            return Ok(());
-        };
-        fault::point("engine.closing");
-        self.give(now)?;
-        let tick = self.database.engine.close(now)?;
-        fault::point("engine.closed");
-        self.tend_journal(closed);
-        self.release();
-        self.last_close = Instant::now();
-        for reply in self.waiting.drain(..) {
-            let _ = reply.send(());
-        }
-        self.metrics.closed(tick, begin.elapsed(), self.database.engine.views().len());
-        if let Some(oldest) = self.oldest.take() {
-            self.metrics.visible(oldest.elapsed());
-        }
-        Ok(())
     }
 }
 

@@ -8,12 +8,14 @@
 
 mod built_ins;
 mod channels;
+mod checkpoints;
 mod clock;
 mod closing;
 mod collector;
 mod connectors;
 mod contents;
 mod database;
+mod error;
 mod explain;
 mod history;
 mod limits;
@@ -22,12 +24,15 @@ mod models;
 mod operators;
 mod outbox;
 mod reader;
+mod resuming;
+mod retention;
 mod sharing;
 mod state;
 mod stream;
 mod subscription;
 mod system_tables;
 mod tables;
+mod ticks;
 mod transaction;
 mod view_stats;
 mod worker;
@@ -45,6 +50,7 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
 use tokio::sync::{mpsc, watch};
 
 pub use self::built_ins::BuiltIns;
+use self::checkpoints::Checkpoints;
 pub use self::clock::{ClockOptions, SOURCES_MAX, SourceId, StreamClock};
 pub use self::closing::OPEN_ROWS_MAX;
 pub use self::connectors::{
@@ -52,12 +58,14 @@ pub use self::connectors::{
 };
 use self::contents::ViewContents;
 pub use self::database::{Answer, Database};
+pub use self::error::EngineError;
 use self::history::History;
 pub use self::limits::{Limits, PLANNING_STACK_BYTES, Rows, Turn};
 pub use self::live::{Incoming, IntakeError, Live, LiveOptions, Receipt, Recovered, RecoveryError, Source};
 use self::operators::{Operators, Rate};
 pub use self::outbox::{Delivery, Outbox, Progress, WAITING_ROWS_MAX};
 pub use self::reader::{NamedQueries, Reader};
+use self::resuming::{Found, Resuming};
 use self::sharing::Dataflows;
 use self::state::StreamState;
 pub use self::state::{State, View};
@@ -72,7 +80,6 @@ pub use self::writer::Written;
 use crate::delta::chunk::ArrowChunk;
 use crate::delta::plan::Plan;
 use crate::delta::updates::{Diff, Run, Tick};
-use crate::sql::error::SqlError;
 use crate::telemetry::{Batch, Table};
 
 /// The most workers.
@@ -80,42 +87,6 @@ pub const WORKERS_MAX: usize = 64;
 
 /// How long the control side waits for a worker before it looks whether one is lost.
 const LOST_CHECK: Duration = Duration::from_millis(100);
-
-/// What can go wrong with the engine itself.
-#[derive(Debug, thiserror::Error)]
-pub enum EngineError {
-    /// Workers could not be started.
-    #[error("cannot start {workers} workers: {reason}")]
-    Start {
-        /// How many.
-        workers: usize,
-        /// Why.
-        reason: String,
-    },
-    /// The thread that owns the database could not be started.
-    #[error("cannot start the thread of the engine")]
-    Thread(#[source] std::io::Error),
-    /// A worker is gone: its state is lost, and what the others publish would be wrong.
-    #[error("a worker stopped: the engine serves nothing from here on; see the log for its panic")]
-    WorkerLost,
-    /// What was done cannot be taken back, and is not durable: rows of an append-only table, or that a statement failed.
-    #[error("what was done last is not durable, and cannot be taken back ({0}); start again")]
-    NotDurable(String),
-    /// A dataflow could not be built.
-    #[error("relation \"{view}\" cannot be built: {reason}")]
-    Build {
-        /// Its view or table.
-        view: String,
-        /// Why.
-        reason: String,
-    },
-}
-
-impl From<EngineError> for SqlError {
-    fn from(error: EngineError) -> Self {
-        SqlError::Engine(error.to_string())
-    }
-}
 
 /// The control side of the workers.
 pub struct Engine {
@@ -126,6 +97,8 @@ pub struct Engine {
     streams: BTreeMap<String, Stream>,
     tables: BTreeMap<String, UserTable>,
     views: BTreeMap<String, View>,
+    /// The tick at which each view was created.
+    filled_at: BTreeMap<String, Tick>,
     /// What runs for each view and each ordinary table, and how fast its rows change.
     running: BTreeMap<String, (Arc<Operators>, Rate)>,
     dataflows: Dataflows,
@@ -144,6 +117,10 @@ pub struct Engine {
     stored_bytes_max: usize,
     /// What keeps streams on disk, if anything does.
     history: Option<History>,
+    /// What takes checkpoints, if anything does.
+    checkpoints: Option<Checkpoints>,
+    /// The checkpoint that views go on from, while the journal is played.
+    resuming: Option<Resuming>,
     /// Statements that ever defined something, or failed to.
     definitions: u64,
 }
@@ -163,6 +140,7 @@ impl Engine {
             streams: Table::all().into_iter().map(stream).collect(),
             tables: BTreeMap::new(),
             views: BTreeMap::new(),
+            filled_at: BTreeMap::new(),
             running: BTreeMap::new(),
             dataflows: Dataflows::default(),
             subscriptions: BTreeMap::new(),
@@ -175,6 +153,8 @@ impl Engine {
             published: Arc::default(),
             stored_bytes_max: usize::MAX,
             history: None,
+            checkpoints: None,
+            resuming: None,
             definitions: 0,
         };
         engine.publish(vec![]);
@@ -254,30 +234,19 @@ impl Engine {
         self.workers[self.next_worker].send(command).map_err(|_| EngineError::WorkerLost)
     }
 
-    /// Closes the open tick: it ends at `clock_ms`, or as soon as time allows where the clock has not
-    /// moved. Returns once every view holds its answer at that tick, and readers see it.
-    pub fn close(&mut self, clock_ms: u64) -> Result<Tick, EngineError> {
-        let tick = self.next_tick(clock_ms);
-        let (sender, receiver) = channels::replies(self.workers.len());
-        self.broadcast(|| Command::Close { tick, reply: sender.clone() })?;
-        drop(sender);
-        let closed = self.gather(receiver)?;
-        self.closed = tick;
-        self.open_rows = 0;
-        self.store();
-        for table in self.tables.values_mut() {
-            table.open.clear();
-        }
-        self.publish(closed);
-        Ok(tick)
-    }
-
     /// Installs `view`, which must not exist, fills it from what is stored, and closes a tick.
     pub fn create_view(&mut self, name: &str, view: View) -> Result<(), EngineError> {
         let relations = view.plan.relations();
         let stream = |name: &str| self.streams.get(name).map(|s| (s.schema.clone(), s.kept()));
-        let streams = relations.iter().filter_map(|r| Some(((*r).to_owned(), stream(r)?))).collect();
-        self.install(name, view.plan.clone(), streams)?;
+        let mut streams: BTreeMap<String, (SchemaRef, Kept)> =
+            relations.iter().filter_map(|r| Some(((*r).to_owned(), stream(r)?))).collect();
+        let found = self.found(name, &view)?;
+        if found.as_ref().is_some_and(|found| found.needs_no_rows) {
+            streams.values_mut().for_each(|(_, kept)| *kept = Kept::default());
+        }
+        let start = self.open_tick();
+        self.install(name, view.plan.clone(), streams, found)?;
+        self.filled_at.insert(name.to_owned(), start);
         self.views.insert(name.to_owned(), view);
         self.close(self.closed + 1)?;
         Ok(())
@@ -289,12 +258,18 @@ impl Engine {
         name: &str,
         plan: Arc<Plan>,
         streams: BTreeMap<String, (SchemaRef, Kept)>,
+        found: Option<Found>,
     ) -> Result<(), EngineError> {
         let is_stored = |relation: &str| match self.streams.get(relation) {
             Some(stream) => stream.is_whole(),
             None => self.views.contains_key(relation) || self.tables.contains_key(relation),
         };
-        let operators = self.dataflows.add(plan, self.workers.len(), is_stored);
+        let before =
+            self.resuming.as_ref().zip(found.as_ref()).map(|(resuming, found)| resuming.before(found));
+        let operators = self.dataflows.add(plan, self.workers.len(), is_stored, before);
+        if let (Some(resuming), Some(found)) = (&mut self.resuming, &found) {
+            resuming.resumed(name, &operators, found);
+        }
         let dataflow = operators.dataflow();
         let install = Arc::new(Install {
             name: name.to_owned(),
@@ -302,6 +277,7 @@ impl Engine {
             streams,
             start: self.open_tick(),
             as_of: self.closed,
+            resume: found.map(|found| found.resume),
         });
         let (sender, receiver) = channels::replies(self.workers.len());
         self.broadcast(|| Command::Install { install: install.clone(), reply: sender.clone() })?;
@@ -332,8 +308,10 @@ impl Engine {
     /// Takes a view away, with its operators and their memory.
     pub fn drop_view(&mut self, name: &str) -> Result<(), EngineError> {
         self.views.remove(name);
+        self.filled_at.remove(name);
         self.subscriptions.remove(name);
         self.corrected_rows.remove(name);
+        self.resuming.iter_mut().for_each(|resuming| resuming.dropped(name));
         self.uninstall(name)?;
         self.close(self.closed + 1)?;
         Ok(())
@@ -396,14 +374,18 @@ impl Engine {
         }
         self.tell(&changes, &tables);
         let streams = self.streams.iter();
-        let streams = streams.map(|(name, stream)| StreamState::of(name, stream)).collect();
+        let streams =
+            streams.map(|(name, stream)| StreamState::of(name, stream, self.held_by(name))).collect();
         let now = Instant::now();
         for (operators, rate) in self.running.values_mut() {
             rate.observe(operators.result.counts().rows_out, now);
         }
         let figures = |contents: &_| self.figures(contents);
         let connectors = self.connectors.subscribe();
-        let state = State::new(self.closed, streams, &self.tables, &self.views, tables, figures, &connectors);
+        let mut state =
+            State::new(self.closed, streams, &self.tables, &self.views, tables, figures, &connectors);
+        let checkpoints = system_tables::checkpoint_stats(&self.checkpoint_figures());
+        state.catalog.insert(system_tables::CHECKPOINT_STATS.to_owned(), checkpoints);
         self.published.store(Arc::new(state));
     }
 

@@ -74,21 +74,23 @@ impl Operators {
         self.result.id.dataflow
     }
 
-    /// Whether `node`, which is computed from the nodes `below` (itself among them), has rows now, where another
-    /// dataflow can go on from these; else `None`.
-    pub fn present(&self, node: NodeId, below: &[NodeId], is_stored: impl Fn(&str) -> bool) -> Option<bool> {
+    /// Whether `node` has rows now, where another dataflow can go on from these; else `None`.
+    pub fn present(&self, node: NodeId) -> Option<bool> {
         let counts = self.nodes[node].counts();
         let has_rows = counts.rows_out > 0;
-        if counts.errors > 0 || (has_rows && !self.plan.nodes[node].has_snapshot()) {
-            return None;
-        }
-        let is_whole = below.iter().all(|id| {
+        (counts.errors == 0 && (!has_rows || self.plan.nodes[node].has_snapshot())).then_some(has_rows)
+    }
+
+    /// Whether a new operator in place of `node`, which is computed from the nodes `below` (itself among them), would have
+    /// the same state once it is filled from what is stored.
+    pub fn is_whole(&self, node: NodeId, below: &[NodeId], is_stored: impl Fn(&str) -> bool) -> bool {
+        let is_whole = |id: &NodeId| {
             let counts = self.nodes[*id].counts();
             let is_read =
                 |node: &Node| !matches!(node, Node::Source { relation, .. } if !is_stored(relation));
             counts.late_rows + counts.expired_rows == 0 && is_read(&self.plan.nodes[*id])
-        });
-        (counts.rows_in == 0 || is_whole).then_some(has_rows)
+        };
+        self.nodes[node].counts().rows_in == 0 || below.iter().all(is_whole)
     }
 
     /// What each node has counted. One that only passes on what it gets counts nothing of its own.

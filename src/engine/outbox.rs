@@ -9,6 +9,7 @@ use tokio::sync::Notify;
 use super::closing::Closing;
 use super::subscription::Change;
 use crate::delta::chunk::ArrowChunk;
+use crate::delta::operator::Part;
 use crate::delta::updates::{Run, Tick, Updates};
 use crate::sql::error::SqlError;
 
@@ -90,6 +91,8 @@ struct Waiting {
     unanswered: Option<String>,
     /// Why changes were lost: nothing can be delivered any more.
     failure: Option<String>,
+    /// What comes up to this tick has been delivered.
+    passed: Tick,
 }
 
 impl Outbox {
@@ -114,6 +117,7 @@ impl Outbox {
             has_begun: false,
             unanswered: None,
             failure: None,
+            passed: 0,
         };
         let outbox = Outbox { schema, rows_max, waiting: Mutex::new(waiting), more: Notify::new() };
         snapshot.iter().for_each(|change| outbox.push(change));
@@ -156,6 +160,31 @@ impl Outbox {
         self.delivered(last);
         self.waiting().has_begun = true;
         Ok(())
+    }
+
+    /// Why nothing can be delivered any more, if nothing can, and the rows of windows that have not ended.
+    pub(super) fn to_save(&self) -> (Option<String>, Vec<Part>) {
+        let waiting = self.waiting();
+        let open = waiting.closing.iter().flat_map(Closing::open).collect();
+        (waiting.failure.clone(), open)
+    }
+
+    /// Goes on where it was at the end of tick `passed`, with what it had [to save](Self::to_save): all up to there was
+    /// delivered, and comes once more.
+    pub(super) fn go_on(&self, passed: Tick, failure: Option<String>, open: Vec<Part>) {
+        let mut waiting = self.waiting();
+        (waiting.ticks, waiting.rows) = (VecDeque::new(), 0);
+        (waiting.passed, waiting.failure) = (passed, failure);
+        let opened = waiting.closing.as_mut().map_or(Ok(()), |closing| closing.go_on(passed, open));
+        if let Err(error) = opened {
+            waiting.fail(&error);
+        }
+    }
+
+    /// Whether all up to `tick` was delivered, or nothing can be delivered any more.
+    pub(super) fn is_past(&self, tick: Tick) -> bool {
+        let waiting = self.waiting();
+        waiting.failure.is_some() || waiting.delivered >= tick
     }
 
     /// How far the sink is.
@@ -208,6 +237,10 @@ impl Waiting {
     fn push(&mut self, change: &Change, rows_max: usize) {
         self.closed = self.closed.max(change.tick);
         self.unanswered = change.error.clone();
+        if change.tick <= self.passed {
+            self.settle(0);
+            return;
+        }
         let chunks = match self.closing.as_mut().map(|closing| closing.next(change)).transpose() {
             Ok(ended) => ended.unwrap_or_else(|| change.chunks.clone()),
             Err(error) => return self.fail(&error),

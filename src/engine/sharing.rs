@@ -9,6 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::operators::{Import, Operator, OperatorId, Operators};
+use super::resuming::Before;
 use crate::delta::equal::equal;
 use crate::delta::plan::{Node, NodeId, Plan};
 
@@ -30,12 +31,13 @@ struct Running {
 
 impl Dataflows {
     /// The operators of a new dataflow of `plan`: its own, and those that it imports. `is_stored`: whether all rows
-    /// that a relation ever had can be read still.
+    /// that a relation ever had can be read still. A dataflow that was there `before` shares what it shared then.
     pub fn add(
         &mut self,
         plan: Arc<Plan>,
         workers: usize,
         is_stored: impl Fn(&str) -> bool,
+        before: Option<Before<'_>>,
     ) -> Arc<Operators> {
         self.built += 1;
         let mut operators = Operators::new(self.built, plan, workers);
@@ -46,7 +48,7 @@ impl Dataflows {
             if !seen.insert(node) {
                 continue;
             }
-            match self.find(&operators.plan, node, &is_stored) {
+            match self.find(&operators.plan, node, &is_stored, before) {
                 Some((import, below)) => {
                     operators.imports.push(import);
                     shared.extend(below);
@@ -73,6 +75,7 @@ impl Dataflows {
         plan: &Plan,
         node: NodeId,
         is_stored: &impl Fn(&str) -> bool,
+        before: Option<Before<'_>>,
     ) -> Option<(Import, Vec<(NodeId, Operator)>)> {
         if !keeps_state(&plan.nodes[node]) {
             return None;
@@ -87,7 +90,11 @@ impl Dataflows {
                 }
                 let pairs = equal(plan, node, &operators.plan, of)?;
                 let below: Vec<NodeId> = pairs.iter().map(|(_, theirs)| *theirs).collect();
-                let needs_snapshot = operators.present(of, &below, is_stored)?;
+                if before.is_some_and(|before| !before.was_shared(node, id)) {
+                    return None;
+                }
+                let is_whole = before.is_some() || operators.is_whole(of, &below, is_stored);
+                let needs_snapshot = operators.present(of).filter(|_| is_whole)?;
                 let behind = pairs.iter().map(|(mine, theirs)| (*mine, operators.nodes[*theirs].clone()));
                 Some((Import { node, from: id, needs_snapshot }, behind.collect()))
             })

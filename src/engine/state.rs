@@ -63,12 +63,18 @@ pub(super) struct StreamState {
     pub rows: u64,
     /// Rows stored once and dropped since.
     pub evicted_rows: u64,
+    /// Rows that were too old and are kept no more.
+    pub outdated_rows: u64,
+    /// How long rows are kept.
+    pub retention_ms: Option<u64>,
+    /// The views because of which older rows stay.
+    pub held_by: Option<String>,
     /// The rows that are to be read from disk, and the first stored batch behind them.
     pub past: (Past, usize),
 }
 
 impl StreamState {
-    pub fn of(name: &str, stream: &Stream) -> Self {
+    pub fn of(name: &str, stream: &Stream, held_by: Option<String>) -> Self {
         StreamState {
             name: name.to_owned(),
             schema: stream.schema.clone(),
@@ -78,6 +84,9 @@ impl StreamState {
             stored_bytes: stream.stored_bytes,
             rows: stream.rows,
             evicted_rows: stream.evicted_rows,
+            outdated_rows: stream.outdated_rows + stream.first_kept(),
+            retention_ms: stream.retention_ms,
+            held_by,
             past: stream.past(),
         }
     }

@@ -35,6 +35,10 @@ pub(super) struct Stream {
     pub evicted_rows: u64,
     /// Its rows on disk, if it has any there.
     pub history: Option<StreamHistory>,
+    /// How long rows are kept, in milliseconds of stream time; for ever where nobody said.
+    pub retention_ms: Option<u64>,
+    /// Rows that were too old and are kept no more, of a stream that is in memory alone.
+    pub outdated_rows: u64,
     /// The number of the first stored row.
     first: u64,
     /// The first stored batches, whose rows were given to history: they are joined with no others.
@@ -69,6 +73,8 @@ impl Stream {
             stored_bytes: 0,
             evicted_rows: 0,
             history,
+            retention_ms: None,
+            outdated_rows: 0,
             first,
             sealed_batches: 0,
         }
@@ -120,7 +126,8 @@ impl Stream {
     /// Whether all rows that ever came can be read still.
     pub fn is_whole(&self) -> bool {
         let is_dropped = self.history.as_ref().is_some_and(|history| history.is_dropped);
-        self.rows == 0 || (self.is_stored && self.evicted_rows == 0 && !is_dropped)
+        let is_gone = self.evicted_rows + self.outdated_rows + self.first_kept() > 0;
+        self.rows == 0 || (self.is_stored && !is_gone && !is_dropped)
     }
 
     /// Moves the rows of the tick just closed behind the others; small batches are joined.
@@ -181,6 +188,31 @@ impl Stream {
         self.stored[..self.sealed_batches]
             .iter()
             .fold(self.first, |rows, batch| rows + batch.num_rows() as u64)
+    }
+
+    /// The number of the first stored row.
+    pub fn first_stored(&self) -> u64 {
+        self.first
+    }
+
+    /// Drops the stored rows before number `end`.
+    pub fn drop_before(&mut self, end: u64) {
+        let (mut dropped, mut first) = (0, self.first);
+        while let Some(batch) = self.stored.get(dropped).filter(|_| first < end) {
+            let behind = first + batch.num_rows() as u64;
+            self.stored_bytes -= bytes_of(batch);
+            if behind > end {
+                let rest = batch.slice((end - first) as usize, (behind - end) as usize);
+                self.stored_bytes += bytes_of(&rest);
+                Arc::make_mut(&mut self.stored)[dropped] = rest;
+                first = end;
+                break;
+            }
+            (first, dropped) = (behind, dropped + 1);
+        }
+        Arc::make_mut(&mut self.stored).drain(..dropped);
+        self.first = first;
+        self.sealed_batches = self.sealed_batches.saturating_sub(dropped);
     }
 
     /// Drops the oldest stored rows while all together take more than `bytes_max`: those that are on disk, where the stream

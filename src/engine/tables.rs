@@ -65,7 +65,7 @@ impl Engine {
         // A row goes where its equals went, so that those that cancel out meet.
         plan.push(Node::Consolidate(source), schema.clone());
         let streams = BTreeMap::from([(name.to_owned(), (schema.clone(), Kept::default()))]);
-        self.install(name, Arc::new(plan), streams)
+        self.install(name, Arc::new(plan), streams, None)
     }
 
     /// Takes the table `name` away, with its rows, and closes a tick. No view may read it.

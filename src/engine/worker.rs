@@ -15,6 +15,7 @@ use timely::dataflow::InputHandle;
 use timely::dataflow::operators::generic::operator::empty;
 use timely::dataflow::operators::probe::Handle;
 use timely::worker::Worker;
+use tokio::sync::Notify;
 
 use super::operators::{Import, OperatorId, Operators};
 use super::sharing::Needed;
@@ -24,6 +25,7 @@ use crate::delta::chunk::ArrowChunk;
 use crate::delta::collection::Collection;
 use crate::delta::outlet::Outlet;
 use crate::delta::plan::{Environment, NodeId};
+use crate::delta::resume::{self, Resume};
 use crate::delta::stats::Counters;
 use crate::delta::updates::{Diff, Run, Tick, Updates};
 use crate::history::HistoryError;
@@ -42,10 +44,12 @@ const EXERTION: &str = "differential/default_exert_logic";
 pub(super) enum Command {
     /// Rows of a stream or of a user's table, at the open tick.
     Append { relation: String, rows: RecordBatch, diffs: Run<Diff>, tick: Tick },
-    /// Finish all that happens up to and at `tick`, and hand over what readers may see.
-    Close { tick: Tick, reply: Sender<Closed> },
+    /// Finish all that happens up to and at `tick`, and hand over what readers may see; then wake whoever waits for it.
+    Close { tick: Tick, reply: Sender<Closed>, wake: Arc<Notify> },
     /// Build a view's dataflow.
     Install { install: Arc<Install>, reply: Sender<Result<(), String>> },
+    /// Hand over what the operators of all dataflows have, as they are after the tick that was closed last.
+    Save { reply: Sender<Result<Vec<(OperatorId, RecordBatch)>, String>> },
     /// Collect the changes of a view from now on.
     Watch { name: String },
     /// Take a view's dataflow away, but for what others need of it and of those taken away before.
@@ -65,6 +69,8 @@ pub(super) struct Install {
     pub start: Tick,
     /// The closed tick, at which other views are imported.
     pub as_of: Tick,
+    /// What was saved of it before the process began, if anything was.
+    pub resume: Option<Resume>,
 }
 
 /// A worker's part of all views at a closed tick.
@@ -173,7 +179,7 @@ fn run(worker: &mut Worker, commands: &Receiver<Command>, is_lost: &AtomicBool) 
                 dataflows.all().for_each(|dataflow| dataflow.append(&relation, &rows, &diffs, tick));
                 worker.step();
             }
-            Command::Close { tick, reply } => {
+            Command::Close { tick, reply, wake } => {
                 for input in dataflows.all().flat_map(|dataflow| &mut dataflow.inputs) {
                     input.input.advance_to(tick + 1);
                 }
@@ -185,11 +191,16 @@ fn run(worker: &mut Worker, commands: &Receiver<Command>, is_lost: &AtomicBool) 
                 }
                 let views = dataflows.views.iter_mut().map(|(name, view)| view.close(name, tick)).collect();
                 let _ = reply.send(Closed { views });
+                wake.notify_one();
             }
             Command::Install { install, reply } => {
                 let result = build(worker, &install, &mut dataflows);
                 let _ =
                     reply.send(result.map(|view| drop(dataflows.views.insert(install.name.clone(), view))));
+            }
+            Command::Save { reply } => {
+                let saved = dataflows.all().flat_map(|dataflow| dataflow.save()).collect();
+                let _ = reply.send(saved);
             }
             Command::Watch { name } => {
                 if let Some(view) = dataflows.views.get_mut(&name) {
@@ -251,6 +262,14 @@ impl Dataflow {
             nodes.iter().any(|node| counters.get(node).is_some_and(|c| Arc::ptr_eq(c, &input.counters)))
         };
         self.inputs.retain(is_read);
+    }
+
+    /// What its operators have, where they can be saved.
+    fn save(&self) -> impl Iterator<Item = Result<(OperatorId, RecordBatch), String>> + '_ {
+        self.outlets.iter().filter_map(|(node, outlet)| {
+            let id = OperatorId { dataflow: self.number, node: *node };
+            Some(outlet.save()?.map(|state| (id, state)).map_err(|error| error.to_string()))
+        })
     }
 
     fn append(&mut self, relation: &str, rows: &RecordBatch, diffs: &Run<Diff>, tick: Tick) {
@@ -365,10 +384,15 @@ fn build(worker: &mut Worker, install: &Install, dataflows: &mut Dataflows) -> R
             constants: &mut constant_rows,
             imports: imported,
             start: install.start,
+            resume: install.resume.as_ref(),
             counters: &mut counters,
             outlets: &mut outlets,
         };
         let collection = plan.render(scope, environment).map_err(|e| e.to_string())?;
+        let collection = match &install.resume {
+            Some(saved) => resume::result(scope, collection, saved),
+            None => collection,
+        };
         match unknown {
             Some(relation) => Err(format!("it reads \"{relation}\", which is not there")),
             None => Ok(Arrangement::counted(scope, collection, &probe, result.counters[index].clone())),

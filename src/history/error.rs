@@ -48,6 +48,16 @@ pub enum HistoryError {
         /// Rows that came, as the journal says.
         rows: u64,
     },
+    /// The first rows are gone, and what views made of them is not there either.
+    #[error(
+        "the first {rows} rows in \"{folder}\" are not kept any more, and there is no checkpoint to go on from; restore it from a copy"
+    )]
+    Trimmed {
+        /// The folder of the stream.
+        folder: String,
+        /// How many.
+        rows: u64,
+    },
     /// Rows have no form in a file.
     #[error("rows {from} to {to} for \"{file}\" cannot be written ({reason})")]
     Rows {

@@ -13,8 +13,20 @@ pub(super) const UNFINISHED: &str = ".new";
 /// How much of a stream's name the name of its folder has.
 const NAME_CHARACTERS_MAX: usize = 100;
 
+/// How the name of a file begins that says which row is the first that is kept.
+const FIRST: &str = "first.";
+
 /// What is left of a stream that was dropped.
 const DROPPED: &str = "dropped";
+
+/// What is in a folder.
+#[derive(Debug, Default)]
+pub struct Held {
+    /// The number of the first row that is kept.
+    pub first: u64,
+    /// The files, in the order of their rows.
+    pub files: Vec<Arc<HistoryFile>>,
+}
 
 /// The folder of a stream.
 #[derive(Clone, Debug)]
@@ -38,13 +50,12 @@ impl Folder {
         &self.path
     }
 
-    /// The files in it, in the order of their rows; `None` where the stream was dropped. What an end of the process left
-    /// behind is taken away.
+    /// What is in it; `None` where the stream was dropped. What an end of the process left behind is taken away.
     ///
     /// # Errors
     ///
     /// Where rows are missing between files, and when the folder cannot be read.
-    pub fn open(&self) -> Result<Option<Vec<Arc<HistoryFile>>>, HistoryError> {
+    pub fn open(&self) -> Result<Option<Held>, HistoryError> {
         let failed = |error| HistoryError::file("create", &self.path, &error);
         fs::create_dir_all(&self.path).map_err(failed)?;
         for above in self.path.ancestors().skip(1).take(2).filter(|above| !above.as_os_str().is_empty()) {
@@ -56,7 +67,7 @@ impl Folder {
             return Ok(None);
         }
         let failed = |error| HistoryError::file("list", &self.path, &error);
-        let mut files = vec![];
+        let (mut files, mut first) = (vec![], 0);
         for entry in fs::read_dir(&self.path).map_err(failed)? {
             let path = entry.map_err(failed)?.path();
             match HistoryFile::at(path.clone())? {
@@ -64,15 +75,15 @@ impl Folder {
                 None if path.to_string_lossy().ends_with(UNFINISHED) => {
                     fs::remove_file(&path).map_err(|error| HistoryError::file("remove", &path, &error))?;
                 }
-                None => {}
+                None => first = first.max(first_named(&path).unwrap_or(0)),
             }
         }
         files.sort_by_key(|file| (file.rows().start, std::cmp::Reverse(file.rows().end)));
         let mut whole: Vec<Arc<HistoryFile>> = vec![];
         for file in files {
-            let end = whole.last().map_or(0, |last| last.rows().end);
+            let end = whole.last().map_or(first, |last| last.rows().end);
             if file.rows().end <= end {
-                // Joined with its neighbours, it was to go.
+                // Joined with its neighbours, or too old, it was to go.
                 file.replaced();
                 continue;
             }
@@ -82,7 +93,28 @@ impl Folder {
             }
             whole.push(Arc::new(file));
         }
-        Ok(Some(whole))
+        Ok(Some(Held { first, files: whole }))
+    }
+
+    /// Notes that `first` is the number of the first row that is kept; `files`, of rows before it, go once nobody reads them.
+    ///
+    /// # Errors
+    ///
+    /// When that cannot be noted, or what was noted before cannot be taken away.
+    pub fn trim(&self, files: &[Arc<HistoryFile>], first: u64) -> Result<(), HistoryError> {
+        let failed = |error| HistoryError::file("trim", &self.path, &error);
+        // Noted first: else what is left when the process ends here looks like history with a gap.
+        fs::write(self.path.join(format!("{FIRST}{first:020}")), "").map_err(failed)?;
+        self.sync()?;
+        fault::point("history.trimming");
+        files.iter().for_each(|file| file.replaced());
+        for entry in fs::read_dir(&self.path).map_err(failed)? {
+            let path = entry.map_err(failed)?.path();
+            if first_named(&path).is_some_and(|noted| noted < first) {
+                fs::remove_file(path).map_err(failed)?;
+            }
+        }
+        Ok(())
     }
 
     /// Takes away what is in it, and notes that it was; `files` of it go once nobody reads them.
@@ -112,6 +144,11 @@ impl Folder {
     pub(super) fn sync(&self) -> Result<(), HistoryError> {
         sync(&self.path)
     }
+}
+
+/// The number of the first row that is kept, as the name of the file at `path` says, if it says that.
+fn first_named(path: &Path) -> Option<u64> {
+    path.file_name()?.to_str()?.strip_prefix(FIRST)?.parse().ok()
 }
 
 /// Returns once the names in the folder at `path` are durable.

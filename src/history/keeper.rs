@@ -41,6 +41,8 @@ pub enum Job {
         first: u64,
         /// The rows.
         batches: Vec<RecordBatch>,
+        /// A column of times, and how much these may be apart in a file that is joined from others, in nanoseconds.
+        span_max: Option<(String, i64)>,
     },
     /// The records of the journal up to a sequence number, of which all rows are in history.
     Shorten {
@@ -48,6 +50,15 @@ pub enum Job {
         through: Sequence,
         /// Streams without history.
         except: BTreeSet<String>,
+    },
+    /// The first rows of a stream are not kept any more.
+    Trim {
+        /// Where it is kept.
+        folder: Folder,
+        /// The files of these rows.
+        files: Vec<Arc<HistoryFile>>,
+        /// The number of the first row that stays.
+        first: u64,
     },
     /// A stream is no more.
     Empty {
@@ -162,6 +173,13 @@ struct Thread {
     stopped: Receiver<()>,
 }
 
+/// Whether the rows of both files are no further apart than they may be.
+fn is_within(span_max: Option<&(String, i64)>, before: &HistoryFile, last: &HistoryFile) -> bool {
+    let Some((column, span_ns)) = span_max else { return true };
+    let times = before.times_ns(column).ok().flatten().zip(last.times_ns(column).ok().flatten());
+    times.is_some_and(|(a, b)| a.1.max(b.1).saturating_sub(a.0.min(b.0)) <= *span_ns)
+}
+
 impl Thread {
     /// Carries out `job`, however often it takes; `false` once nobody waits for it.
     fn carry_out(&mut self, job: &Job) -> bool {
@@ -171,8 +189,11 @@ impl Thread {
                 return false;
             }
             let outcome = match job {
-                Job::Write { folder, files, first, batches } => self.write(folder, files, *first, batches),
+                Job::Write { folder, files, first, batches, span_max } => {
+                    self.write(folder, files, (*first, batches), span_max.as_ref())
+                }
                 Job::Shorten { through, except } => self.shorten(*through, except),
+                Job::Trim { folder, files, first } => self.trim(folder, files, *first),
                 Job::Empty { folder, files } => {
                     let files = self.latest.remove(folder.path()).unwrap_or_else(|| files.clone());
                     folder.empty(&files).map_err(|error| error.to_string())
@@ -198,13 +219,13 @@ impl Thread {
         &mut self,
         folder: &Folder,
         files: &Arc<Vec<Arc<HistoryFile>>>,
-        first: u64,
-        batches: &[RecordBatch],
+        (first, batches): (u64, &[RecordBatch]),
+        span_max: Option<&(String, i64)>,
     ) -> Result<(), String> {
         let said = |error: HistoryError| error.to_string();
         let latest = self.latest.entry(folder.path().to_owned()).or_insert_with(|| files.clone());
         let mut files = Vec::clone(latest);
-        if files.last().map_or(0, |last| last.rows().end) <= first {
+        if files.last().is_none_or(|last| last.rows().end <= first) {
             files.push(Arc::new(write(folder, first, batches).map_err(said)?));
         }
         // Kept before anything is joined: what fails then is tried again without it.
@@ -213,6 +234,7 @@ impl Thread {
             && before.count() < SMALL_ROWS
             && before.count() <= 2 * last.count()
             && before.bytes() + last.bytes() <= JOINED_BYTES_MAX
+            && is_within(span_max, before, last)
         {
             let joined = match join(folder, &[before, last]) {
                 Ok(joined) => joined,
@@ -228,6 +250,14 @@ impl Thread {
         }
         let _ = self.tell.send(Done::Written { folder: folder.clone(), files: latest.clone() });
         Ok(())
+    }
+
+    fn trim(&mut self, folder: &Folder, files: &[Arc<HistoryFile>], first: u64) -> Result<(), String> {
+        if let Some(latest) = self.latest.get_mut(folder.path()) {
+            let left = latest.iter().filter(|file| file.rows().end > first).cloned();
+            *latest = Arc::new(left.collect());
+        }
+        folder.trim(files, first).map_err(|error| error.to_string())
     }
 
     fn shorten(&mut self, through: Sequence, except: &BTreeSet<String>) -> Result<(), String> {

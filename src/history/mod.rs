@@ -32,7 +32,7 @@ mod write;
 
 pub use self::error::HistoryError;
 pub use self::file::HistoryFile;
-pub use self::folder::Folder;
+pub use self::folder::{Folder, Held};
 pub use self::keeper::{Done, Health, JOBS_MAX, Job, Keeper};
 pub use self::write::{FILE_ROWS_MAX, can_hold};
 

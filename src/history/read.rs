@@ -2,13 +2,14 @@
 
 use std::fs::File;
 
-use arrow::array::{AsArray, BooleanArray, RecordBatch, Scalar, UInt32Array};
-use arrow::compute::concat_batches;
+use arrow::array::{Array, AsArray, BooleanArray, RecordBatch, Scalar, UInt32Array};
 use arrow::compute::kernels::cmp::lt;
-use arrow::datatypes::{SchemaRef, UInt32Type};
+use arrow::compute::{cast, concat_batches, max, min};
+use arrow::datatypes::{DataType, SchemaRef, TimeUnit, TimestampNanosecondType, UInt32Type};
 use arrow::error::ArrowError;
 use bytes::Bytes;
 use parquet::arrow::ProjectionMask;
+use parquet::arrow::arrow_reader::statistics::StatisticsConverter;
 use parquet::arrow::arrow_reader::{
     ArrowPredicate, ArrowPredicateFn, ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReader,
     ParquetRecordBatchReaderBuilder, RowFilter,
@@ -60,6 +61,27 @@ impl HistoryFile {
             true => Ok(opened),
             false => Err(HistoryError::damaged(self.path(), format!("it has {rows} rows"))),
         }
+    }
+
+    /// The first and the last time in the column `name`, in nanoseconds since 1970 UTC; `None` where they are not known.
+    ///
+    /// # Errors
+    ///
+    /// When the file cannot be read.
+    pub fn times_ns(&self, name: &str) -> Result<Option<(i64, i64)>, HistoryError> {
+        let opened = self.open()?;
+        let times = guarded(|| {
+            let converter = StatisticsConverter::try_new(name, opened.schema(), opened.parquet_schema())?;
+            let groups = opened.metadata().row_groups();
+            let nanoseconds = DataType::Timestamp(TimeUnit::Nanosecond, None);
+            let first = cast(&converter.row_group_mins(groups)?, &nanoseconds)?;
+            let last = cast(&converter.row_group_maxes(groups)?, &nanoseconds)?;
+            let is_known = first.null_count() + last.null_count() == 0;
+            let first = min(first.as_primitive::<TimestampNanosecondType>());
+            let last = max(last.as_primitive::<TimestampNanosecondType>());
+            Ok(first.zip(last).filter(|_| is_known))
+        });
+        times.map_err(|error| HistoryError::damaged(self.path(), error))
     }
 
     /// An error where `opened` has other columns than a stream with `schema`.

@@ -41,7 +41,7 @@ fn rows(random: &mut StdRng, first: u64, count: usize) -> RecordBatch {
 fn folder() -> (TempDir, Folder) {
     let below = tempfile::tempdir().unwrap();
     let folder = Folder::of(below.path(), "Spans of \"us\"", 7);
-    assert_eq!(folder.open().unwrap().unwrap().len(), 0);
+    assert_eq!(folder.open().unwrap().unwrap().files.len(), 0);
     (below, folder)
 }
 
@@ -214,8 +214,13 @@ fn small_files_become_few() {
     for _ in 0..40 {
         let count = random.random_range(1..50);
         let batch = rows(random, first, count);
-        let job =
-            Job::Write { folder: folder.clone(), files: files.clone(), first, batches: vec![batch.clone()] };
+        let job = Job::Write {
+            folder: folder.clone(),
+            files: files.clone(),
+            first,
+            batches: vec![batch.clone()],
+            span_max: None,
+        };
         assert!(keeper.try_send(job).is_ok());
         first += batch.num_rows() as u64;
         all.push(batch);
@@ -232,11 +237,52 @@ fn small_files_become_few() {
         shown(&concat_batches(&schema, &all).unwrap())
     );
     drop((keeper, came));
-    let found: Vec<_> = folder.open().unwrap().unwrap().iter().map(|file| file.rows()).collect();
+    let found: Vec<_> = folder.open().unwrap().unwrap().files.iter().map(|file| file.rows()).collect();
     assert_eq!(found, files.iter().map(|file| file.rows()).collect::<Vec<_>>());
     // Those whose rows others hold are gone, once nobody reads them.
     let names = fs::read_dir(folder.path()).unwrap().count();
     assert_eq!(names, files.len());
+}
+
+#[test]
+fn files_that_are_to_go_one_after_the_other_are_not_joined_and_leave_no_gap() {
+    let random = &mut StdRng::seed_from_u64(7);
+    let (below, folder) = folder();
+    let (keeper, _committer) = keeper(&below);
+    let mut files: Arc<Vec<Arc<HistoryFile>>> = Arc::default();
+    for first in [0, 10, 20, 30] {
+        let (folder, span_max) = (folder.clone(), Some(("ts".to_owned(), 1_000)));
+        let batches = vec![rows(random, first, 10)];
+        assert!(
+            keeper.try_send(Job::Write { folder, files: files.clone(), first, batches, span_max }).is_ok()
+        );
+        for done in done(&keeper, 1) {
+            let Done::Written { files: latest, .. } = done else { panic!("something else was done") };
+            files = latest;
+        }
+    }
+    assert_eq!(files.len(), 4);
+    let (first, last) = files[0].times_ns("ts").unwrap().unwrap();
+    assert!(first < last && (0..1_000_000_000).contains(&first) && last < 1_000_000_000);
+    let (trimmed, left) = (files[..2].to_vec(), files[2..].to_vec());
+    drop(files);
+    assert!(keeper.try_send(Job::Trim { folder: folder.clone(), files: trimmed, first: 20 }).is_ok());
+    // Behind it, another is written: what comes before is known to be gone.
+    let job = Job::Write {
+        folder: folder.clone(),
+        files: Arc::new(left),
+        first: 40,
+        batches: vec![rows(random, 40, 10)],
+        span_max: None,
+    };
+    assert!(keeper.try_send(job).is_ok());
+    done(&keeper, 1);
+    drop(keeper);
+    let held = folder.open().unwrap().unwrap();
+    assert_eq!((held.first, held.files[0].rows().start), (20, 20));
+    assert_eq!(held.files.last().map(|file| file.rows().end), Some(50));
+    // The files, and the one that says where they begin.
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), held.files.len() + 1);
 }
 
 #[test]
@@ -248,7 +294,7 @@ fn what_ended_halfway_is_tidied_up() {
         write(&folder, first, &batches).unwrap();
     }
     fs::write(folder.path().join("x.parquet.new"), "half").unwrap();
-    let files = folder.open().unwrap().unwrap();
+    let files = folder.open().unwrap().unwrap().files;
     assert_eq!(files.iter().map(|file| (file.rows().start, file.rows().end)).collect::<Vec<_>>(), [(0, 30)]);
     assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
     folder.empty(&files).unwrap();

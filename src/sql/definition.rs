@@ -4,6 +4,7 @@ use std::fmt::Write;
 
 use super::connector::{Alter, CreateSink, CreateSource};
 use super::model::CreateModel;
+use super::retention::SetRetention;
 use super::statement::{CreateView, Statement};
 use super::table::CreateTable;
 
@@ -29,6 +30,7 @@ impl Statement {
                 Some(dropped(direction.name(), names, *if_exists))
             }
             Statement::Alter(alter) => Some(altered(alter)),
+            Statement::SetRetention(set) => Some(set_retention(set)),
             _ => None,
         }
     }
@@ -114,6 +116,14 @@ fn altered(alter: &Alter) -> String {
     format!("ALTER {} {} {verb}", alter.direction.name(), quoted(&alter.name))
 }
 
+fn set_retention(set: &SetRetention) -> String {
+    let what = match set.retention_ms {
+        Some(ms) => format!("SET (retention = {})", milliseconds(ms)),
+        None => "RESET (retention)".to_owned(),
+    };
+    format!("ALTER TABLE {} {what}", quoted(&set.table))
+}
+
 fn columns(table: &CreateTable) -> Vec<String> {
     let columns = table.columns.iter().map(|column| {
         let not_null = if column.is_nullable { "" } else { " NOT NULL" };
@@ -161,6 +171,8 @@ mod tests {
             "CREATE TABLE log (a int, at timestamp) WITH (append_only = true)",
             "DROP VIEW IF EXISTS a, \"B\"",
             "DROP MODEL m",
+            "ALTER TABLE spans SET (retention = INTERVAL '7 days')",
+            "ALTER TABLE \"My \"\"Log\" RESET (retention)",
             "DROP TABLE t, u",
             "TRUNCATE t, u",
             "CREATE SOURCE s FROM KAFKA (brokers = 'a:1,b:2', topic 't''s', sasl.password = 'x', start 'latest') FORMAT otlp_proto",

@@ -25,6 +25,7 @@ pub mod pg_catalog;
 mod physical_rules;
 pub mod question;
 mod recursion;
+pub mod retention;
 mod rewrite;
 pub mod session;
 mod set_operations;

@@ -12,6 +12,7 @@ use datafusion::sql::sqlparser::tokenizer::Token;
 use super::connector::{self, Alter, CreateSink, CreateSource, Direction};
 use super::error::SqlError;
 use super::model::{self, CreateModel, Model};
+use super::retention::{SetRetention, set_retention};
 use super::table::{self, CreateTable, create_table};
 use super::words::{Words, after_word, split};
 use super::write::Write;
@@ -84,6 +85,8 @@ pub enum Statement {
     },
     /// ALTER SOURCE and ALTER SINK.
     Alter(Alter),
+    /// ALTER TABLE.
+    SetRetention(SetRetention),
     /// SHOW SOURCES and SHOW SINKS.
     ShowConnectors(Direction),
 }
@@ -103,7 +106,8 @@ impl Statement {
             | Statement::CreateSource(_)
             | Statement::CreateSink(_)
             | Statement::DropConnectors { .. }
-            | Statement::Alter(_) => true,
+            | Statement::Alter(_)
+            | Statement::SetRetention(_) => true,
             Statement::Query(_)
             | Statement::ShowTables
             | Statement::ShowViews
@@ -197,6 +201,8 @@ fn parse_one(sql: &str) -> Result<Statement, SqlError> {
         return Ok(Statement::ExplainDataflow(after_word(sql, "dataflow")?));
     } else if words.take(&["subscribe"]) {
         Some(subscribe(&mut words)?)
+    } else if words.take(&["alter", "table"]) {
+        Some(Statement::SetRetention(set_retention(&mut words)?))
     } else if words.take(&["show", "tables"]) {
         Some(Statement::ShowTables)
     } else if words.take(&["show", "views"]) || words.take(&["show", "materialized", "views"]) {

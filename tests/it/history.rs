@@ -31,7 +31,7 @@ fn request(first: u64, count: u64, [resource, scope, name]: [&str; 3], what: imp
     json!({ resource: (0..3).map(of).collect::<Vec<_>>() })
 }
 
-fn traces(first: u64, count: u64) -> Value {
+pub fn traces(first: u64, count: u64) -> Value {
     request(first, count, ["resourceSpans", "scopeSpans", "spans"], |id| {
         json!({
             "traceId": format!("{:032x}", id / 4), "spanId": format!("{id:016x}"), "name": format!("work {}", id % 7),
@@ -50,7 +50,7 @@ fn logs(first: u64, count: u64) -> Value {
 }
 
 /// Sends `body`; whether it was acknowledged.
-fn is_taken(address: SocketAddr, path: &str, body: &Value) -> bool {
+pub fn is_taken(address: SocketAddr, path: &str, body: &Value) -> bool {
     let body = body.to_string();
     let request = head("POST", path, &[("content-type", JSON)], body.len());
     let answer = exchange(connect(address), &[request.as_bytes(), body.as_bytes()].concat());
@@ -80,12 +80,12 @@ fn answers(server: &Server) -> Vec<(&'static str, Vec<String>)> {
 }
 
 /// One number that `query` gives.
-fn number(server: &Server, query: &str) -> u64 {
+pub fn number(server: &Server, query: &str) -> u64 {
     let row: Value = serde_json::from_str(&rows(server, query)[0]).expect("a row");
     row.as_object().expect("columns").values().next().and_then(Value::as_u64).expect("a number")
 }
 
-fn files(folder: &Path, stream: &str) -> Vec<PathBuf> {
+pub fn files(folder: &Path, stream: &str) -> Vec<PathBuf> {
     let entries = std::fs::read_dir(folder.join("history").join(stream)).expect("a folder");
     let mut files: Vec<PathBuf> = entries.map(|entry| entry.expect("a file").path()).collect();
     files.retain(|path| path.extension().is_some_and(|extension| extension == "parquet"));

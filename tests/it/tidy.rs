@@ -14,7 +14,7 @@ const LAYERS: &[&[&str]] = &[
     &["sql"],
     &["observe"],
     &["journal"],
-    &["history"],
+    &["checkpoint", "history"],
     &["engine"],
     &["config"],
     &["built_in", "connect", "ingest", "serve", "simulate"],

@@ -89,7 +89,9 @@ impl Database {
         let (begin, snapshot, closing) = self.beginning(&options).await?;
         let outbox = Outbox::new(schema, begin, snapshot, closing, WAITING_ROWS_MAX);
         self.engine.watch(&sink.relation)?;
-        let defined = Arc::new(DefinedSink { switch: self.next_connector(), definition: sink, outbox });
+        let switch = self.next_connector();
+        self.engine.go_on_with(switch.id, begin, &outbox)?;
+        let defined = Arc::new(DefinedSink { switch, definition: sink, outbox });
         let name = defined.definition.name.clone();
         self.engine.edit_connectors(|all| drop(all.sinks.insert(name, defined)));
         Ok(done)

@@ -9,6 +9,7 @@ use arrow::array::RecordBatch;
 use arrow::compute::concat_batches;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, TryAcquireError, mpsc, oneshot};
 
+use super::JOINED_ROWS;
 use super::record::Event;
 use crate::delta::row_store::bytes_of;
 use crate::engine::clock::SourceId;
@@ -234,20 +235,21 @@ impl Source {
 }
 
 impl super::Owner {
-    /// Takes one of `items` where nothing says as of when they are: this thread may have stood still, and who sent them is not
+    /// Takes one of what is handed over where nothing says as of when they are: this thread may have stood still, and who sent them is not
     /// idle for that.
-    pub(super) fn take_if_stalled(&mut self, items: &mut mpsc::Receiver<Item>) -> Result<(), EngineError> {
-        match self.behind {
-            Some(_) => Ok(()),
-            None => items.try_recv().map_or(Ok(()), |item| self.accept(item)),
+    pub(super) async fn take_if_stalled(&mut self) -> Result<(), EngineError> {
+        match self.behind.is_none().then(|| self.items.try_recv()) {
+            Some(Ok(item)) => self.accept(item).await,
+            _ => Ok(()),
         }
     }
 
-    /// Gives the space back of what the closed tick holds, unless history is too far behind: then senders wait for it.
-    pub(super) fn release(&mut self) {
+    /// Gives the first `requests` their space back, of `bytes`, which the closed tick holds, unless history is too far
+    /// behind: then senders wait for it.
+    pub(super) fn release(&mut self, (requests, bytes): (usize, usize)) {
         if !self.database.engine.history_is_behind() {
-            self.held.clear();
-            self.held_bytes = 0;
+            self.held.drain(..requests);
+            self.held_bytes -= bytes;
         }
     }
 }
@@ -274,16 +276,26 @@ impl Intake {
     }
 }
 
-/// Gives the workers `batches` of `relation` as one.
+/// Gives the workers `batches` of `relation`, small ones as one.
 pub(super) fn append_joined(
     engine: &mut Engine,
     relation: &str,
     batches: Vec<RecordBatch>,
 ) -> Result<(), EngineError> {
-    let Some(first) = batches.first() else { return Ok(()) };
-    match concat_batches(&first.schema(), &batches) {
-        Ok(rows) => engine.append_rows(relation, &rows),
-        // More text than one column can hold: each batch for itself.
-        Err(_) => batches.iter().try_for_each(|rows| engine.append_rows(relation, rows)),
+    let mut rest = &batches[..];
+    while let Some(first) = rest.first() {
+        let mut rows = 0;
+        let is_more = |batch: &&RecordBatch| {
+            rows += batch.num_rows();
+            rows - batch.num_rows() < JOINED_ROWS
+        };
+        let (joined, behind) = rest.split_at(rest.iter().take_while(is_more).count());
+        rest = behind;
+        match concat_batches(&first.schema(), joined) {
+            Ok(rows) => engine.append_rows(relation, &rows)?,
+            // More text than one column can hold: each batch for itself.
+            Err(_) => joined.iter().try_for_each(|rows| engine.append_rows(relation, rows))?,
+        }
     }
+    Ok(())
 }

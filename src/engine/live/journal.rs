@@ -9,17 +9,20 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
-use tokio::sync::mpsc;
+use arrow::error::ArrowError;
+use tokio::sync::{mpsc, oneshot};
 
 use super::intake::Incoming;
 use super::player::Player;
 use super::record::{Event, Unreadable, shortened};
 use super::{IntakeError, Item, Owner};
+use crate::checkpoint::CheckpointError;
 use crate::delta::updates::Tick;
 use crate::engine::history::KeptError;
 use crate::engine::{Database, DefinedSink, EngineError, channels};
+use crate::fault;
 use crate::history::{HistoryError, Keeper};
-use crate::journal::{Committer, Folder, JournalError, Options, Recovery, Rewriter, Sequence};
+use crate::journal::{Committer, Folder, JournalError, Options, Record, Recovery, Rewriter, Sequence};
 use crate::sql::error::SqlError;
 use crate::sql::write::{Evaluated, Part};
 
@@ -32,6 +35,9 @@ pub enum RecoveryError {
     /// History cannot be read.
     #[error(transparent)]
     History(#[from] HistoryError),
+    /// The folder of checkpoints cannot be read.
+    #[error(transparent)]
+    Checkpoint(#[from] CheckpointError),
     /// A record cannot be understood.
     #[error(transparent)]
     Record(#[from] Unreadable),
@@ -58,7 +64,7 @@ pub enum RecoveryError {
     },
     /// Arrow has no form for what is to be noted.
     #[error(transparent)]
-    Arrow(#[from] arrow::error::ArrowError),
+    Arrow(#[from] ArrowError),
     /// The threads that write could not be started.
     #[error("cannot start the threads of the journal and of history")]
     Thread(#[source] std::io::Error),
@@ -181,14 +187,33 @@ impl Journalled {
 
     /// Waits until `events` are durable, all or none, with all before them.
     pub(super) fn commit(&mut self, events: &[Event]) -> Result<Sequence, SqlError> {
-        let flushed =
-            self.flushed.iter().map(|(open, through)| Event::Flushed { open: *open, through: *through });
-        let flushed: Vec<Event> = flushed.collect();
-        let records = flushed.iter().chain(events).map(Event::record).collect::<Result<_, _>>()?;
-        let outcome = self.committer.append_and_wait(records);
+        let outcome = self.committer.append_and_wait(self.records(events)?);
         let last = outcome.map_err(|error| SqlError::NotDurable(error.to_string()))?;
         self.flushed = None;
         Ok(last)
+    }
+
+    /// The records of `events`, behind what the workers were given before.
+    fn records(&self, events: &[Event]) -> Result<Vec<Record>, ArrowError> {
+        let flushed =
+            self.flushed.iter().map(|(open, through)| Event::Flushed { open: *open, through: *through });
+        let flushed: Vec<Event> = flushed.collect();
+        flushed.iter().chain(events).map(Event::record).collect()
+    }
+}
+
+/// The end of a tick that is being noted.
+pub(super) struct NotedClose {
+    outcome: oneshot::Receiver<Result<Sequence, JournalError>>,
+    /// What is noted with it of sinks: up to where each was.
+    delivered: Vec<(Arc<DefinedSink>, Tick)>,
+}
+
+impl NotedClose {
+    /// Its record, once that is durable; `None` if it cannot be. All requests that became durable before it were told of by
+    /// then.
+    pub async fn durable(&mut self) -> Option<Sequence> {
+        (&mut self.outcome).await.ok()?.ok()
     }
 }
 
@@ -201,15 +226,29 @@ impl Owner {
     }
 
     /// Has a request made durable; without a journal it is taken in at once.
-    pub(super) fn accept(&mut self, mut item: Item) -> Result<(), EngineError> {
-        let (Some(journal), Some(record)) = (&mut self.journal, item.record.take()) else {
-            return self.take(item);
-        };
-        let durable = journal.durable.clone();
-        journal.waiting.push_back(item.received);
-        // The thread of the journal outlives nobody who listens.
-        journal.committer.append(vec![record], move |outcome| drop(durable.send(Durable { item, outcome })));
-        Ok(())
+    pub(super) async fn accept(&mut self, item: Item) -> Result<(), EngineError> {
+        match self.receive(item) {
+            true => self.relieve().await,
+            false => Ok(()),
+        }
+    }
+
+    /// The same, while the workers are not to be given anything; whether it was taken in at once.
+    pub(super) fn receive(&mut self, mut item: Item) -> bool {
+        if let (Some(journal), Some(record)) = (&mut self.journal, item.record.take()) {
+            let durable = journal.durable.clone();
+            journal.waiting.push_back(item.received);
+            let told = move |outcome| drop(durable.send(Durable { item, outcome }));
+            // The thread of the journal outlives nobody who listens.
+            journal.committer.append(vec![record], told);
+            return false;
+        }
+        let reply = item.done.take();
+        let held = self.hold(item);
+        if let Some(reply) = reply {
+            let _ = reply.send(held);
+        }
+        true
     }
 
     /// Takes in what is durable, and answers whoever sent it.
@@ -230,6 +269,13 @@ impl Owner {
         }
     }
 
+    /// Takes in all that is known to be durable.
+    pub(super) fn settle_all(&mut self) {
+        while let Some(durable) = self.journal.as_mut().and_then(|journal| journal.told.try_recv().ok()) {
+            self.settle(durable);
+        }
+    }
+
     /// Keeps `rows` for the next tick.
     pub(super) fn await_tick(&mut self, rows: Vec<Incoming>) {
         for Incoming { relation, rows, .. } in rows {
@@ -247,25 +293,53 @@ impl Owner {
         }
     }
 
-    /// The record that says that the tick is closed, once it is durable; then all is taken in that was accepted before.
-    pub(super) fn note_close(&mut self, tick: Tick) -> Option<Sequence> {
-        let Some(journal) = &mut self.journal else { return Some(0) };
-        let connectors = self.database.engine.connectors();
-        let delivered = |sink: &Arc<DefinedSink>| {
-            let tick = sink.outbox.to_note()?;
-            Some((sink.clone(), tick))
+    /// Has the journal say that `tick` is closed, with all that was accepted before. Nothing is to be accepted until it has.
+    pub(super) fn note_close(&mut self, tick: Tick) -> NotedClose {
+        let (sender, outcome) = oneshot::channel();
+        let Some(journal) = &self.journal else {
+            let _ = sender.send(Ok(0));
+            return NotedClose { outcome, delivered: vec![] };
         };
-        let noted: Vec<(Arc<DefinedSink>, Tick)> = connectors.sinks.values().filter_map(delivered).collect();
+        let connectors = self.database.engine.connectors();
+        let to_note = |sink: &Arc<DefinedSink>| Some((sink.clone(), sink.outbox.to_note()?));
+        let delivered: Vec<(Arc<DefinedSink>, Tick)> =
+            connectors.sinks.values().filter_map(to_note).collect();
         drop(connectors);
-        let delivered =
-            noted.iter().map(|(sink, tick)| Event::Delivered { sink: sink.switch.id, tick: *tick });
-        let events: Vec<Event> = delivered.chain([Event::Closed { tick }]).collect();
-        let closed = journal.commit(&events).ok()?;
-        noted.iter().for_each(|(sink, tick)| sink.outbox.noted(*tick));
-        while let Some(durable) = self.journal.as_mut().and_then(|journal| journal.told.try_recv().ok()) {
-            self.settle(durable);
+        let events =
+            delivered.iter().map(|(sink, tick)| Event::Delivered { sink: sink.switch.id, tick: *tick });
+        let events: Vec<Event> = events.chain([Event::Closed { tick }]).collect();
+        // Where there is no form for them, nobody answers.
+        if let Ok(records) = journal.records(&events) {
+            journal.committer.append(records, move |outcome| drop(sender.send(outcome)));
         }
-        Some(closed)
+        NotedClose { outcome, delivered }
+    }
+
+    /// Takes note of whether `noted` is durable.
+    pub(super) fn noted_close(&mut self, noted: NotedClose, is_durable: bool) {
+        if let Some(journal) = self.journal.as_mut().filter(|_| is_durable) {
+            journal.flushed = None;
+            noted.delivered.iter().for_each(|(sink, tick)| sink.outbox.noted(*tick));
+        }
+    }
+
+    /// Takes a checkpoint when it is time, and lets rows go that are too old: what was closed last is durable.
+    pub(super) fn tend_checkpoint(&mut self) -> Result<(), EngineError> {
+        if self.journal.is_none() || !self.database.engine.tend_checkpoint() {
+            return Ok(());
+        }
+        let streams = self.database.engine.outdated();
+        if let (Some(journal), false) = (&mut self.journal, streams.is_empty()) {
+            let trimmed = Event::Trimmed { streams };
+            // The journal has said why not: they stay until the next.
+            if journal.commit(std::slice::from_ref(&trimmed)).is_ok()
+                && let Event::Trimmed { streams } = trimmed
+            {
+                fault::point("engine.trimmed");
+                streams.iter().for_each(|(stream, first)| self.database.engine.trim(stream, *first));
+            }
+        }
+        self.database.engine.take_checkpoint()
     }
 
     /// Tells the journal by how much it was shortened.

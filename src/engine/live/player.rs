@@ -101,6 +101,9 @@ impl<'a> Player<'a> {
                     sink.outbox.delivered(tick);
                 }
             }
+            Event::Trimmed { streams } => {
+                streams.iter().for_each(|(stream, first)| self.database.engine.trim(stream, *first));
+            }
             // Where it cannot be created now, whoever names it next is told why.
             Event::Named { open, name } => {
                 self.database.engine.advance(open);
@@ -215,6 +218,7 @@ impl<'a> Player<'a> {
             tracing::warn!(%error, "the last statement, which nobody was told of, is not carried out");
         }
         self.close_idle()?;
+        self.database.engine.end_resuming()?;
         let tick = self.database.engine.next_tick(0);
         last.push(Event::Closed { tick }.record()?);
         let Ok(closed) = committer.append_and_wait(last) else {

@@ -9,6 +9,7 @@ use arrow::ipc::reader::StreamReader;
 use arrow::ipc::writer::StreamWriter;
 
 use crate::delta::expression::guarded;
+use crate::delta::row_store::bytes_of;
 use crate::delta::updates::{Diff, Run, Tick};
 use crate::engine::connectors::Position;
 use crate::journal::Record;
@@ -19,6 +20,9 @@ use super::intake::Incoming;
 
 /// Of zstd: the fastest that is worth it.
 const COMPRESSION_LEVEL: i32 = 1;
+
+/// About what a stream of Arrow IPC takes beside its rows.
+const STREAM_BYTES: usize = 8 << 10;
 
 /// One thing that happened to a database.
 #[derive(Clone, Debug)]
@@ -43,6 +47,8 @@ pub(super) enum Event {
     Named { open: Tick, name: String },
     /// Rows of tables came and went at tick `open`, if nothing did before that.
     Written { open: Tick, tables: Vec<(String, Vec<Part>)> },
+    /// Of each of these streams the rows before the one of this number are kept no more.
+    Trimmed { streams: Vec<(String, u64)> },
     /// All changes up to `tick` have arrived where sink `sink` writes to.
     Delivered { sink: u64, tick: Tick },
 }
@@ -64,6 +70,7 @@ const KEPT: u8 = 13;
 const KEPT_FETCHED: u8 = 14;
 const FILLED: u8 = 15;
 const DELIVERED: u8 = 9;
+const TRIMMED: u8 = 16;
 
 impl Event {
     /// The event as a record.
@@ -122,6 +129,13 @@ impl Event {
                 put_number(&mut bytes, *sink);
                 put_number(&mut bytes, *tick);
                 DELIVERED
+            }
+            Event::Trimmed { streams } => {
+                for (stream, first) in streams {
+                    put_text(&mut bytes, stream);
+                    put_number(&mut bytes, *first);
+                }
+                TRIMMED
             }
             Event::Written { open, tables } => {
                 put_number(&mut bytes, *open);
@@ -184,6 +198,7 @@ impl Event {
                 let sink = take_number(&mut bytes)?;
                 Some(Event::Delivered { sink, tick: take_number(&mut bytes)? })
             }
+            TRIMMED => Some(Event::Trimmed { streams: take_counts(&mut bytes, false)? }),
             WRITTEN => {
                 let open = take_number(&mut bytes)?;
                 let mut tables = vec![];
@@ -291,7 +306,8 @@ fn take_incoming(bytes: &mut &[u8]) -> Option<Vec<Incoming>> {
 
 /// The rows as an Arrow IPC stream, compressed.
 fn put_rows(bytes: &mut Vec<u8>, rows: &RecordBatch) -> Result<(), ArrowError> {
-    let mut stream = vec![];
+    // Room for the rows, so that it is not copied again and again as it grows.
+    let mut stream = Vec::with_capacity(bytes_of(rows) + STREAM_BYTES);
     let mut writer = StreamWriter::try_new(&mut stream, &rows.schema())?;
     writer.write(rows)?;
     writer.finish()?;
@@ -380,6 +396,7 @@ mod tests {
             Event::Failed { closed: Some(9) },
             Event::Named { open: 9, name: "service_health".to_owned() },
             Event::Delivered { sink: 2, tick: 10 },
+            Event::Trimmed { streams: vec![("spans".to_owned(), 3), ("logs".to_owned(), 1 << 40)] },
             Event::Written { open: 0, tables: vec![("t".to_owned(), parts), ("u".to_owned(), vec![])] },
         ]
     }

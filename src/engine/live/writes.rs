@@ -143,7 +143,7 @@ impl Owner {
         self.commit_writes(open, written)?;
         self.database.engine.check()?;
         if self.database.engine.open_rows() >= self.options.tick_rows_max {
-            self.close()?;
+            self.close().await?;
         }
         Ok(other)
     }
@@ -169,8 +169,8 @@ impl Owner {
     }
 
     /// Closes the open tick soon, and tells whoever waits for it.
-    pub(super) fn show(&mut self, reply: oneshot::Sender<()>) -> Result<(), EngineError> {
+    pub(super) async fn show(&mut self, reply: oneshot::Sender<()>) -> Result<(), EngineError> {
         self.waiting.push(reply);
-        if self.waiting.len() >= WAITING_MAX { self.close() } else { Ok(()) }
+        if self.waiting.len() >= WAITING_MAX { self.close().await } else { Ok(()) }
     }
 }

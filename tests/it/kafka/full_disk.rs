@@ -58,7 +58,7 @@ fn exactly_once_from_topic_to_topic_however_often_the_disk_is_full() {
     let pipeline = prepare(broker, broker.address(), "disk");
     let start = || pipeline.start_within(&disk.within(), &disk.path().join("data"), None).expect("a server");
     let mut kills = 0;
-    with_events(&pipeline, |written| {
+    let events = with_events(&pipeline, |written| {
         let mut server = start();
         pipeline.define(&server);
         for round in 0..faults {
@@ -87,5 +87,5 @@ fn exactly_once_from_topic_to_topic_however_often_the_disk_is_full() {
         }
         server
     });
-    println!("{faults} times the disk was full, {kills} kills meanwhile");
+    println!("{faults} times the disk was full, {kills} kills meanwhile; {events}");
 }

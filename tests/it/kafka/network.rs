@@ -31,7 +31,7 @@ fn exactly_once_from_topic_to_topic_however_often_the_network_fails() {
     // Else a clock that goes on without what cannot be read would go nowhere.
     let pipeline = prepare(&broker, proxy.address(), "network").with_events_of(When::Now);
     let mut done: BTreeMap<String, usize> = BTreeMap::new();
-    with_events(&pipeline, |written| {
+    let events = with_events(&pipeline, |written| {
         let mut server = pipeline.start(folder.path(), None).expect("a server");
         pipeline.define(&server);
         for round in 0..faults {
@@ -56,5 +56,5 @@ fn exactly_once_from_topic_to_topic_however_often_the_network_fails() {
         }
         server
     });
-    println!("{faults} times the network failed: {done:?}");
+    println!("{faults} times the network failed: {done:?}; {events}");
 }

@@ -99,6 +99,7 @@ impl Pipeline<'_> {
         flags.extend(["--clock-follows-wall", follows]);
         // Small, so that rows go to history all the time.
         flags.extend(["--journal-segment-bytes-max", "64 KiB", "--engine-stored-bytes-max", "200 KiB"]);
+        flags.extend(["--data-checkpoint-interval", "300ms"]);
         let crash_at: Vec<(&str, &str)> = crash_at.iter().map(|place| (fault::VARIABLE, *place)).collect();
         Server::start_within(within, &flags, &crash_at)
     }
@@ -130,8 +131,9 @@ impl Pipeline<'_> {
         }
     }
 
-    /// Waits until all `written` events are in the tables and all changes in the topics, and checks both.
-    fn check(&self, server: &Server, written: u64) {
+    /// Waits until all `written` events are in the tables and all changes in the topics, and checks both; how many messages
+    /// these hold.
+    fn check(&self, server: &Server, written: u64) -> usize {
         assert_eq!(
             topic::ends(&self.broker.client(), &self.topic("in")),
             written,
@@ -149,16 +151,16 @@ impl Pipeline<'_> {
         for (view, query) in QUERIES {
             assert_eq!(rows(server, &format!("SELECT * FROM {view}")), rows(server, query), "{view}");
         }
-        self.check_sums(server);
-        self.check_kept(written);
-        self.check_windows(server);
+        self.check_sums(server) + self.check_kept(written) + self.check_windows(server)
     }
 
     /// Each change of a key begins with the row that the one before it ended with.
-    fn check_sums(&self, server: &Server) {
+    fn check_sums(&self, server: &Server) -> usize {
         let mut now: BTreeMap<String, Value> = BTreeMap::new();
         let mut told = BTreeSet::new();
-        for message in topic::read(&self.broker.client(), &self.topic("sums")) {
+        let messages = topic::read(&self.broker.client(), &self.topic("sums"));
+        let count = messages.len();
+        for message in messages {
             let key = message.key.expect("a key");
             assert!(told.insert((message.tick, key.clone())), "{key} is told twice at {}", message.tick);
             let event: Value = serde_json::from_str(&message.value.expect("an event")).expect("JSON");
@@ -168,10 +170,11 @@ impl Pipeline<'_> {
         let mut last: Vec<String> = now.values().map(Value::to_string).collect();
         last.sort();
         assert_eq!(last, rows(server, "SELECT * FROM sums"));
+        count
     }
 
     /// Each row that came is there once.
-    fn check_kept(&self, written: u64) {
+    fn check_kept(&self, written: u64) -> usize {
         let expected: Vec<u64> = (0..written).filter(|id| event(*id).1.is_multiple_of(2)).collect();
         let messages = topic::read(&self.broker.client(), &self.topic("kept"));
         let id = |message: &topic::Read| -> u64 {
@@ -181,10 +184,11 @@ impl Pipeline<'_> {
         let mut told: Vec<u64> = messages.iter().map(id).collect();
         told.sort_unstable();
         assert!(told == expected, "{} rows for {}", told.len(), expected.len());
+        told.len()
     }
 
     /// Each window that has ended is there once, as it is.
-    fn check_windows(&self, server: &Server) {
+    fn check_windows(&self, server: &Server) -> usize {
         let read = || topic::read(&self.broker.client(), &self.topic("windows"));
         // Sources hold the clock back for a while once they have read all. Windows that have not ended are not told.
         let counts = || (read().len(), rows(server, "SELECT * FROM windows").len());
@@ -205,6 +209,7 @@ impl Pipeline<'_> {
             others.len(),
             told.len()
         );
+        told.len()
     }
 }
 
@@ -226,8 +231,8 @@ impl Drop for Over<'_> {
     }
 }
 
-/// Runs `rounds` while events are written all the time, then checks all of it.
-pub fn with_events(pipeline: &Pipeline<'_>, rounds: impl FnOnce(&AtomicU64) -> Server) {
+/// Runs `rounds` while events are written all the time, then checks all of it; what that was.
+pub fn with_events(pipeline: &Pipeline<'_>, rounds: impl FnOnce(&AtomicU64) -> Server) -> String {
     let (is_over, written) = (AtomicBool::new(false), AtomicU64::new(0));
     std::thread::scope(|scope| {
         let producer = scope.spawn(|| produce(pipeline, &is_over, &written));
@@ -235,8 +240,10 @@ pub fn with_events(pipeline: &Pipeline<'_>, rounds: impl FnOnce(&AtomicU64) -> S
         let server = rounds(&written);
         drop(over);
         producer.join().expect("a producer");
-        pipeline.check(&server, written.load(Ordering::Relaxed));
-    });
+        let written = written.load(Ordering::Relaxed);
+        let messages = pipeline.check(&server, written);
+        format!("{written} events and {messages} messages made of them, each there once")
+    })
 }
 
 /// Waits until `events` more are written.
