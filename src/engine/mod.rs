@@ -236,20 +236,21 @@ impl Engine {
 
     /// Installs `view`, which must not exist, fills it from what is stored, and closes a tick.
     pub fn create_view(&mut self, name: &str, view: View) -> Result<(), EngineError> {
-        let relations = view.plan.relations();
-        let stream = |name: &str| self.streams.get(name).map(|s| (s.schema.clone(), s.kept()));
-        let mut streams: BTreeMap<String, (SchemaRef, Kept)> =
-            relations.iter().filter_map(|r| Some(((*r).to_owned(), stream(r)?))).collect();
-        let found = self.found(name, &view)?;
-        if found.as_ref().is_some_and(|found| found.needs_no_rows) {
-            streams.values_mut().for_each(|(_, kept)| *kept = Kept::default());
-        }
         let start = self.open_tick();
-        self.install(name, view.plan.clone(), streams, found)?;
+        match self.found(name, &view)? {
+            Some(found) => self.go_on(name, &view, found)?,
+            None => self.install(name, view.plan.clone(), self.kept(&view.plan), None)?,
+        }
         self.filled_at.insert(name.to_owned(), start);
         self.views.insert(name.to_owned(), view);
         self.close(self.closed + 1)?;
         Ok(())
+    }
+
+    /// What is kept of the streams that `plan` reads, with their columns.
+    fn kept(&self, plan: &Plan) -> BTreeMap<String, (SchemaRef, Kept)> {
+        let stream = |name: &str| self.streams.get(name).map(|s| (s.schema.clone(), s.kept()));
+        plan.relations().into_iter().filter_map(|name| Some((name.to_owned(), stream(name)?))).collect()
     }
 
     /// Builds the dataflow of a view or of a table, which must not exist.

@@ -14,6 +14,7 @@ use twox_hash::XxHash64;
 use super::operators::{OperatorId, Operators};
 use super::outbox::Outbox;
 use super::state::View;
+use super::stream::Kept;
 use super::{Engine, EngineError};
 use crate::checkpoint::{CheckpointError, Losses, OperatorKey, Saved};
 use crate::delta::operator::Part;
@@ -21,6 +22,9 @@ use crate::delta::plan::{NodeId, Plan};
 use crate::delta::resume::Resume;
 use crate::delta::updates::{Diff, Run, Tick};
 use crate::sql::error::SqlError;
+
+/// What is told where all rows of a view are there still.
+const UNUSABLE: &str = "what was saved of a view cannot be used: it is computed anew";
 
 /// A checkpoint that views go on from.
 pub(super) struct Resuming {
@@ -111,15 +115,38 @@ impl Engine {
             resuming.begun.insert(name.to_owned());
         }
         match found {
-            // All of its rows are there: it can begin.
-            Err(error) if !view.plan.relations().iter().any(|r| self.is_trimmed(r)) => {
-                tracing::warn!(%error, view = name, "what was saved of a view cannot be used: it is computed anew");
+            Err(error) if !self.is_cut(view) => {
+                tracing::warn!(%error, view = name, "{UNUSABLE}");
                 Ok(None)
             }
             found => {
                 found.map_err(|error| EngineError::Build { view: name.to_owned(), reason: error.to_string() })
             }
         }
+    }
+
+    /// Builds the dataflow of `view`, which goes on from what was `found`; or begins, where that cannot be used.
+    pub(super) fn go_on(&mut self, name: &str, view: &View, found: Found) -> Result<(), EngineError> {
+        let mut streams = self.kept(&view.plan);
+        if found.needs_no_rows {
+            streams.values_mut().for_each(|(_, kept)| *kept = Kept::default());
+        }
+        match self.install(name, view.plan.clone(), streams, Some(found)) {
+            Err(error @ EngineError::Build { .. }) if !self.is_cut(view) => {
+                tracing::warn!(%error, view = name, "{UNUSABLE}");
+                if let Some(resuming) = &mut self.resuming {
+                    resuming.dropped(name);
+                    resuming.begun.insert(name.to_owned());
+                }
+                self.install(name, view.plan.clone(), self.kept(&view.plan), None)
+            }
+            installed => installed,
+        }
+    }
+
+    /// Whether rows are gone of what `view` reads, so that it cannot be computed anew.
+    fn is_cut(&self, view: &View) -> bool {
+        view.plan.relations().iter().any(|relation| self.is_trimmed(relation))
     }
 
     /// Whether first rows of the stream `name` are gone.
@@ -154,8 +181,8 @@ impl Engine {
         if self.closed < tick {
             return Err(EngineError::Ahead { checkpoint: tick, journal: self.closed });
         }
-        let is_cut = |view: &View| view.plan.relations().iter().any(|r| self.is_trimmed(r));
-        let begun = self.views.iter().filter(|(name, view)| resuming.begun.contains(*name) && is_cut(view));
+        let begun =
+            self.views.iter().filter(|(name, view)| resuming.begun.contains(*name) && self.is_cut(view));
         for (view, _) in begun {
             tracing::warn!(
                 view,

@@ -1,13 +1,13 @@
 //! A restart that goes on from a checkpoint has what a server has that never stopped.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use serde_json::{Value, json};
 use undercurrent::built_in::QUERIES;
 
-use crate::history::{files, is_taken, number, traces};
+use crate::history::{files, is_taken, number, refusal, traces};
 use crate::restart::{rows, sql};
 use crate::server::{Server, eventually};
 
@@ -287,6 +287,52 @@ fn rows_that_are_too_old_go_and_views_keep_what_they_made_of_them() {
     eventually(first, |first| *first >= gone);
     rows(&server, "ALTER TABLE spans RESET (retention)");
     assert!(stats(&server)["retention_ms"].is_null());
+}
+
+/// What is in the folder of the only checkpoint below `folder`.
+fn checkpoint_file(folder: &Path, name: &str) -> PathBuf {
+    let mut found =
+        fs::read_dir(folder.join("checkpoints")).expect("a folder").map(|entry| entry.expect("a name"));
+    let finished = found.find(|entry| !entry.file_name().to_string_lossy().ends_with(".new"));
+    finished.expect("a checkpoint").path().join(name)
+}
+
+#[test]
+fn what_was_saved_and_is_damaged_is_computed_anew_unless_rows_are_gone() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let flags = ["--data-checkpoint-interval", "200ms"];
+    let mut server = start(folder.path(), &flags);
+    rows(
+        &server,
+        "CREATE MATERIALIZED VIEW by_service AS SELECT service_name, count(*) AS n FROM spans GROUP BY 1",
+    );
+    let mut spans = Spans::new();
+    (0..20).for_each(|_| spans.send(&server));
+    let answers = |server: &Server| {
+        ["by_service", "service_health"].map(|view| rows(server, &format!("SELECT * FROM {view}")))
+    };
+    let seen = |server: &Server| number(server, "SELECT sum(n)::bigint AS n FROM by_service");
+    eventually(|| seen(&server), |seen| *seen == spans.sent);
+    let before = answers(&server);
+    for name in ["manifest.json", "state"] {
+        eventually(|| checkpoint(&server)["checkpoint_at"].clone(), |taken_at| !taken_at.is_null());
+        server.stop("KILL");
+        let path = checkpoint_file(folder.path(), name);
+        let mut bytes = fs::read(&path).expect("a file");
+        bytes.iter_mut().step_by(100).for_each(|byte| *byte ^= 1);
+        fs::write(&path, bytes).expect("written");
+        server = start(folder.path(), &flags);
+        assert!(answers(&server) == before, "without {name}");
+        assert_eq!(checkpoint(&server)["resumed_view_count"].as_u64().unwrap_or(0), 0, "{name}");
+    }
+    rows(&server, "ALTER TABLE spans SET (retention = '20 seconds')");
+    spans.send_until_outdated(&server, 2_000);
+    let first = || files(folder.path(), "spans.0")[0].to_string_lossy().contains("/00000000000000000000-");
+    eventually(first, |is_first| !is_first);
+    server.stop("KILL");
+    fs::remove_dir_all(folder.path().join("checkpoints")).expect("removed");
+    let said = refusal(folder.path());
+    assert!(said.contains("are not kept any more, and there is no checkpoint to go on from"), "{said}");
 }
 
 #[test]

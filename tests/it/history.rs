@@ -166,7 +166,7 @@ fn rows_on_disk_are_read_as_those_in_memory() {
 }
 
 /// What a server says that does not start in `folder`.
-fn refusal(folder: &Path) -> String {
+pub fn refusal(folder: &Path) -> String {
     let output = std::process::Command::new(env!("CARGO_BIN_EXE_undercurrent"))
         .args(["serve", "--data-dir", folder.to_str().expect("a path")])
         .args(["--otlp-grpc-listen", "off", "--otlp-http-listen", "off", "--postgres-listen", "off"])

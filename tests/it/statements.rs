@@ -90,6 +90,7 @@ fn what_there_is_can_be_asked() {
     text += &format!("after DROP\n{}", lines(&mut server, "SHOW VIEWS"));
     expect![[r#"
         SHOW TABLES
+        checkpoint_stats | system table
         engine_metrics | system table
         ingest_errors | stream
         logs | stream
