@@ -106,12 +106,14 @@ struct Columns {
 
 impl Aggregate {
     /// The state, a row a group: the group's columns, then `rows` (Int64), `until` (UInt64, null for a group that
-    /// never ends), a LargeBinary for each aggregate and a `checksum` (UInt32). [`load_groups`](Self::load_groups) takes it in.
+    /// never ends), a LargeBinary for each aggregate and a `checksum` (UInt32).
+    /// [`load_groups`](Self::load_groups) takes it in.
     ///
     /// Groups without rows that nothing is left of are not among them, nor are groups that have ended. One whose
     /// retraction is still to be sent is; its `until` is in the past. Without group columns there is one row from the
     /// first tick on, and none before. Nothing changes, but the groups are numbered anew, which costs as much as
-    /// [`snapshot`](crate::delta::operator::Operator::snapshot). Fails only where memory that Arrow can address in one column does not do.
+    /// [`snapshot`](crate::delta::operator::Operator::snapshot). Fails only where a column outgrows what Arrow can
+    /// address.
     pub fn save_groups(&mut self) -> DataFusionResult<RecordBatch> {
         let groups = match self.spec.group_columns {
             0 => (0..u32::from(self.is_started)).collect(),
@@ -145,10 +147,11 @@ impl Aggregate {
         Ok(RecordBatch::try_new_with_options(schema, all, &options)?)
     }
 
-    /// Takes in groups that [`save_groups`](Self::save_groups) gave: all of them or some of the rows, under the same metadata. Called
-    /// before the first tick, once or several times, each group at most once. With all of them loaded the results,
-    /// and what each later tick changes, are those of the aggregation that saved them. Of several parts with another
-    /// tick at which values are settled next, the latest counts, so that no value is settled sooner than after a horizon.
+    /// Takes in groups that [`save_groups`](Self::save_groups) gave: all of them or some of the rows, under the same
+    /// metadata. Called before the first tick, once or several times, each group at most once. With all of them loaded
+    /// the results, and what each later tick changes, are those of the aggregation that saved them. Of several parts
+    /// with another tick at which values are settled next, the latest counts, so that no value is settled sooner than
+    /// after a horizon.
     ///
     /// Fails with a [`SavedError`] where they are of another version or aggregation, or damaged; a part of them may be
     /// loaded then, and this aggregate is of no use.
