@@ -8,8 +8,10 @@ use arrow::array::RecordBatch;
 use arrow::datatypes::Schema;
 use arrow::ipc::writer::StreamWriter;
 
-use super::manifest::{Manifest, Part, SavedOperator, SavedSink, SavedView};
+use super::counted::with_diffs;
+use super::manifest::{Manifest, SavedOperator, SavedPart, SavedSink, SavedView};
 use super::{CheckpointError, Contents, Saved};
+use crate::delta::operator::Part;
 use crate::fault;
 
 /// The file of the parts.
@@ -39,7 +41,8 @@ impl Folder {
     pub fn open(root: &Path) -> Result<(Self, Option<Saved>), CheckpointError> {
         let folder = Folder::at(root);
         fs::create_dir_all(root).map_err(CheckpointError::file("create", root))?;
-        let last = folder.ticks()?.into_iter().max();
+        let in_place = folder.all()?.into_iter().filter(|(path, tick)| *path == folder.of(*tick));
+        let last = in_place.map(|(_, tick)| tick).max();
         folder.remove_but(last)?;
         let saved = last.map(|tick| Saved::open(&folder.of(tick))).transpose()?;
         Ok((folder, saved))
@@ -59,23 +62,23 @@ impl Folder {
         self.root.join(format!("{tick:020}{UNFINISHED}"))
     }
 
-    fn names(&self) -> Result<Vec<PathBuf>, CheckpointError> {
+    /// The checkpoints that are here, in their place or not, each with its tick. What else is here is not ours.
+    fn all(&self) -> Result<Vec<(PathBuf, u64)>, CheckpointError> {
         let entries = fs::read_dir(&self.root).and_then(|entries| {
             entries.map(|entry| entry.map(|entry| entry.path())).collect::<Result<Vec<_>, _>>()
         });
-        entries.map_err(CheckpointError::file("list", &self.root))
+        let tick = |path: &PathBuf| {
+            let name = path.file_name()?.to_str()?;
+            name.strip_suffix(UNFINISHED).unwrap_or(name).parse().ok()
+        };
+        let entries = entries.map_err(CheckpointError::file("list", &self.root))?;
+        Ok(entries.into_iter().filter_map(|path| tick(&path).map(|tick| (path, tick))).collect())
     }
 
-    /// The ticks of which there is a checkpoint.
-    fn ticks(&self) -> Result<Vec<u64>, CheckpointError> {
-        let tick = |path: &PathBuf| path.file_name()?.to_str()?.parse().ok();
-        Ok(self.names()?.iter().filter_map(tick).collect())
-    }
-
-    /// Takes all away that is here but for the checkpoint of `tick`.
+    /// Takes all checkpoints away but for the checkpoint of `tick`.
     fn remove_but(&self, tick: Option<u64>) -> Result<(), CheckpointError> {
         let kept = tick.map(|tick| self.of(tick));
-        for path in self.names()?.into_iter().filter(|path| Some(path) != kept.as_ref()) {
+        for (path, _) in self.all()?.into_iter().filter(|(path, _)| Some(path) != kept.as_ref()) {
             fs::remove_dir_all(&path).map_err(CheckpointError::file("remove", &path))?;
         }
         Ok(())
@@ -98,8 +101,8 @@ impl Folder {
                 name: view.name.clone(),
                 definition: view.definition.clone(),
                 operators: view.operators.clone(),
-                rows: states.put(&view.rows)?,
-                errors: states.put(&view.errors)?,
+                rows: states.put_counted(&view.rows)?,
+                errors: states.put_counted(&view.errors)?,
             });
         }
         for (key, workers) in &contents.operators {
@@ -108,7 +111,7 @@ impl Folder {
             manifest.operators.push(SavedOperator { key: *key, workers });
         }
         for sink in &contents.sinks {
-            let open = states.put(&sink.open)?;
+            let open = states.put_counted(&sink.open)?;
             manifest.sinks.push(SavedSink { id: sink.id, failure: sink.failure.clone(), open });
         }
         let bytes = states.finish()?;
@@ -160,7 +163,7 @@ impl States {
     }
 
     /// Adds `batches`, which have the same columns.
-    fn put(&mut self, batches: &[RecordBatch]) -> Result<Part, CheckpointError> {
+    fn put(&mut self, batches: &[RecordBatch]) -> Result<SavedPart, CheckpointError> {
         let schema = batches.first().map_or_else(|| Schema::empty().into(), RecordBatch::schema);
         let failed = CheckpointError::file("write", &self.path);
         let compressor = zstd::stream::Encoder::new(Vec::new(), COMPRESSION_LEVEL).map_err(failed)?;
@@ -171,7 +174,12 @@ impl States {
         self.file.write_all(&bytes).map_err(CheckpointError::file("write", &self.path))?;
         let offset = self.bytes;
         self.bytes += bytes.len() as u64;
-        Ok(Part { offset, bytes: bytes.len() as u64, checksum: crc32fast::hash(&bytes) })
+        Ok(SavedPart { offset, bytes: bytes.len() as u64, checksum: crc32fast::hash(&bytes) })
+    }
+
+    /// Adds rows with how often each is there.
+    fn put_counted(&mut self, rows: &[Part]) -> Result<SavedPart, CheckpointError> {
+        self.put(&rows.iter().map(with_diffs).collect::<Result<Vec<_>, _>>()?)
     }
 
     /// Returns once all is durable: how many bytes it takes.

@@ -12,7 +12,7 @@ const VERSION: u32 = 1;
 
 /// Where a part of the file of states is.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
-pub(super) struct Part {
+pub(super) struct SavedPart {
     pub offset: u64,
     pub bytes: u64,
     /// CRC-32 of the bytes.
@@ -37,15 +37,15 @@ pub struct SavedView {
     pub(super) definition: String,
     /// What ran for each operator of its plan, and what that had counted.
     pub operators: Vec<(OperatorKey, Losses)>,
-    pub(super) rows: Part,
-    pub(super) errors: Part,
+    pub(super) rows: SavedPart,
+    pub(super) errors: SavedPart,
 }
 
 /// What an operator had on each worker.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct SavedOperator {
     pub key: OperatorKey,
-    pub workers: Vec<Part>,
+    pub workers: Vec<SavedPart>,
 }
 
 /// A sink of a checkpoint.
@@ -54,7 +54,7 @@ pub struct SavedSink {
     pub(super) id: u64,
     /// Why it can deliver nothing any more, if it cannot.
     pub failure: Option<String>,
-    pub(super) open: Part,
+    pub(super) open: SavedPart,
 }
 
 impl Manifest {

@@ -11,6 +11,7 @@
 //! It is written beside its place, synced, and put there when whoever reads from it later needs nothing that came
 //! before: until then, and if the process ends before, the one before it counts.
 
+mod counted;
 mod error;
 mod folder;
 mod manifest;
@@ -25,6 +26,7 @@ pub use self::error::CheckpointError;
 pub use self::folder::Folder;
 pub use self::manifest::{SavedSink, SavedView};
 pub use self::saved::Saved;
+use crate::delta::operator::Part;
 
 /// What a database has at the end of a tick.
 #[derive(Clone, Debug, Default)]
@@ -68,10 +70,10 @@ pub struct ViewContents {
     pub definition: String,
     /// What ran for each operator of its plan.
     pub operators: Vec<(OperatorKey, Losses)>,
-    /// Its rows; the last column says how often each is there.
-    pub rows: Vec<RecordBatch>,
-    /// Its errors, in the same form.
-    pub errors: Vec<RecordBatch>,
+    /// Its rows, with how often each is there.
+    pub rows: Vec<Part>,
+    /// Its errors, likewise.
+    pub errors: Vec<Part>,
 }
 
 /// A sink.
@@ -81,6 +83,6 @@ pub struct SinkContents {
     pub id: u64,
     /// Why it can deliver nothing any more, if it cannot.
     pub failure: Option<String>,
-    /// Rows of windows that have not ended; the last column says how often each is there.
-    pub open: Vec<RecordBatch>,
+    /// Rows of windows that have not ended, with how often each is there.
+    pub open: Vec<Part>,
 }

@@ -8,10 +8,12 @@ use std::path::{Path, PathBuf};
 use arrow::array::RecordBatch;
 use arrow::ipc::reader::StreamReader;
 
+use super::counted::without_diffs;
 use super::folder::{MANIFEST, STATE};
-use super::manifest::{Manifest, Part};
+use super::manifest::{Manifest, SavedPart};
 use super::{CheckpointError, OperatorKey, SavedSink, SavedView};
 use crate::delta::expression::guarded;
+use crate::delta::operator::Part;
 
 /// A checkpoint on disk. It can be read for as long as this is there, though another has taken its place.
 #[derive(Debug)]
@@ -50,23 +52,23 @@ impl Saved {
         self.manifest.sinks.iter().find(|sink| sink.id == id)
     }
 
-    /// The rows of `view`; the last column says how often each is there.
+    /// The rows of `view`, with how often each is there.
     ///
     /// # Errors
     ///
     /// When they cannot be read or are damaged, as for the others.
-    pub fn rows(&self, view: &SavedView) -> Result<Vec<RecordBatch>, CheckpointError> {
-        self.part(&view.rows)
+    pub fn rows(&self, view: &SavedView) -> Result<Vec<Part>, CheckpointError> {
+        self.counted(&view.rows)
     }
 
-    /// The errors of `view`, in the same form.
-    pub fn errors(&self, view: &SavedView) -> Result<Vec<RecordBatch>, CheckpointError> {
-        self.part(&view.errors)
+    /// The errors of `view`, likewise.
+    pub fn errors(&self, view: &SavedView) -> Result<Vec<Part>, CheckpointError> {
+        self.counted(&view.errors)
     }
 
-    /// Rows of windows that had not ended for `sink`, in the same form.
-    pub fn open_rows(&self, sink: &SavedSink) -> Result<Vec<RecordBatch>, CheckpointError> {
-        self.part(&sink.open)
+    /// Rows of windows that had not ended for `sink`, likewise.
+    pub fn open_rows(&self, sink: &SavedSink) -> Result<Vec<Part>, CheckpointError> {
+        self.counted(&sink.open)
     }
 
     /// What the operator `key` had on each worker, if it was saved.
@@ -79,7 +81,12 @@ impl Saved {
         parts.map(Some).ok_or_else(|| CheckpointError::damaged(&self.path, "a state is empty"))
     }
 
-    fn part(&self, part: &Part) -> Result<Vec<RecordBatch>, CheckpointError> {
+    fn counted(&self, part: &SavedPart) -> Result<Vec<Part>, CheckpointError> {
+        let parts = self.part(part)?.iter().map(without_diffs).collect::<Result<_, _>>();
+        parts.map_err(|error| CheckpointError::damaged(&self.path, error))
+    }
+
+    fn part(&self, part: &SavedPart) -> Result<Vec<RecordBatch>, CheckpointError> {
         let damaged = |reason: String| CheckpointError::damaged(&self.path, reason);
         let held = self.states.metadata().map_err(CheckpointError::file("look at", &self.path))?.len();
         if part.offset.checked_add(part.bytes).is_none_or(|end| end > held) {

@@ -7,6 +7,7 @@ use arrow::array::{ArrayRef, Int64Array, RecordBatch, StringArray};
 use tempfile::TempDir;
 
 use super::*;
+use crate::delta::updates::Run;
 
 fn batch(values: &[i64]) -> RecordBatch {
     let numbers: ArrayRef = Arc::new(Int64Array::from(values.to_vec()));
@@ -24,11 +25,15 @@ fn contents(tick: u64) -> Contents {
             name: "v".to_owned(),
             definition: "d".to_owned(),
             operators: vec![(key, losses)],
-            rows: vec![batch(&[1, 2]), batch(&[3])],
+            rows: vec![(batch(&[1, 2]), Run::from_vec(vec![1, 2])), (batch(&[3]), Run::Constant(4))],
             errors: vec![],
         }],
         operators: vec![(key, vec![batch(&[4]), batch(&[])])],
-        sinks: vec![SinkContents { id: 9, failure: Some("too much".to_owned()), open: vec![batch(&[5])] }],
+        sinks: vec![SinkContents {
+            id: 9,
+            failure: Some("too much".to_owned()),
+            open: vec![(batch(&[5]), Run::Constant(-1))],
+        }],
     }
 }
 

@@ -2,8 +2,8 @@
 //!
 //! Once in a while, between two ticks, each worker hands over what its operators have, and a thread writes it with the rows
 //! of the views. Written, it waits until every sink has delivered all up to its tick: what a sink tells of earlier ticks
-//! is not to be had from it. Then it takes the place of the one before. Rows that a stream is to
-//! keep no longer are taken away then: no view needs them any more.
+//! is not to be had from it. Then it takes the place of the one before. Rows that a stream is to keep no longer are taken
+//! away then: no view needs them any more.
 //!
 //! A view of which some operator holds all rows that ever came (the first rows of a stream by a column, say) is not part of
 //! it. It is computed anew at a restart, and what it reads stays.
@@ -13,8 +13,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use arrow::array::{ArrayRef, Int64Array, RecordBatch, RecordBatchOptions};
-use arrow::datatypes::{DataType, Field, Schema};
+use arrow::array::RecordBatch;
 use crossbeam_channel::{Receiver, bounded};
 
 use super::contents::ViewContents;
@@ -23,11 +22,7 @@ use super::resuming::{Resuming, definition};
 use super::worker::Command;
 use super::{Engine, EngineError, channels};
 use crate::checkpoint::{self, CheckpointError, Contents, Folder, Losses, OperatorKey, SinkContents};
-use crate::delta::operator::Part;
 use crate::delta::updates::Tick;
-
-/// The column that says how often a row is there.
-const DIFF: &str = "__diff";
 
 /// How many earlier checkpoints are remembered.
 const EARLIER_MAX: usize = 1_000;
@@ -76,6 +71,20 @@ struct Taking {
     bytes: Option<u64>,
     /// The sinks that have to deliver all up to the tick.
     sinks: Vec<u64>,
+}
+
+/// Why there is nothing to write.
+enum NotTaken {
+    /// The engine has failed.
+    Engine(EngineError),
+    /// An operator cannot say what it has.
+    State(String),
+}
+
+impl From<EngineError> for NotTaken {
+    fn from(error: EngineError) -> Self {
+        NotTaken::Engine(error)
+    }
 }
 
 /// A checkpoint in its place.
@@ -191,20 +200,20 @@ impl Engine {
         checkpoints.begun = begun;
         let taken = self.contents(&checkpoints);
         self.checkpoints = Some(checkpoints);
-        let (contents, views) = match taken? {
+        let Some(checkpoints) = &mut self.checkpoints else { return Ok(()) };
+        let (contents, views) = match taken {
             Ok(taken) => taken,
-            Err(reason) => {
-                self.checkpoints.iter_mut().for_each(|checkpoints| drop(checkpoints.fail(&reason)));
+            Err(NotTaken::Engine(error)) => return Err(error),
+            Err(NotTaken::State(reason)) => {
+                checkpoints.fail(&reason);
                 return Ok(());
             }
         };
-        let Some(checkpoints) = &mut self.checkpoints else { return Ok(()) };
         let (tick, sinks) = (contents.tick, contents.sinks.iter().map(|sink| sink.id).collect());
         let (sender, written) = bounded(1);
         let folder = checkpoints.folder.clone();
         let write = move || {
-            let written = filled(contents, views).and_then(|contents| folder.write(&contents));
-            let _ = sender.send(written);
+            let _ = sender.send(folder.write(&filled(contents, views)));
         };
         match std::thread::Builder::new().name("checkpoint".to_owned()).spawn(write) {
             Ok(_) => checkpoints.taking = Some(Taking { tick, begun, written, bytes: None, sinks }),
@@ -219,11 +228,7 @@ impl Engine {
     }
 
     /// What operators and sinks have, and the contents of the views that are to be put with it.
-    #[expect(clippy::type_complexity)]
-    fn contents(
-        &self,
-        checkpoints: &Checkpoints,
-    ) -> Result<Result<(Contents, Vec<Arc<ViewContents>>), String>, EngineError> {
+    fn contents(&self, checkpoints: &Checkpoints) -> Result<(Contents, Vec<Arc<ViewContents>>), NotTaken> {
         let published = self.published.load();
         let mut contents =
             Contents { tick: self.closed, reach_ms: checkpoints.reach_ms, ..Contents::default() };
@@ -248,37 +253,26 @@ impl Engine {
             });
             views.push(rows_of);
         }
-        match self.states()? {
-            Ok(states) => contents.operators = states,
-            Err(reason) => return Ok(Err(reason)),
-        }
+        contents.operators = self.states()?;
         for sink in self.connectors().sinks.values() {
             let (failure, open) = sink.outbox.to_save();
-            let open = open.into_iter().map(with_diff).collect::<Result<_, _>>();
-            match open {
-                Ok(open) => contents.sinks.push(SinkContents { id: sink.switch.id, failure, open }),
-                Err(error) => return Ok(Err(error.to_string())),
-            }
+            contents.sinks.push(SinkContents { id: sink.switch.id, failure, open });
         }
-        Ok(Ok((contents, views)))
+        Ok((contents, views))
     }
 
     /// What operators have on each worker.
-    #[expect(clippy::type_complexity)]
-    fn states(&self) -> Result<Result<Vec<(OperatorKey, Vec<RecordBatch>)>, String>, EngineError> {
+    fn states(&self) -> Result<Vec<(OperatorKey, Vec<RecordBatch>)>, NotTaken> {
         let (sender, receiver) = channels::replies(self.workers.len());
         self.broadcast(|| Command::Save { reply: sender.clone() })?;
         drop(sender);
         let mut states: BTreeMap<OperatorKey, Vec<RecordBatch>> = BTreeMap::new();
         for saved in self.gather(receiver)? {
-            match saved {
-                Ok(saved) => saved.into_iter().for_each(|(id, state): (OperatorId, RecordBatch)| {
-                    states.entry(key(id)).or_default().push(state);
-                }),
-                Err(reason) => return Ok(Err(reason)),
+            for (id, state) in saved.map_err(NotTaken::State)? {
+                states.entry(key(id)).or_default().push(state);
             }
         }
-        Ok(Ok(states.into_iter().collect()))
+        Ok(states.into_iter().collect())
     }
 
     /// What is told of checkpoints.
@@ -324,20 +318,9 @@ fn key(id: OperatorId) -> OperatorKey {
 }
 
 /// `contents` with the rows and the errors of its `views`.
-fn filled(mut contents: Contents, views: Vec<Arc<ViewContents>>) -> Result<Contents, CheckpointError> {
+fn filled(mut contents: Contents, views: Vec<Arc<ViewContents>>) -> Contents {
     for (view, rows) in contents.views.iter_mut().zip(views) {
-        view.rows = rows.counted().iter().cloned().map(with_diff).collect::<Result<_, _>>()?;
-        view.errors = rows.errors().into_iter().map(with_diff).collect::<Result<_, _>>()?;
+        (view.rows, view.errors) = (rows.counted().to_vec(), rows.errors());
     }
-    Ok(contents)
-}
-
-/// Rows with a last column that says how often each is there.
-fn with_diff((rows, diffs): Part) -> Result<RecordBatch, CheckpointError> {
-    let mut fields = rows.schema().fields().to_vec();
-    fields.push(Arc::new(Field::new(DIFF, DataType::Int64, false)));
-    let mut columns: Vec<ArrayRef> = rows.columns().to_vec();
-    columns.push(Arc::new(Int64Array::from_iter_values((0..rows.num_rows()).map(|row| diffs.get(row)))));
-    let options = RecordBatchOptions::new().with_row_count(Some(rows.num_rows()));
-    Ok(RecordBatch::try_new_with_options(Arc::new(Schema::new(fields)), columns, &options)?)
+    contents
 }

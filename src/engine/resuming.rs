@@ -7,8 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::atomic::Ordering;
 
-use arrow::array::{AsArray, RecordBatch};
-use arrow::datatypes::Int64Type;
+use arrow::array::AsArray;
 use twox_hash::XxHash64;
 
 use super::operators::{OperatorId, Operators};
@@ -20,7 +19,7 @@ use crate::checkpoint::{CheckpointError, Losses, OperatorKey, Saved};
 use crate::delta::operator::Part;
 use crate::delta::plan::{NodeId, Plan};
 use crate::delta::resume::Resume;
-use crate::delta::updates::{Diff, Run, Tick};
+use crate::delta::updates::{Diff, Tick};
 use crate::sql::error::SqlError;
 
 /// What is told where all rows of a view are there still.
@@ -165,7 +164,7 @@ impl Engine {
         let Some(saved) = self.resuming.as_ref().map(Resuming::saved) else { return Ok(()) };
         let Some(sink) = saved.sink(id).filter(|_| begin <= saved.tick()) else { return Ok(()) };
         let open = saved.open_rows(sink).map_err(|error| SqlError::Engine(error.to_string()))?;
-        outbox.go_on(saved.tick(), sink.failure.clone(), counted(open));
+        outbox.go_on(saved.tick(), sink.failure.clone(), open);
         Ok(())
     }
 
@@ -212,23 +211,12 @@ fn find(saved: &Saved, name: &str, view: &View, start: Tick) -> Result<Option<Fo
             states.insert(node, state);
         }
     }
-    let errors = counted(saved.errors(entry)?).into_iter().flat_map(|(rows, diffs)| {
+    let errors = saved.errors(entry)?.into_iter().flat_map(|(rows, diffs)| {
         let messages = rows.column(0).as_string::<i32>();
         (0..rows.num_rows()).map(|row| (messages.value(row).to_owned(), diffs.get(row))).collect::<Vec<_>>()
     });
-    let errors: Vec<(String, Diff)> = errors.collect();
-    let rows = counted(saved.rows(entry)?);
+    let (errors, rows): (Vec<(String, Diff)>, Vec<Part>) = (errors.collect(), saved.rows(entry)?);
     let resume = Resume { as_of: saved.tick(), start, states, rows, errors };
     let needs_no_rows = start < saved.from_tick();
     Ok(Some(Found { resume, operators: entry.operators.clone(), needs_no_rows }))
-}
-
-/// Rows with how often each is there, as their last column says.
-pub(super) fn counted(saved: Vec<RecordBatch>) -> Vec<Part> {
-    let part = |rows: RecordBatch| {
-        let own = rows.num_columns().checked_sub(1)?;
-        let diffs = rows.column(own).as_primitive_opt::<Int64Type>()?.values().to_vec();
-        Some((rows.project(&(0..own).collect::<Vec<_>>()).ok()?, Run::from_vec(diffs)))
-    };
-    saved.into_iter().filter_map(part).collect()
 }

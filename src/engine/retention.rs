@@ -1,9 +1,9 @@
 //! Rows of streams that are older than they are to be kept.
 //!
 //! Rows go from the beginning of a stream on, once they are older than its `retention` by the stream clock: from disk in
-//! whole files, when all rows of a file are. Views keep what they made of them. With a journal that is safe only where a restart needs them no more:
-//! rows are taken out of sight with a checkpoint, which the journal notes, and their files go when the checkpoint is in its
-//! place. Without one they are in memory alone, and go at once.
+//! whole files, when all rows of a file are. Views keep what they made of them. With a journal that is safe only where a
+//! restart needs them no more: rows are taken out of sight with a checkpoint, which the journal notes, and their files go
+//! when the checkpoint is in its place. Without one they are in memory alone, and go at once.
 
 use std::sync::Arc;
 
@@ -33,20 +33,20 @@ impl Engine {
     pub(super) fn set_retention(&mut self, name: &str, retention_ms: Option<u64>) -> Result<(), SqlError> {
         let refused = |expected: &str| SqlError::Option {
             name: "retention".to_owned(),
-            value: format!("of \"{name}\""),
-            expected: expected.to_owned(),
+            value: retention_ms.map_or("none".to_owned(), |ms| format!("{ms} ms")),
+            expected: format!("\"{name}\" has none: {expected}"),
         };
         let is_table = self.tables.contains_key(name);
         let Some(stream) = self.streams.get_mut(name) else {
             if is_table {
                 return Err(refused(
-                    "spans, metrics, logs and tables WITH (append_only = true) forget rows; DELETE takes rows of others away",
+                    "only streams and tables WITH (append_only = true) let old rows go; DELETE takes rows of others away",
                 ));
             }
             return Err(SqlError::Missing { kind: "table", name: name.to_owned(), hint: String::new() });
         };
         if retention_ms.is_some() && time_column(&stream.schema).is_none() {
-            return Err(refused("a table with a column of type timestamptz or timestamp is expected"));
+            return Err(refused("a column of type timestamptz or timestamp says how old rows are"));
         }
         stream.retention_ms = retention_ms;
         self.close(self.closed + 1)?;

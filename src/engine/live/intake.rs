@@ -235,8 +235,8 @@ impl Source {
 }
 
 impl super::Owner {
-    /// Takes one of what is handed over where nothing says as of when they are: this thread may have stood still, and who sent them is not
-    /// idle for that.
+    /// Takes in one of those that wait where nothing says as of when they are: this thread may have stood still, and
+    /// who sent them is not idle for that.
     pub(super) async fn take_if_stalled(&mut self) -> Result<(), EngineError> {
         match self.behind.is_none().then(|| self.items.try_recv()) {
             Some(Ok(item)) => self.accept(item).await,
